@@ -1,0 +1,255 @@
+"""What a finished run leaves behind: ``runs/<study>/runs/<run id>/result.json``.
+
+A run is finished when, and only when, this file exists; it is written in one move, last of all. Whatever
+reads results (the workers on resuming, the report, the standings on the screen) reads them here, so one rule
+says what a failed run is worth.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+__all__ = [
+    "RunResult",
+    "load_result",
+    "load_results",
+    "read_json",
+    "run_directory",
+    "score",
+    "summarise_curve",
+    "write_json",
+    "write_text",
+]
+
+Phase: TypeAlias = Literal["ablate", "search", "final"]
+Outcome: TypeAlias = Literal["completed", "diverged", "stopped"]
+At: TypeAlias = Literal["first", "last", "best", "area"]
+
+_OUTCOMES = ("completed", "diverged", "stopped")
+_PHASES = ("ablate", "search", "final")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One finished run: one recipe trained with one seed.
+
+    Args:
+        run_id: Hash of recipe and seed; also the name of the run's folder.
+        study: Name of the study.
+        cell: Name of the arm. A search without arms has the one arm ``search``.
+        overrides: What sets this run apart from the study's base recipe: dotted key to value, tuned values
+            included.
+        seed: The run's seed.
+        phase: ``ablate`` for a cell of an ablation or grid, ``search`` for a trial's run, ``final`` for an
+            arm's best trained anew with fresh seeds. Arms are compared by ``ablate`` and ``final`` runs only.
+        trial: Number of the trial within its arm's search (for ``final``: of the trial it repeats).
+        outcome: ``completed``; ``diverged`` (a parameter, a loss or a sample was not finite: the run failed);
+            ``stopped`` (its trial was pruned early).
+        reason: Why it did not complete, in words, else empty.
+        scores: Metric to ``{"first", "last", "best", "area"}``: the untrained generator's score, the last
+            one, the best one by the metric's goal, and the mean over training (trapezoids over steps).
+        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec``.
+        recipe: The recipe's fingerprint.
+        environment: Versions, device, git commit and whatever else places the run.
+    """
+
+    run_id: str
+    study: str
+    cell: str
+    overrides: Mapping[str, bool | int | float | str]
+    seed: int
+    phase: Phase
+    trial: int | None
+    outcome: Outcome
+    reason: str
+    scores: Mapping[str, Mapping[str, float]]
+    ledger: Mapping[str, float]
+    recipe: str
+    environment: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.outcome not in _OUTCOMES:
+            raise ValueError(f"`outcome` must be one of {', '.join(_OUTCOMES)}, but got {self.outcome!r}.")
+        if self.phase not in _PHASES:
+            raise ValueError(f"`phase` must be one of {', '.join(_PHASES)}, but got {self.phase!r}.")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run counts as a failure: it did not survive its own training."""
+        return self.outcome == "diverged"
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; non-finite numbers become the strings ``nan``, ``inf`` and ``-inf``."""
+        encoded = _encode(asdict(self))
+        assert isinstance(encoded, dict)
+        return encoded
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunResult":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: If a field is missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if names != set(values):
+            raise ValueError(f"A result must have the fields {sorted(names)}, but got {sorted(values)}.")
+        decoded = dict(values)
+        decoded["scores"] = {
+            metric: {at: float(value) for at, value in summary.items()}
+            for metric, summary in values["scores"].items()
+        }
+        decoded["ledger"] = {key: float(value) if isinstance(value, str) else value
+                             for key, value in values["ledger"].items()}  # fmt: skip
+        return cls(**decoded)
+
+
+def score(result: RunResult, metric: str, at: At = "last") -> float:
+    """The run's score, where a failed run is worth what its own untrained generator was.
+
+    That value is finite and true: the generator of a run that diverged is of no more use than one never
+    trained, and the arm that produced it must pay for it rather than have it left out of its mean.
+
+    Args:
+        result: A finished run.
+        metric: Name of a metric, without ``eval/``.
+        at: Which summary of the curve: ``last``, ``best``, ``area``, or ``first``.
+
+    Returns:
+        The score; NaN if the untrained generator itself had none.
+
+    Raises:
+        ValueError: If the run was not measured by this metric.
+    """
+    if not result.scores:
+        return math.nan
+    if metric not in result.scores:
+        known = ", ".join(sorted(result.scores))
+        raise ValueError(f"Run {result.run_id} has no metric `{metric}`; it has {known}.")
+    return result.scores[metric]["first" if result.failed else at]
+
+
+def summarise_curve(
+    steps: Sequence[int], values: Sequence[float], goal: Literal["minimize", "maximize"]
+) -> dict[str, float]:
+    """First, last and best value of a curve, and its mean over training.
+
+    ``area`` = ∫ value d(step) / (last step - first step) by trapezoids; of a single point, that point. It
+    rewards a run for being good early, and is less at the mercy of where a swinging run happens to stop.
+
+    Args:
+        steps: Steps of the evaluations, increasing.
+        values: The metric there, as many.
+        goal: Whether the best value is the smallest or the largest.
+
+    Returns:
+        ``{"first", "last", "best", "area"}``.
+
+    Raises:
+        ValueError: If there is no point, or lengths differ.
+    """
+    if not steps or len(steps) != len(values):
+        raise ValueError(f"A curve needs as many values as steps, but got {len(values)} and {len(steps)}.")
+    span = steps[-1] - steps[0]
+    area = values[-1] if span == 0 else math.fsum(
+        (steps[i + 1] - steps[i]) * (values[i] + values[i + 1]) / 2 for i in range(len(steps) - 1)
+    ) / span  # fmt: skip
+    best = min(values) if goal == "minimize" else max(values)
+    return {"first": values[0], "last": values[-1], "best": best, "area": area}
+
+
+def run_directory(study_directory: Path, run_id: str) -> Path:
+    """Where a run's files are: ``<study>/runs/<run id>``."""
+    return study_directory / "runs" / run_id
+
+
+def load_result(directory: Path) -> RunResult | None:
+    """The result in a run's folder, or None if the run has not finished.
+
+    Raises:
+        ValueError: If the file is there but is not a result.
+    """
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    try:
+        return RunResult.from_json(read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not a run's result ({error}); delete it to train the run again."
+        ) from None
+
+
+def load_results(study_directory: Path) -> list[RunResult]:
+    """Every finished run of a study, by phase, arm, trial and seed.
+
+    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out.
+
+    Args:
+        study_directory: ``runs/<study>``.
+
+    Returns:
+        The results; an empty list if none has finished.
+
+    Raises:
+        ValueError: If a result file is unreadable.
+    """
+    asked: Mapping[str, Sequence[int]] = {}
+    plan_path = study_directory / "plan.json"
+    if plan_path.exists():
+        asked = read_json(plan_path).get("seeds", {})
+    results = []
+    for path in (study_directory / "runs").glob("*/result.json"):
+        result = load_result(path.parent)
+        if result is not None and (not asked or result.seed in asked.get(result.phase, ())):
+            results.append(result)
+    return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If the file is not JSON, in one line that names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one move: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: Where to; the folder must exist.
+        value: Mappings, sequences, strings and numbers; non-finite numbers become strings.
+    """
+    write_text(path, json.dumps(_encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one move, on the disk before it has its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _encode(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
