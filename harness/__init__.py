@@ -1,0 +1,37 @@
+"""Ablations of GAN design choices, with seeds, intervals and paired tests.
+
+from harness import Study, find_recipe, train
+
+result = train(find_recipe("points-gan").override({"optimizer.name": "adam"}), seed=3)
+Study.load("sweeps/optimizers.yaml").run()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.recipe import Recipe as Recipe
+    from harness.recipe import find_recipe as find_recipe
+    from harness.sweep.results import RunResult as RunResult
+    from harness.sweep.study import Study as Study
+    from harness.sweep.worker import train as train
+
+__all__ = ["Recipe", "RunResult", "Study", "__version__", "find_recipe", "train"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recipe": "harness.recipe",
+    "RunResult": "harness.sweep.results",
+    "Study": "harness.sweep.study",
+    "find_recipe": "harness.recipe",
+    "train": "harness.sweep.worker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'harness' has no attribute '{name}'")

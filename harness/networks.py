@@ -1,0 +1,145 @@
+"""The networks a recipe names: built, checked against the data, and counted layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.recipe import Recipe
+from harness.registry import discriminators, generators
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["LayerRow", "build_discriminator", "build_generator", "check_networks", "layer_table"]
+
+
+def build_generator(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> nn.Module:
+    """G of a recipe, freshly initialised from torch's global random state, on its default device."""
+    build = generators[recipe.generator.name]
+    network: nn.Module = build(sample_shape=sample_shape, num_classes=num_classes, **recipe.generator.options)
+    return network
+
+
+def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> nn.Module:
+    """D of a recipe, freshly initialised from torch's global random state, on its default device."""
+    build = discriminators[recipe.discriminator.name]
+    options = recipe.discriminator.options
+    network: nn.Module = build(sample_shape=sample_shape, num_classes=num_classes, **options)
+    return network
+
+
+def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> None:
+    """Check that the networks fit the data and each other, without computing anything.
+
+    Both are built on the meta device and shown a batch of two.
+
+    Args:
+        recipe: the recipe to check.
+        sample_shape: shape of one sample of the data.
+        num_classes: number of classes of the data, 0 where there are no labels.
+
+    Raises:
+        ValueError: the shapes do not fit, or a gradient penalty meets a layer that mixes samples.
+    """
+    import torch
+
+    with torch.device("meta"):
+        generator = build_generator(recipe, sample_shape, num_classes)
+        discriminator = build_discriminator(recipe, sample_shape, num_classes)
+        made = generator(torch.empty(2, recipe.latent_dim))
+        if tuple(made.shape) != (2, *sample_shape):
+            raise ValueError(
+                f"`generator.name` {recipe.generator.name} makes samples of shape {tuple(made.shape[1:])}, "
+                f"but `data.name` {recipe.data.name} has {sample_shape}; choose a generator of that shape."
+            )
+        try:
+            scores = discriminator(made)
+        except RuntimeError as error:
+            raise ValueError(
+                f"`discriminator.name` {recipe.discriminator.name} does not take samples of shape "
+                f"{sample_shape} of `data.name` {recipe.data.name}; choose a discriminator of that shape."
+            ) from error
+    assert tuple(scores.shape) == (2,), f"{recipe.discriminator.name} must return one score a sample"
+    batch_norm = torch.nn.modules.batchnorm._BatchNorm
+    mixing = [type(layer).__name__ for layer in discriminator.modules() if isinstance(layer, batch_norm)]
+    penalty = next((key for key in ("gradient_penalty", "r1", "r2") if getattr(recipe.loss, key) > 0), None)
+    if penalty and mixing:
+        raise ValueError(
+            f"`loss.{penalty}` is {getattr(recipe.loss, penalty):g}, but the discriminator holds "
+            f"{mixing[0]}, which mixes the samples whose gradients it penalises; take it out, or set the "
+            "penalty to 0."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One layer of a network, as `harness show` prints it.
+
+    Attributes:
+        name: dotted name within the network.
+        kind: the layer's class.
+        output_shape: shape of its output for one sample.
+        num_parameters: its own trainable numbers.
+        multiply_adds: multiplications with an addition for one sample; of linear and convolution layers.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    num_parameters: int
+    multiply_adds: int
+
+
+def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
+    """One row for every layer without children, in the order of the forward pass.
+
+    Args:
+        network: the network, on any device, the meta device included.
+        example: a batch of inputs of the shape it takes, (B, ...).
+
+    Returns:
+        The rows; sums over them are the network's totals.
+    """
+    import torch
+
+    rows: list[LayerRow] = []
+
+    def record(name: str, layer: nn.Module) -> Any:
+        def hook(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+            rows.append(
+                LayerRow(
+                    name=name,
+                    kind=type(layer).__name__,
+                    output_shape=tuple(output.shape[1:]),
+                    num_parameters=sum(p.numel() for p in layer.parameters(recurse=False)),
+                    multiply_adds=_multiply_adds(layer, output),
+                )
+            )
+
+        return layer.register_forward_hook(hook)
+
+    leaves = [(name, layer) for name, layer in network.named_modules() if not list(layer.children())]
+    handles = [record(name, layer) for name, layer in leaves]
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(example)
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return rows
+
+
+def _multiply_adds(layer: nn.Module, output: Tensor) -> int:
+    from torch import nn
+
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel() * (output[0].numel() // layer.out_features)
+    if isinstance(layer, nn.ConvTranspose2d):
+        pixels = output.shape[-2] * output.shape[-1] // (int(layer.stride[0]) * int(layer.stride[1]))
+        return layer.weight.numel() * pixels
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight.numel() * output.shape[-2] * output.shape[-1]
+    return 0

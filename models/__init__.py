@@ -1,0 +1,3 @@
+"""Networks, one family a file. Importing this package registers them all."""
+
+from models import points as points
