@@ -1,0 +1,18 @@
+"""Where a run's numbers and images go: a history file, W&B, the terminal."""
+
+from harness.tracking.history import HistoryTracker, read_history, read_images, replay
+from harness.tracking.mode import wandb_mode
+from harness.tracking.tracker import CompositeTracker, Tracker
+from harness.tracking.wandb import WandbTracker, log_summary
+
+__all__ = [
+    "CompositeTracker",
+    "HistoryTracker",
+    "Tracker",
+    "WandbTracker",
+    "log_summary",
+    "read_history",
+    "read_images",
+    "replay",
+    "wandb_mode",
+]

@@ -1,0 +1,68 @@
+"""Whether runs are mirrored in W&B online, offline or not at all, decided without importing its library."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = ["Mode", "has_key", "wandb_mode"]
+
+Mode: TypeAlias = Literal["online", "offline", "disabled"]
+
+_MODES: dict[str, Mode] = {
+    "online": "online",
+    "run": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+
+
+def wandb_mode(requested: str = "auto") -> Mode:
+    """Decide how runs are mirrored: the variable WANDB_MODE, else what is requested, else by the API key.
+
+    Args:
+        requested: `auto`, `online`, `offline` or `disabled`. `auto` is online where an API key is found
+            (in WANDB_API_KEY, WANDB_IDENTITY_TOKEN_FILE or the netrc file), else offline.
+
+    Raises:
+        ValueError: If the request or WANDB_MODE is none of these.
+    """
+    name, value = ("WANDB_MODE", os.environ.get("WANDB_MODE", "").strip().lower())
+    if not value:
+        name, value = "wandb", requested
+    if value == "auto":
+        return "online" if has_key() else "offline"
+    if value not in _MODES:
+        raise ValueError(f"`{name}` must be online, offline or disabled, but got {value!r}.")
+    return _MODES[value]
+
+
+def has_key() -> bool:
+    """Whether an API key lies where the library looks for one."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or _settings_url() or "https://api.wandb.ai").netloc
+    chosen = os.environ.get("NETRC")
+    for path in [Path(chosen)] if chosen else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(path.expanduser()).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _settings_url() -> str | None:
+    """The server chosen by `wandb login --host`."""
+    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(Path(folder) / "settings", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return None
+    return parser.get("default", "base_url", fallback=None)
