@@ -106,14 +106,14 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
     rows: list[LayerRow] = []
 
     def record(name: str, layer: nn.Module) -> Any:
-        def hook(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        def hook(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             rows.append(
                 LayerRow(
                     name=name,
                     kind=type(layer).__name__,
                     output_shape=tuple(output.shape[1:]),
                     num_parameters=sum(p.numel() for p in layer.parameters(recurse=False)),
-                    multiply_adds=_multiply_adds(layer, output),
+                    multiply_adds=_multiply_adds(layer, inputs[0], output),
                 )
             )
 
@@ -132,14 +132,13 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
     return rows
 
 
-def _multiply_adds(layer: nn.Module, output: Tensor) -> int:
+def _multiply_adds(layer: nn.Module, taken: Tensor, output: Tensor) -> int:
     from torch import nn
 
     if isinstance(layer, nn.Linear):
         return layer.weight.numel() * (output[0].numel() // layer.out_features)
     if isinstance(layer, nn.ConvTranspose2d):
-        pixels = output.shape[-2] * output.shape[-1] // (int(layer.stride[0]) * int(layer.stride[1]))
-        return layer.weight.numel() * pixels
+        return layer.weight.numel() * taken.shape[-2] * taken.shape[-1]
     if isinstance(layer, nn.Conv2d):
         return layer.weight.numel() * output.shape[-2] * output.shape[-1]
     return 0
