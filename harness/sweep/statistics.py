@@ -113,12 +113,12 @@ def interval_of_mean(values: npt.ArrayLike, *, confidence: float = 1 - ALPHA) ->
     """Interval of the mean of (n,) independent values.
 
     From five values on, the bias-corrected and accelerated bootstrap (9,999 resamples, fixed seed), read at
-    the *expanded* level α' = Φ(−√(n/(n−1)) · t₍α/2, n−1₎) a side: a plain bootstrap of n values is too
-    narrow by √((n−1)/n) and by the difference between a normal and a t quantile, which at eight values makes
-    "95 %" cover 88 %. Expanded, it covers 92 % at five normal values, 94 % at eight and ten, 92–93 % if they are
-    log-normal. With two to four values resampling cannot reach 95 % at any level (three values: 76 %), and
-    Student's interval, mean ± t · s/√n, is given instead. Equal values give an interval of no width, one
-    value none.
+    the *expanded* level α' = Φ(−√(n/(n−1)) · t₍α/2, n−1₎) a side. A plain bootstrap of n values is too narrow
+    by √((n−1)/n) and by the difference between a normal and a t quantile: at eight values its "95 %" covers
+    88 %. Expanded, it covers 92 % at five normal values, 94 % at eight and ten, and 92–93 % at eight and ten
+    log-normal ones. With two to four values resampling cannot reach 95 % at any level (three values: 76 %),
+    and Student's interval, mean ± t · s/√n, is given instead. Equal values give an interval of no width, one
+    value gives none.
 
     Args:
         values: (n,) values.
