@@ -1,13 +1,19 @@
 """Where a run's numbers and images go: a history file, W&B, the terminal."""
 
+from harness.tracking.console import ArmStanding, ConsoleTracker, RunningUnit, SweepDisplay, SweepStatus
 from harness.tracking.history import HistoryTracker, read_history, read_images, replay
 from harness.tracking.mode import wandb_mode
 from harness.tracking.tracker import CompositeTracker, Tracker
 from harness.tracking.wandb import WandbTracker, log_summary
 
 __all__ = [
+    "ArmStanding",
     "CompositeTracker",
+    "ConsoleTracker",
     "HistoryTracker",
+    "RunningUnit",
+    "SweepDisplay",
+    "SweepStatus",
     "Tracker",
     "WandbTracker",
     "log_summary",
