@@ -1,0 +1,141 @@
+"""What every figure of a report shares: the page, its look, its scales, its legend and how it is written."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "NAME_CHARACTERS",
+    "PAGE_WIDTH",
+    "choose_scale",
+    "legend",
+    "page",
+    "plain_log_ticks",
+    "wants_log",
+    "wrapped",
+    "write_figure",
+]
+
+Array = npt.NDArray[np.float64]
+
+PAGE_WIDTH = 7.2
+"""Width of a full-page figure, in inches."""
+
+_DOTS_PER_INCH = 150
+_LOG_SPREAD = 20.0
+NAME_CHARACTERS = 34
+"""Longest line of an arm's name, in characters."""
+
+_LOOK: Any = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "harness",
+}
+
+
+def choose_scale(axes: Axes, values: Array) -> None:
+    """Logarithmic for positive values of great spread; symmetric-log where a few dwarf all others."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    typical = float(np.quantile(np.abs(values), 0.75))
+    if wants_log(values):
+        axes.set_yscale("log")
+        plain_log_ticks(axes, "y")
+    elif typical > 0 and float(np.abs(values).max()) > 50 * typical:
+        axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(typical)))
+
+
+def wants_log(values: Array) -> bool:
+    """Whether the finite values are positive and spread over more than a factor of 20."""
+    values = values[np.isfinite(values)]
+    return bool(len(values)) and bool(values.min() > 0) and bool(values.max() > _LOG_SPREAD * values.min())
+
+
+def plain_log_ticks(axes: Axes, which: str) -> None:
+    """Write 0.03 rather than 3×10⁻² on logarithmic axes, as long as that is short."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if axis.get_scale() != "log":
+        return
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, *sources: Axes) -> None:
+    """One legend above all panels: every label that the given ones have, once."""
+    found: dict[str, Any] = {}
+    for axes in sources:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in found}
+    if not found:
+        return
+    longest = max(len(line) for label in found for line in label.splitlines())
+    columns = max(1, min(len(found), int(PAGE_WIDTH / (0.62 + 0.066 * longest))))
+    figure.legend(
+        found.values(),
+        found.keys(),
+        loc="outside upper center",
+        ncols=columns,
+        frameon=False,
+        handlelength=3.2,
+        columnspacing=1.6,
+    )
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters; its own line breaks stay."""
+    lines = (textwrap.wrap(line, width, break_long_words=True) for line in text.splitlines())
+    return "\n".join(part for line in lines for part in line)
+
+
+@contextmanager
+def page(*, height: float) -> Iterator[Figure]:
+    """A figure of page width, `height` inches high, in the common look."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(PAGE_WIDTH, height), dpi=_DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def write_figure(figure: Figure, stem: Path) -> None:
+    """Write both files, each in one move, and without a date in them."""
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        path = stem.with_name(stem.name + suffix)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+        os.replace(temporary, path)
