@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.data import points, points_file
+from harness.data import points as points
+from harness.data import points_file as points_file
 from harness.data.dataset import Dataset, load_dataset
 from harness.data.mixture import Mixture
 
-__all__ = ["Dataset", "Mixture", "load_dataset", "points", "points_file"]
+__all__ = ["Dataset", "Mixture", "load_dataset"]

@@ -1,0 +1,8 @@
+"""Scores: how close generated samples are to held-out real ones, in numbers tested against closed forms."""
+
+from __future__ import annotations
+
+from harness.diagnostics.evaluator import Evaluator
+from harness.diagnostics.metrics import MetricInfo
+
+__all__ = ["Evaluator", "MetricInfo"]
