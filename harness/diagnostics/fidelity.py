@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist
-from scipy.stats import rankdata
 
 from harness.diagnostics.checks import Array, as_points, as_scores
 
@@ -176,6 +175,6 @@ def d_auc(real_scores: ArrayLike, fake_scores: ArrayLike) -> float:
     Source: Mann and Whitney 1947; Hanley and McNeil 1982.
     """
     real, fake = as_scores(real_scores, "real"), as_scores(fake_scores, "generated")
-    ranks = rankdata(np.concatenate([real, fake]))
-    above = float(ranks[: len(real)].sum()) - len(real) * (len(real) + 1) / 2
-    return above / (len(real) * len(fake))
+    ordered = np.sort(fake)
+    below, not_above = ordered.searchsorted(real, "left"), ordered.searchsorted(real, "right")
+    return float((below + not_above).mean() / (2 * len(fake)))
