@@ -1,0 +1,74 @@
+"""Checkpoints: one file, replaced in one move, read back without running any code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["load", "save"]
+
+_FORMAT = "gan-sweep-harness/checkpoint/1"
+
+
+def save(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that at every moment `path` is the old one or the new one, whole.
+
+    Args:
+        path: the file; its folder must exist.
+        state: numbers, strings, tensors, and lists and dictionaries of them.
+
+    Raises:
+        OSError: it cannot be written; the old one is left as it was.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": _FORMAT, "state": dict(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read what `save` wrote, onto the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is truncated, or not a checkpoint of this format.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged or not a checkpoint; delete it to train anew.") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"{path} is not a checkpoint of format {_FORMAT} (found {found}); delete it to train anew."
+        )
+    state: dict[str, Any] = content["state"]
+    return state
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the move itself survive a power cut, where the system lets a folder be synced."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

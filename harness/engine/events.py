@@ -1,0 +1,76 @@
+"""What a trainer reports while it trains.
+
+Shapes: K live runs. Row numbers are always those of the original population; the arrays' first axis is
+aligned with `Trainer.live`, the rows still training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """Training statistics since the last such event.
+
+    Attributes:
+        step: D steps taken so far.
+        epoch: the same in passes over the training set.
+        metrics: key → (K,) float64. `train/d_loss` and `train/g_loss` are means of the whole losses,
+            penalties included; `train/d_real` and `train/d_fake` of D's scores in its own steps;
+            `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms in every tenth iteration,
+            absent where there was none; `train/nonfinite` counts the steps whose loss was not finite.
+    """
+
+    step: int
+    epoch: float
+    metrics: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDue:
+    """The consumer should score the population now.
+
+    Attributes:
+        step: D steps taken so far; 0 is the untrained population.
+        epoch: passes over the training set this evaluation stands for.
+        final: whether training is complete.
+    """
+
+    step: int
+    epoch: int
+    final: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsDiverged:
+    """Runs that stopped being finite; they are no longer live when this event arrives.
+
+    Attributes:
+        step: D steps taken so far.
+        rows: their original row numbers.
+        reasons: one line for each of them.
+    """
+
+    step: int
+    rows: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Training is over: all steps are done, or no run is live.
+
+    Attributes:
+        step: D steps taken.
+    """
+
+    step: int
+
+
+Event = Logged | EvaluationDue | RunsDiverged | Finished

@@ -1,0 +1,164 @@
+"""How fast a recipe trains on this device, and how many runs at once are best.
+
+Shapes: K runs in lockstep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.data import Dataset
+from harness.engine.network import Network
+from harness.engine.population import Population
+from harness.engine.trainer import Trainer
+from harness.recipe import Recipe
+
+__all__ = ["Measurement", "measure"]
+
+_SIZES = (1, 2, 4, 8)
+_SIZES_CUDA = (1, 2, 4, 8, 16, 32, 64)
+_REPEATS = 3
+_BUDGET_SEC = 1.5
+_NEEDED_GAIN = 1.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a recipe costs on one device.
+
+    Attributes:
+        population_size: the best number K of runs in lockstep. More than one only where it trains at least
+            15 % more run-steps a second, so that two measurements agree.
+        step_sec: seconds a D step and run take at that K, with its share of G steps.
+        step_sec_by_size: the same at every K measured; larger ones are left out once K is clearly too large.
+        memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
+            the sum of all that lives between steps and of what forward passes keep.
+        total_steps: D steps of a whole run.
+        num_threads: CPU threads it was measured with.
+    """
+
+    population_size: int
+    step_sec: float
+    step_sec_by_size: Mapping[int, float]
+    memory_bytes: int
+    total_steps: int
+    num_threads: int
+
+    @property
+    def run_sec(self) -> float:
+        """Seconds one run takes within such a population, without scoring and tracking."""
+        return self.step_sec * self.total_steps
+
+
+def measure(
+    recipe: Recipe,
+    dataset: Dataset,
+    device: torch.device | str = "cpu",
+    *,
+    num_threads: int | None = None,
+    budget_sec: float = _BUDGET_SEC,
+) -> Measurement:
+    """Time a recipe at K = 1, 2, 4, ... for a moment each.
+
+    Args:
+        recipe: what to train.
+        dataset: on what.
+        device: where.
+        num_threads: CPU threads; by default as many as are set now.
+        budget_sec: seconds all timings may take, roughly.
+
+    Returns:
+        The costs, and the best K.
+    """
+    device = torch.device(device)
+    threads_before = torch.get_num_threads()
+    threads = num_threads or threads_before
+    torch.set_num_threads(threads)
+    try:
+        sizes = _SIZES_CUDA if device.type == "cuda" else _SIZES
+        times: dict[int, float] = {}
+        for size in sizes:
+            trainer = _trainer(recipe, dataset, device, size)
+            times[size] = _time(trainer, budget_sec / len(_SIZES)) / size
+            if size > 2 and times[size] > min(times.values()) * 1.2:
+                break
+        best = min(times, key=lambda size: times[size])
+        if times[1] < _NEEDED_GAIN * times[best]:
+            best = 1
+        trainer = _trainer(recipe, dataset, device, best)
+        return Measurement(
+            population_size=best,
+            step_sec=times[best],
+            step_sec_by_size=times,
+            memory_bytes=_memory(trainer),
+            total_steps=trainer.total_steps,
+            num_threads=threads,
+        )
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def _trainer(recipe: Recipe, dataset: Dataset, device: torch.device, size: int) -> Trainer:
+    return Trainer(Population([recipe] * size, range(size), dataset=dataset, device=device), dataset)
+
+
+def _time(trainer: Trainer, budget_sec: float) -> float:
+    """Seconds a D step of the whole population takes: the median of a few stretches, after a warm-up."""
+    started = time.perf_counter()
+    trainer.advance(1)
+    _synchronize(trainer)
+    warmed = time.perf_counter()
+    trainer.advance(1)
+    _synchronize(trainer)
+    ended = time.perf_counter()
+    iterations = max(1, int((budget_sec - (ended - started)) / (ended - warmed) / _REPEATS))
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        steps = trainer.advance(iterations)
+        _synchronize(trainer)
+        times.append((time.perf_counter() - start) / steps)
+    return sorted(times)[_REPEATS // 2]
+
+
+def _memory(trainer: Trainer) -> int:
+    """Bytes of training, the data set not counted."""
+    device = trainer.population.device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        trainer.advance(2)
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device))
+    alive: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        alive[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, _unchanged):
+        trainer.advance(1)
+    for tensor in trainer.tensors():
+        note(tensor)
+    gradients = max(network.matrix.nbytes for network in _networks(trainer))
+    return sum(alive.values()) + gradients
+
+
+def _networks(trainer: Trainer) -> tuple[Network, Network]:
+    return trainer.population.generator, trainer.population.discriminator
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _synchronize(trainer: Trainer) -> None:
+    if trainer.population.device.type == "cuda":
+        torch.cuda.synchronize(trainer.population.device)

@@ -1,0 +1,176 @@
+"""K copies of one module, with all their parameters in one matrix.
+
+Shapes: K runs, B samples, P parameters. With K = 1 inputs and outputs have no K axis, and the module itself
+is called: its parameters are views of the matrix's only row. With K > 1 they are (K, B, ...), and the module
+is mapped over the rows, forward only: autograd stays outside, so that running statistics are updated and
+double backward works. Which of the two a network does is settled when it is made: a population that shrinks
+to one row goes on as before, bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+__all__ = ["Network", "mixes_samples"]
+
+
+def mixes_samples(module: nn.Module) -> bool:
+    """Whether a sample's output depends on the others of its batch while training.
+
+    So does batch norm; any other layer that does says so by an attribute `mixes_samples = True`.
+    """
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    return any(
+        isinstance(layer, batch_norm) or getattr(layer, "mixes_samples", False) for layer in module.modules()
+    )
+
+
+class Network:
+    """K copies of one module.
+
+    Args:
+        modules: the copies, alike in everything but their numbers.
+        device: where they will live.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+        self.module = modules[0].to(device).train()
+        named = dict(self.module.named_parameters())
+        assert all(p.dtype == torch.float32 and p.requires_grad for p in named.values())
+        self.stacked = len(modules) > 1
+        self.mixes_samples = mixes_samples(self.module)
+        self._shapes = {name: p.shape for name, p in named.items()}
+        ends = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
+        self._spans = list(pairwise(ends))
+        self.matrix = torch.stack(
+            [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
+        ).to(device)
+        self.buffers = {
+            name: torch.stack([module.get_buffer(name).detach() for module in modules]).to(device)
+            for name, _ in self.module.named_buffers()
+        }
+        self._map = vmap(self._call, in_dims=(0, 0, 0), randomness="different")
+        self._bind()
+
+    @property
+    def num_runs(self) -> int:
+        """K."""
+        return self.matrix.shape[0]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """The forward pass, in training mode.
+
+        Args:
+            inputs: (K, B, ...), or (B, ...) where the network is not stacked.
+        """
+        outputs: Tensor = (
+            self._map(self._views, self.buffers, inputs) if self.stacked else self.module(inputs)
+        )
+        return outputs
+
+    def gradients(self, losses: Tensor) -> Tensor:
+        """The gradient of each run's loss by its own parameters, and nothing else's.
+
+        Args:
+            losses: (K,), or () where the network is not stacked.
+
+        Returns:
+            (K, P). A non-finite loss leaves the other rows alone.
+        """
+        parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses))
+        if not self.stacked:
+            return torch.cat([part.reshape(-1) for part in parts]).unsqueeze(0)
+        return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1)
+
+    @torch.no_grad()
+    def evaluate(self, inputs: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """The forward pass in evaluation mode, without gradients.
+
+        Args:
+            inputs: (K, N, ...), with the K axis in every case.
+            matrix: other parameters than its own, (K, P).
+
+        Returns:
+            (K, N, ...).
+        """
+        views = self._views if matrix is None else self._split(matrix)
+        self.module.eval()
+        try:
+            if self.stacked:
+                outputs: Tensor = self._map(views, self.buffers, inputs)
+                return outputs
+            only = {name: view[0] for name, view in views.items()}
+            outputs = functional_call(self.module, only, (inputs[0],))
+            return outputs.unsqueeze(0)
+        finally:
+            self.module.train()
+
+    @torch.no_grad()
+    def extract(self, position: int, matrix: Tensor | None = None) -> nn.Module:
+        """A plain module of one row, in evaluation mode, that shares nothing with the population."""
+        module = copy.deepcopy(self.module)
+        values = self._split(self.matrix if matrix is None else matrix)
+        for name, parameter in module.named_parameters():
+            parameter.data = values[name][position].detach().clone()
+        for name, buffer in module.named_buffers():
+            buffer.data = self.buffers[name][position].clone()
+        return module.eval()
+
+    def finite(self) -> Tensor:
+        """Whether all numbers of each row are finite, (K,)."""
+        fine = self.matrix.isfinite().all(1)
+        for buffer in self.buffers.values():
+            if buffer.is_floating_point():
+                fine = fine & buffer.flatten(1).isfinite().all(1)
+        return fine
+
+    def keep(self, positions: Tensor) -> None:
+        """Keep these rows only."""
+        self.matrix = self.matrix[positions]
+        self.buffers = {name: buffer[positions] for name, buffer in self.buffers.items()}
+        self._bind()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and buffers, copied."""
+        return {
+            "parameters": self.matrix.clone(),
+            "buffers": {name: buffer.clone() for name, buffer in self.buffers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the numbers that `state_dict` gave."""
+        self.matrix.copy_(state["parameters"])
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state["buffers"][name])
+
+    def _bind(self) -> None:
+        """Make the parameters that autograd sees views of the matrix."""
+        views = self._split(self.matrix)
+        if self.stacked:
+            self._views = {name: view.detach().requires_grad_() for name, view in views.items()}
+            self._leaves = list(self._views.values())
+            return
+        self._views = views
+        for name, parameter in self.module.named_parameters():
+            parameter.data = views[name][0]
+        for name, buffer in self.module.named_buffers():
+            buffer.data = self.buffers[name][0]
+        self._leaves = list(self.module.parameters())
+
+    def _split(self, matrix: Tensor) -> dict[str, Tensor]:
+        """Views of the matrix, name → (K, *shape of the parameter)."""
+        return {
+            name: matrix[:, start:end].view(-1, *shape)
+            for (name, shape), (start, end) in zip(self._shapes.items(), self._spans, strict=True)
+        }
+
+    def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
+        return functional_call(self.module, (parameters, buffers), (inputs,))

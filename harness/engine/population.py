@@ -1,0 +1,260 @@
+"""K runs of the same structure, trained in lockstep.
+
+Shapes: K runs, N or B samples. Row numbers are those the population was made with; they keep their meaning
+when rows are dropped, and `live` lists the ones left, in the order of every array's first axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.data import Dataset
+from harness.engine.losses import Loss
+from harness.engine.network import Network
+from harness.engine.optimizers import Number, PopulationOptimizer, per_run, pick
+from harness.engine.seeding import seed_for
+from harness.networks import build_discriminator, build_generator
+from harness.recipe import Recipe
+from harness.registry import losses
+
+__all__ = ["Population", "structure"]
+
+_PER_RUN = ("loss", "generator_optimizer", "discriminator_optimizer", "train")
+_WEIGHTS = (
+    "discriminator_scale",
+    "weight_clip",
+    "gradient_penalty",
+    "gradient_penalty_target",
+    "r1",
+    "r2",
+    "drift",
+)
+
+
+def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...]:
+    """What runs must agree in to be trained as one population.
+
+    It is every setting, except that the numbers of the optimisers, the loss and the running average count
+    only as being zero or not: a penalty that is off is not computed, for all rows alike.
+
+    Returns:
+        A hashable key, (dotted key, value) pairs.
+    """
+    return tuple(
+        (key, value != 0) if isinstance(value, float) and key.split(".")[0] in _PER_RUN else (key, value)
+        for key, value in recipe.flat().items()
+    )
+
+
+class Population:
+    """K runs: two networks, their optimisers, and what differs from run to run.
+
+    Args:
+        recipes: one for each run; equal in `structure`.
+        seeds: one for each run.
+        dataset: what they are trained on.
+        device: where.
+
+    Raises:
+        ValueError: no runs, as many seeds as recipes are not given, or the structures differ.
+    """
+
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        seeds: Sequence[int],
+        *,
+        dataset: Dataset,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _check(recipes, seeds)
+        self.device = torch.device(device)
+        self.recipe = recipes[0]
+        self.recipes = tuple(recipes)
+        self.seeds = tuple(seeds)
+        self.live = tuple(range(len(recipes)))
+        self._sample_dims = len(dataset.sample_shape)
+        self.generator = self._build(build_generator, "init/generator", dataset)
+        self.discriminator = self._build(build_discriminator, "init/discriminator", dataset)
+        self.generator_optimizer = PopulationOptimizer(
+            [recipe.generator_optimizer for recipe in recipes], self.generator.matrix
+        )
+        self.discriminator_optimizer = PopulationOptimizer(
+            [recipe.discriminator_optimizer for recipe in recipes], self.discriminator.matrix
+        )
+        loss = losses[self.recipe.loss.name]()
+        assert isinstance(loss, Loss), loss
+        self.loss: Loss = loss
+        self.weights: dict[str, Number] = {
+            key: per_run([getattr(recipe.loss, key) for recipe in recipes], self.generator.matrix)
+            for key in _WEIGHTS
+        }
+        self._average_step = per_run([1 - recipe.train.ema for recipe in recipes], self.generator.matrix)
+        self.average = self.generator.matrix.clone() if self.recipe.train.ema else None
+
+    @property
+    def stacked(self) -> bool:
+        """Whether tensors carry the K axis: a population of one leaves it out."""
+        return self.generator.stacked
+
+    def generate(self, latents: Tensor) -> Tensor:
+        """Samples of every live run, in evaluation mode, of the averaged weights where those are on.
+
+        Args:
+            latents: z, (K, N, latent_dim).
+
+        Returns:
+            (K, N, *sample_shape).
+        """
+        return self.generator.evaluate(latents.to(self.device), self.average)
+
+    def discriminate(self, samples: Tensor) -> Tensor:
+        """D's scores for every live run, in evaluation mode.
+
+        Args:
+            samples: (K, N, *sample_shape), or (N, *sample_shape) to show all runs the same.
+
+        Returns:
+            Logits, (K, N).
+        """
+        samples = samples.to(self.device)
+        if samples.ndim == self._sample_dims + 1:
+            samples = samples.expand(len(self.live), *samples.shape)
+        return self.discriminator.evaluate(samples)
+
+    def generator_module(self, row: int) -> nn.Module:
+        """G of one run as a plain module in evaluation mode, of the averaged weights where those are on."""
+        return self.generator.extract(self._position(row), self.average)
+
+    def discriminator_module(self, row: int) -> nn.Module:
+        """D of one run as a plain module in evaluation mode."""
+        return self.discriminator.extract(self._position(row))
+
+    @torch.no_grad()
+    def update_generator(self, loss: Tensor, *, with_norm: bool = False) -> Tensor | None:
+        """One update of G, and of its running average where that is on.
+
+        Args:
+            loss: what each run's G minimises, (K,).
+            with_norm: whether to measure the gradients.
+
+        Returns:
+            The norm of each run's gradient, (K,), where asked for.
+        """
+        gradients = self.generator.gradients(loss)
+        norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
+        self.generator_optimizer.update(self.generator.matrix, gradients)
+        if self.average is not None:
+            self.average.lerp_(self.generator.matrix, _column(self._average_step))
+        return norm
+
+    @torch.no_grad()
+    def update_discriminator(self, loss: Tensor, *, with_norm: bool = False) -> Tensor | None:
+        """One update of D, and the clip of its weights where that is on; as `update_generator`."""
+        gradients = self.discriminator.gradients(loss)
+        norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
+        self.discriminator_optimizer.update(self.discriminator.matrix, gradients)
+        if self.recipe.loss.weight_clip:
+            bound = _column(self.weights["weight_clip"])
+            self.discriminator.matrix.clamp_(-bound, bound)
+        return norm
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""
+        for network in (self.generator, self.discriminator):
+            yield network.matrix
+            yield from network.buffers.values()
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            yield from optimizer.buffers.values()
+        if self.average is not None:
+            yield self.average
+
+    def finite(self) -> tuple[Tensor, Tensor]:
+        """Whether all numbers of each live G and of each live D are finite, (K,) each."""
+        return self.generator.finite(), self.discriminator.finite()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these. What is left goes on as if the others had never been there.
+
+        Args:
+            rows: row numbers, a subset of `live` in its order.
+        """
+        positions = torch.tensor([self._position(row) for row in rows], dtype=torch.long, device=self.device)
+        for part in (
+            self.generator,
+            self.discriminator,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+        ):
+            part.keep(positions)
+        self.weights = {key: pick(value, positions) for key, value in self.weights.items()}
+        self._average_step = pick(self._average_step, positions)
+        if self.average is not None:
+            self.average = self.average[positions]
+        self.live = tuple(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training has changed, copied."""
+        state: dict[str, Any] = {
+            "live": list(self.live),
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+        }
+        if self.average is not None:
+            state["average"] = self.average.clone()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` of an equal population gave; rows it had dropped are dropped here."""
+        if tuple(state["live"]) != self.live:
+            self.keep(state["live"])
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.average is not None:
+            self.average.copy_(state["average"])
+
+    def _position(self, row: int) -> int:
+        if row not in self.live:
+            raise ValueError(f"row {row} is not live; live rows: {', '.join(map(str, self.live)) or 'none'}.")
+        return self.live.index(row)
+
+    def _build(self, build: Callable[..., nn.Module], purpose: str, dataset: Dataset) -> Network:
+        """K networks, each initialised from its own seed, on the CPU, so that every device starts alike."""
+        modules = []
+        for recipe, seed in zip(self.recipes, self.seeds, strict=True):
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed_for(seed, purpose))
+                modules.append(build(recipe, dataset.sample_shape, dataset.num_classes))
+        return Network(modules, self.device)
+
+
+def _column(value: Number) -> Any:
+    """A per-run number shaped to scale the rows of a (K, P) matrix."""
+    return value.unsqueeze(1) if isinstance(value, Tensor) else value
+
+
+def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> None:
+    if not recipes:
+        raise ValueError("a population needs at least one run, but got none.")
+    if len(seeds) != len(recipes):
+        raise ValueError(
+            f"a population needs one seed a run, but got {len(recipes)} runs, {len(seeds)} seeds."
+        )
+    first = dict(structure(recipes[0]))
+    for recipe in recipes[1:]:
+        other = dict(structure(recipe))
+        key = next((key for key in {**first, **other} if first.get(key) != other.get(key)), None)
+        if key is not None:
+            values = [candidate.flat().get(key, "nothing") for candidate in (recipes[0], recipe)]
+            raise ValueError(
+                f"runs of one population must have the same structure, but `{key}` is {values[0]} in one and "
+                f"{values[1]} in another; put them into separate populations."
+            )

@@ -1,0 +1,159 @@
+"""The random input of training: real batches, latents and mixing weights, for every run its own.
+
+Shapes: K runs, B samples a batch; without the K axis where the population is not stacked.
+
+Input is drawn in blocks of iterations. Block i of a run depends on its seed and i alone, and the block's size
+on the recipe alone, so a run sees the same numbers alone or in a population, interrupted or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.engine.seeding import generator_for
+
+__all__ = ["Iteration", "Streams"]
+
+_MAX_ITERATIONS = 64
+_MAX_NUMBERS = 2**20  # 4 MiB of real samples or of latents a run
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """Input of one iteration.
+
+    Attributes:
+        real: one batch for each D step, (K, B, *sample_shape).
+        latents: one batch for each batch of fakes, (K, B, latent_dim).
+        mixes: for each D step, where between real and fake to look, in [0, 1), (K, B); empty if not wanted.
+    """
+
+    real: Sequence[Tensor]
+    latents: Sequence[Tensor]
+    mixes: Sequence[Tensor]
+
+
+class Streams:
+    """All input of K runs.
+
+    Args:
+        seeds: the runs' seeds.
+        train: the training set, (N, *sample_shape), on the device where input is wanted.
+        batch_size: B.
+        latent_dim: numbers in a latent.
+        num_real: batches of real samples an iteration.
+        num_latents: batches of latents an iteration.
+        with_mixes: whether mixing weights are wanted.
+        stacked: whether tensors carry the K axis; without it there is one run.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        train: Tensor,
+        *,
+        batch_size: int,
+        latent_dim: int,
+        num_real: int,
+        num_latents: int,
+        with_mixes: bool,
+        stacked: bool,
+    ) -> None:
+        assert stacked or len(seeds) == 1, seeds
+        self._seeds = tuple(seeds)
+        self._train = train
+        self._batch_size = batch_size
+        self._latent_dim = latent_dim
+        self._num_real = num_real
+        self._num_latents = num_latents
+        self._with_mixes = with_mixes
+        self._stacked = stacked
+        self._batches_per_epoch = len(train) // batch_size
+        numbers = batch_size * max(num_real * train[0].numel(), num_latents * latent_dim)
+        self.block_size = max(1, min(_MAX_ITERATIONS, _MAX_NUMBERS // numbers))
+        self._block = -1
+        self._real: tuple[Tensor, ...] = ()
+        self._latents: tuple[Tensor, ...] = ()
+        self._mixes: tuple[Tensor, ...] = ()
+        self._orders: dict[int, Tensor] = {}
+
+    def __getitem__(self, iteration: int) -> Iteration:
+        """Input of this iteration, counted from 0."""
+        block, offset = divmod(iteration, self.block_size)
+        if block != self._block:
+            self._draw(block)
+        real, latents = offset * self._num_real, offset * self._num_latents
+        return Iteration(
+            self._real[real : real + self._num_real],
+            self._latents[latents : latents + self._num_latents],
+            self._mixes[real : real + self._num_real],
+        )
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Keep these runs only."""
+        self._seeds = tuple(self._seeds[position] for position in positions)
+        self._block = -1
+        self._orders = {}
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor held."""
+        for views in (self._real, self._latents, self._mixes):
+            yield from views[:1]
+        yield from self._orders.values()
+
+    def _draw(self, block: int) -> None:
+        device, size = self._train.device, self._batch_size
+        num_real, num_latents = self.block_size * self._num_real, self.block_size * self._num_latents
+        self._real = self._draw_real(block * num_real, num_real)
+        latents = torch.stack(
+            [
+                torch.randn(
+                    (num_latents, size, self._latent_dim),
+                    generator=generator_for(seed, "noise", block, device),
+                    device=device,
+                )
+                for seed in self._seeds
+            ],
+            dim=1,
+        )
+        self._latents = self._unbind(latents)
+        if self._with_mixes:
+            mixes = [
+                torch.rand(
+                    (num_real, size), generator=generator_for(seed, "mixes", block, device), device=device
+                )
+                for seed in self._seeds
+            ]
+            self._mixes = self._unbind(torch.stack(mixes, dim=1))
+        self._block = block
+
+    def _draw_real(self, first: int, count: int) -> tuple[Tensor, ...]:
+        """Batches `first` to `first + count` of the run, through as many epochs as they span."""
+        per_epoch, size = self._batches_per_epoch, self._batch_size
+        epochs = range(first // per_epoch, (first + count - 1) // per_epoch + 1)
+        self._orders = {
+            epoch: self._orders[epoch] if epoch in self._orders else self._order(epoch) for epoch in epochs
+        }
+        order = torch.cat(list(self._orders.values()), dim=1)
+        start = (first - epochs[0] * per_epoch) * size
+        indices = order[:, start : start + count * size].view(-1, count, size).transpose(0, 1)
+        samples = self._train.index_select(0, indices.reshape(-1))
+        return self._unbind(samples.view(count, -1, size, *self._train.shape[1:]))
+
+    def _order(self, epoch: int) -> Tensor:
+        """The training set's order in this epoch, (K, samples in whole batches)."""
+        device, used = self._train.device, self._batches_per_epoch * self._batch_size
+        orders = [
+            torch.randperm(
+                len(self._train), generator=generator_for(seed, "order", epoch, device), device=device
+            )
+            for seed in self._seeds
+        ]
+        return torch.stack([order[:used] for order in orders])
+
+    def _unbind(self, blocks: Tensor) -> tuple[Tensor, ...]:
+        return (blocks if self._stacked else blocks.squeeze(1)).contiguous().unbind(0)

@@ -1,0 +1,376 @@
+"""The training loop.
+
+Shapes: K live runs, B samples a batch. Samples are (K, B, ...) and scores (K, B); a population of one leaves
+the K axis out. A *step* is one batch of real data shown to D; an iteration is all D and G steps of one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.data import Dataset
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
+from harness.engine.losses import drift, gradient_penalty, interpolate, squared_gradient_norm
+from harness.engine.meter import Meter
+from harness.engine.population import Population
+from harness.engine.seeding import generator_for, seed_for
+from harness.engine.streams import Iteration, Streams
+
+__all__ = ["Trainer"]
+
+_NORM_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
+_STAGES = ("log", "check", "evaluate", "finish")
+
+
+class Trainer:
+    """Trains a population and yields events; what to do about them is the consumer's business.
+
+    A state taken at any event, loaded into a new trainer of an equal population, yields the events that would
+    have followed; on a CPU they are equal bit for bit.
+
+    Args:
+        population: the runs.
+        dataset: what they are trained on.
+        log_every_steps: D steps between two `Logged` events; by default 250, or a thousandth of the whole.
+
+    Raises:
+        ValueError: the data set has less than one batch, or the schedule less than one iteration.
+    """
+
+    def __init__(
+        self, population: Population, dataset: Dataset, *, log_every_steps: int | None = None
+    ) -> None:
+        train = population.recipe.train
+        self.population = population
+        self.steps_per_epoch = len(dataset.train) // train.batch_size
+        if not self.steps_per_epoch:
+            raise ValueError(
+                f"`train.batch_size` {train.batch_size} is more than the {len(dataset.train)} training "
+                f"samples of `data.name` {dataset.name}; set it to {len(dataset.train)} or less."
+            )
+        self.total_steps = train.epochs * self.steps_per_epoch
+        self.total_steps -= self.total_steps % train.discriminator_steps
+        if not self.total_steps:
+            raise ValueError(
+                f"`train.discriminator_steps` {train.discriminator_steps} is more than the "
+                f"{train.epochs * self.steps_per_epoch} steps of {train.epochs} epochs; raise `train.epochs`."
+            )
+        if log_every_steps is not None and log_every_steps < 1:
+            raise ValueError(f"`log_every_steps` must be at least 1, but got {log_every_steps}.")
+        self.log_every_steps = log_every_steps or max(250, self.total_steps // 1000)
+        self.step = 0
+        self._stage = 0
+        self._dataset_fingerprint = dataset.fingerprint
+        reused = int(train.reuse_fakes)
+        self._streams = Streams(
+            population.seeds,
+            dataset.train.to(population.device),
+            batch_size=train.batch_size,
+            latent_dim=population.recipe.latent_dim,
+            num_real=train.discriminator_steps,
+            num_latents=train.discriminator_steps + train.generator_steps - reused,
+            with_mixes=population.recipe.loss.gradient_penalty > 0,
+            stacked=population.stacked,
+        )
+        self._meter = Meter(len(population.live), population.device)
+        self._random_state = _initial_random_state(population)
+
+    @property
+    def live(self) -> tuple[int, ...]:
+        """Rows still training, in the order of every array's first axis."""
+        return self.population.live
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, from wherever training stands."""
+        while True:
+            while self._stage < len(_STAGES):
+                stage = _STAGES[self._stage]
+                self._stage += 1
+                event = self._report(stage)
+                if event is not None:
+                    yield event
+            if self._done:
+                return
+            stride = self.population.recipe.train.discriminator_steps
+            self.advance((self._next_stop() - self.step) // stride)
+            self._stage = 0
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Stop all rows but these; allowed at any event.
+
+        Args:
+            rows: original row numbers, a subset of `live`; any order.
+        """
+        kept = [row for row in self.live if row in set(rows)]
+        positions = [self.live.index(row) for row in kept]
+        self._meter.keep(torch.tensor(positions, dtype=torch.long, device=self.population.device))
+        self._streams.keep(positions)
+        self.population.keep(kept)
+
+    def fixed_latents(self, row: int, num_samples: int) -> Tensor:
+        """The latents by which a run is judged, the same at every call and on every device.
+
+        Args:
+            row: original row number.
+            num_samples: N.
+
+        Returns:
+            z, (N, latent_dim), on the population's device.
+        """
+        generator = generator_for(self.population.seeds[row], "evaluation", 0, torch.device("cpu"))
+        latents = torch.randn(num_samples, self.population.recipe.latent_dim, generator=generator)
+        return latents.to(self.population.device)
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """What each live run has spent so far: D steps, G steps, real images seen."""
+        train = self.population.recipe.train
+        return {
+            "discriminator_steps": self.step,
+            "generator_steps": self.step // train.discriminator_steps * train.generator_steps,
+            "seen_images": self.step * train.batch_size,
+        }
+
+    def ledger(self) -> list[dict[str, int]]:
+        """`spent` for each live run."""
+        return [self.spent for _ in self.live]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the future depends on, as numbers, strings and tensors; valid at any event."""
+        return {
+            "step": self.step,
+            "stage": self._stage,
+            "identity": self._identity(),
+            "population": self.population.state_dict(),
+            "meter": self._meter.state_dict(),
+            "random_state": [state.clone() for state in self._random_state],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was called.
+
+        Args:
+            state: of a trainer with the same recipes, seeds and data; this one must be untouched.
+
+        Raises:
+            ValueError: it is of other recipes, seeds or data.
+        """
+        for key, mine in self._identity().items():
+            theirs = state["identity"].get(key)
+            if theirs != mine:
+                raise ValueError(
+                    f"the checkpoint is of other {key} than this population's ({theirs} instead of {mine}); "
+                    "delete it to train anew."
+                )
+        rows = tuple(state["population"]["live"])
+        if rows != self.live:
+            self.keep(rows)
+        self.population.load_state_dict(state["population"])
+        self._meter.load_state_dict(state["meter"])
+        self._random_state = [saved.clone() for saved in state["random_state"]]
+        self.step = int(state["step"])
+        self._stage = int(state["stage"])
+
+    def iterate(self, batches: Iteration, *, with_norm: bool = False) -> None:
+        """One iteration: the updates of both networks, in the recipe's order.
+
+        Args:
+            batches: its input.
+            with_norm: whether to measure the gradients.
+        """
+        train, generator = self.population.recipe.train, self.population.generator
+        latents = iter(batches.latents)
+        last = train.discriminator_steps - 1
+        fake: Tensor | None = None
+        if train.order == "generator-first":
+            for _ in range(train.generator_steps):
+                fake = generator(next(latents))
+                self._step_generator(fake, batches.real[0], with_norm)
+        for index, real in enumerate(batches.real):
+            reused = train.reuse_fakes and index == last
+            if not (reused and train.order == "generator-first"):
+                with torch.set_grad_enabled(reused):
+                    fake = generator(next(latents))
+            assert fake is not None
+            mixes = batches.mixes[index] if batches.mixes else None
+            self._step_discriminator(real, fake.detach(), mixes, with_norm)
+        if train.order == "discriminator-first":
+            for index in range(train.generator_steps):
+                if index or not train.reuse_fakes:
+                    fake = generator(next(latents))
+                assert fake is not None
+                self._step_generator(fake, batches.real[-1], with_norm)
+
+    def advance(self, iterations: int) -> int:
+        """Train for a number of iterations without any event, to measure speed say.
+
+        Returns:
+            The D steps taken.
+        """
+        stride = self.population.recipe.train.discriminator_steps
+        with self._own_randomness():
+            for _ in range(iterations):
+                index = self.step // stride
+                self.iterate(self._streams[index], with_norm=index % _NORM_EVERY == 0)
+                self.step += stride
+        return iterations * stride
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor that lives as long as training does, the data set apart."""
+        yield from self.population.tensors()
+        yield from self._streams.tensors()
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor, mixes: Tensor | None, with_norm: bool) -> None:
+        population = self.population
+        settings, weights = population.recipe.loss, population.weights
+        if settings.r1:
+            real = real.detach().requires_grad_()
+        if settings.r2:
+            fake.requires_grad_()
+        real_scores, fake_scores = self._score(real, fake)
+        loss = population.loss.discriminator(real_scores, fake_scores)
+        if settings.discriminator_scale != 1:
+            loss = loss * weights["discriminator_scale"]
+        if mixes is not None:
+            mixed = interpolate(real, fake, mixes)
+            target = weights["gradient_penalty_target"]
+            penalty = gradient_penalty(population.discriminator(mixed), mixed, target)
+            loss = loss + weights["gradient_penalty"] * penalty
+        if settings.r1:
+            loss = loss + weights["r1"] * (0.5 * squared_gradient_norm(real_scores, real))
+        if settings.r2:
+            loss = loss + weights["r2"] * (0.5 * squared_gradient_norm(fake_scores, fake))
+        if settings.drift:
+            loss = loss + weights["drift"] * drift(real_scores)
+        norm = population.update_discriminator(loss, with_norm=with_norm)
+        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
+
+    def _step_generator(self, fake: Tensor, real: Tensor, with_norm: bool) -> None:
+        population = self.population
+        if population.loss.compares:
+            with torch.no_grad():
+                real_scores = population.discriminator(real)
+            fake_scores = population.discriminator(fake)
+        else:
+            fake_scores = real_scores = population.discriminator(fake)
+        loss = population.loss.generator(fake_scores, real_scores)
+        norm = population.update_generator(loss, with_norm=with_norm)
+        self._meter.add_generator(loss, norm)
+
+    def _score(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """D's scores of a real and a fake batch, in one forward pass where D looks at each sample alone."""
+        discriminator = self.population.discriminator
+        if discriminator.mixes_samples:
+            return discriminator(real), discriminator(fake)
+        axis = int(self.population.stacked)
+        size = real.shape[axis]
+        scores = discriminator(torch.cat([real, fake], dim=axis))
+        real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
+        return real_scores, fake_scores
+
+    @property
+    def _done(self) -> bool:
+        return self.step >= self.total_steps or not self.live
+
+    def _next_stop(self) -> int:
+        """The first end of an iteration at which an event is due."""
+        stride = self.population.recipe.train.discriminator_steps
+        due = min((self.step // grid + 1) * grid for grid in (self.log_every_steps, self._evaluation_steps))
+        return min(-(-due // stride) * stride, self.total_steps)
+
+    @property
+    def _evaluation_steps(self) -> int:
+        return self.population.recipe.evaluate.every_epochs * self.steps_per_epoch
+
+    def _passed(self, grid: int) -> bool:
+        """Whether the last iteration reached or passed a multiple of `grid`."""
+        before = self.step - self.population.recipe.train.discriminator_steps
+        return before >= 0 and self.step // grid > before // grid
+
+    def _report(self, stage: str) -> Event | None:
+        if stage == "check":
+            return self._check()
+        if stage == "finish":
+            return Finished(step=self.step) if self._done else None
+        if not self.live:
+            return None
+        at_end = self.step >= self.total_steps
+        if stage == "log":
+            due = self._passed(self.log_every_steps) or at_end
+            return self._log() if due else None
+        if not (self._passed(self._evaluation_steps) or at_end or self.step == 0):
+            return None
+        epoch = self.step // self._evaluation_steps * self.population.recipe.evaluate.every_epochs
+        if at_end:
+            epoch = self.population.recipe.train.epochs
+        return EvaluationDue(step=self.step, epoch=epoch, final=at_end)
+
+    def _log(self) -> Logged:
+        return Logged(step=self.step, epoch=self.step / self.steps_per_epoch, metrics=self._meter.report())
+
+    def _check(self) -> RunsDiverged | None:
+        """Drop the rows that are no longer finite."""
+        if not self.live:
+            return None
+        generator, discriminator = self.population.finite()
+        suspects = self._meter.suspects()
+        fine = torch.stack([generator, discriminator, suspects == 0]).cpu()
+        bad = [position for position in range(len(self.live)) if not fine[:, position].all()]
+        if not bad:
+            return None
+        rows = tuple(self.live[position] for position in bad)
+        whats = ("the generator", "the discriminator", "a loss")
+        reasons = tuple(
+            f"{', '.join(w for w, ok in zip(whats, fine[:, position], strict=True) if not ok)} "
+            f"was not finite by step {self.step}"
+            for position in bad
+        )
+        self.keep([row for row in self.live if row not in rows])
+        return RunsDiverged(step=self.step, rows=rows, reasons=reasons)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "recipes": [recipe.fingerprint for recipe in self.population.recipes],
+            "seeds": list(self.population.seeds),
+            "data": self._dataset_fingerprint,
+            "schedule": [self.total_steps, self.log_every_steps],
+        }
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Give dropout and its like this population's own random state, and the process its own back."""
+        theirs = _random_state(self.population.device)
+        _set_random_state(self._random_state, self.population.device)
+        try:
+            yield
+        finally:
+            self._random_state = _random_state(self.population.device)
+            _set_random_state(theirs, self.population.device)
+
+
+def _initial_random_state(population: Population) -> list[Tensor]:
+    device = population.device
+    theirs = _random_state(device)
+    try:
+        torch.manual_seed(seed_for(population.seeds[0], "layers"))
+        return _random_state(device)
+    finally:
+        _set_random_state(theirs, device)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _set_random_state(states: Sequence[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
