@@ -5,6 +5,7 @@ Shapes: K runs in lockstep.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Measurement:
     """What a recipe costs on one device.
 
     Attributes:
-        population_size: the best number K of runs in lockstep. More than one only where it trains at least
+        population: the best number K of runs in lockstep. More than one only where it trains at least
             15 % more run-steps a second, so that two measurements agree.
         step_sec: seconds a D step and run take at that K, with its share of G steps.
         step_sec_by_size: the same at every K measured; larger ones are left out once K is clearly too large.
@@ -43,7 +44,7 @@ class Measurement:
         num_threads: CPU threads it was measured with.
     """
 
-    population_size: int
+    population: int
     step_sec: float
     step_sec_by_size: Mapping[int, float]
     memory_bytes: int
@@ -62,6 +63,7 @@ def measure(
     device: torch.device | str = "cpu",
     *,
     num_threads: int | None = None,
+    population: int | None = None,
     budget_sec: float = _BUDGET_SEC,
 ) -> Measurement:
     """Time a recipe at K = 1, 2, 4, ... for a moment each.
@@ -71,6 +73,7 @@ def measure(
         dataset: on what.
         device: where.
         num_threads: CPU threads; by default as many as are set now.
+        population: the K to time, where it is settled already.
         budget_sec: seconds all timings may take, roughly.
 
     Returns:
@@ -82,18 +85,20 @@ def measure(
     torch.set_num_threads(threads)
     try:
         sizes = _SIZES_CUDA if device.type == "cuda" else _SIZES
+        if population is not None:
+            sizes = (population,)
         times: dict[int, float] = {}
         for size in sizes:
             trainer = _trainer(recipe, dataset, device, size)
-            times[size] = _time(trainer, budget_sec / len(_SIZES)) / size
+            times[size] = _time(trainer, budget_sec / len(sizes)) / size
             if size > 2 and times[size] > min(times.values()) * 1.2:
                 break
         best = min(times, key=lambda size: times[size])
-        if times[1] < _NEEDED_GAIN * times[best]:
+        if times.get(1, math.inf) < _NEEDED_GAIN * times[best]:
             best = 1
         trainer = _trainer(recipe, dataset, device, best)
         return Measurement(
-            population_size=best,
+            population=best,
             step_sec=times[best],
             step_sec_by_size=times,
             memory_bytes=_memory(trainer),

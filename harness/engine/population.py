@@ -184,6 +184,9 @@ class Population:
             rows: row numbers, a subset of `live` in its order.
         """
         positions = torch.tensor([self._position(row) for row in rows], dtype=torch.long, device=self.device)
+        self.live = tuple(rows)
+        if not rows:
+            return
         for part in (
             self.generator,
             self.discriminator,
@@ -195,7 +198,6 @@ class Population:
         self._average_step = pick(self._average_step, positions)
         if self.average is not None:
             self.average = self.average[positions]
-        self.live = tuple(rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training has changed, copied."""

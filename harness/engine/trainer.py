@@ -107,6 +107,8 @@ class Trainer:
             rows: original row numbers, a subset of `live`; any order.
         """
         kept = [row for row in self.live if row in set(rows)]
+        if len(kept) == len(self.live):
+            return
         positions = [self.live.index(row) for row in kept]
         self._meter.keep(torch.tensor(positions, dtype=torch.long, device=self.population.device))
         self._streams.keep(positions)
