@@ -84,7 +84,7 @@ def measure(
     threads = num_threads or threads_before
     torch.set_num_threads(threads)
     try:
-        sizes = _SIZES_CUDA if device.type == "cuda" else _SIZES
+        sizes: tuple[int, ...] = _SIZES_CUDA if device.type == "cuda" else _SIZES
         if population is not None:
             sizes = (population,)
         times: dict[int, float] = {}
