@@ -1,0 +1,95 @@
+"""Where a run was made: versions, device, commit. Kept in its result, so that numbers can be placed later."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import harness
+
+__all__ = ["describe_environment", "git_commit", "num_cores", "resolve_device"]
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Versions, device and commit.
+
+    Args:
+        device: The device trained on: ``cpu``, ``cuda:0``, ….
+
+    Returns:
+        ``harness``, ``git_commit`` (None outside a checkout of the harness), ``python``, ``torch``,
+        ``numpy``, ``platform``, ``device``, ``device_name``, ``num_cores``, ``num_threads``.
+    """
+    import torch
+
+    return {
+        "harness": harness.__version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+        "platform": platform.platform(),
+        "device": device,
+        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "num_cores": num_cores(),
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str | None:
+    """The commit of the harness's own checkout, with ``-dirty`` if files differ; None if it is installed."""
+    root = Path(harness.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto`` into a device that is here, and check one that was named.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    kind, _, index = device.partition(":")
+    if device != "cpu" and not (kind == "cuda" and (index.isdecimal() or device == "cuda")):
+        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:<number>, but got {device!r}.")
+    if kind == "cuda" and int(index or 0) >= count:
+        raise ValueError(f"`device` is {device}, but torch sees {count} CUDA devices; use auto or cpu.")
+    return device
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,146 @@
+"""Run a study on this machine: plan, workers, report.
+
+The parent trains nothing. It starts the workers, draws how the study stands, starts a worker again that has
+died, and asks all of them to stop when it is asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+from harness.sweep.plan_file import write_plan
+from harness.sweep.planner import make_plan
+from harness.sweep.pool import Pool, WorkerError
+from harness.sweep.results import write_text
+from harness.sweep.standing import Standing
+from harness.tracking import wandb_mode
+from harness.tracking.console import SweepDisplay
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.sweep.plan import Plan
+    from harness.sweep.study import Study
+
+__all__ = ["WorkerError", "run_study"]
+
+_POLL_SEC = 0.25
+
+
+def run_study(
+    study: Study,
+    *,
+    directory: str | Path = "runs",
+    workers: int | None = None,
+    device: str = "auto",
+    wandb: str = "auto",
+    population: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Plan a study, train what is not trained yet with a pool of workers, and write its report.
+
+    The same call again goes on from where the study was interrupted; finished runs are never redone. Called
+    from a script, it must stand below ``if __name__ == "__main__":``, for the workers import the script.
+
+    Args:
+        study: The study.
+        directory: Folder of all studies; this one's is ``<directory>/<study>``.
+        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        wandb: ``auto``, ``online``, ``offline`` or ``disabled``.
+        population: Most runs to be trained together; measured by default.
+        console: Where progress is shown; by default the standard output.
+
+    Returns:
+        The report's folder.
+
+    Raises:
+        ValueError: If what is asked cannot be done; nothing has been written then.
+        WorkerError: If a worker keeps dying on one unit.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
+    """
+    wandb_mode(wandb)
+    plan = make_plan(study, directory=directory, workers=workers, device=device, population=population)
+    plan = write_plan(plan)
+    standing = Standing(plan)
+    if not standing.is_complete():
+        with SweepDisplay(study.name, console=console) as display:
+            for line in _remarks(study):
+                display.say(line)
+            _train(plan, standing, display, wandb)
+        standing.record()
+    return _report(plan, wandb)
+
+
+def _train(plan: Plan, standing: Standing, display: SweepDisplay, wandb: str) -> None:
+    with _stop_signals() as asked, Pool(plan, wandb) as pool:
+        while pool.watch():
+            if asked:
+                display.say("stopping: the workers leave their checkpoints ...")
+                pool.stop()
+                display.update(standing.status([]))
+                display.say("stopped in order; the same command goes on from here.")
+                raise KeyboardInterrupt
+            display.update(standing.status(pool.progress()))
+            time.sleep(_POLL_SEC)
+        display.update(standing.status([]))
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect the signals that ask for a stop; the second one is the last, and ends the process at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+
+    before = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _remarks(study: Study) -> list[str]:
+    """What a user should know before hours are spent: words without meaning here, and doubtful recipes."""
+    lines = [f"note: `{key}` means nothing here and is passed over." for key in study.unused]
+    for cell in study.cells:
+        lines += [f"warning: {cell.name}: {line}" for line in cell.recipe.warnings()]
+    return list(dict.fromkeys(lines))
+
+
+def _report(plan: Plan, wandb: str) -> Path:
+    """Write the report, unless the one that is there was written from these very results."""
+    from harness.sweep.report import write_report
+
+    folder = plan.directory / "report"
+    stamp = folder / ".made-from"
+    inputs = _fingerprint(plan)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
+        return folder
+    folder = write_report(plan.directory)
+    write_text(stamp, inputs)
+    return folder
+
+
+def _fingerprint(plan: Plan) -> str:
+    """A hash of all that a report is made from."""
+    digest = hashlib.sha256(f"{harness.__version__}\n".encode())
+    files = [plan.directory / "plan.json", *sorted((plan.directory / "runs").glob("*/result.json"))]
+    for path in files:
+        digest.update(f"{path.parent.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

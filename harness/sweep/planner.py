@@ -1,0 +1,199 @@
+"""Make a study's plan: its past, its device, its price.
+
+Everything that can be wrong with what a user asked for comes to light here, before a file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.sweep.environment import num_cores, resolve_device
+from harness.sweep.plan import Arm, Plan, Price, with_all_units
+from harness.sweep.plan_file import FOLDERS, extended, read_plan
+
+if TYPE_CHECKING:
+    from harness.data import Dataset
+    from harness.engine.measure import Measurement
+    from harness.sweep.study import Study
+
+__all__ = ["make_plan"]
+
+_MEASURING_SEC = 0.8
+"""Seconds that all measurements of a plan may take together."""
+_NEEDED_GAIN = 1.25
+"""How much faster a population must be than its runs alone."""
+
+_WORKERS_A_GPU = 4
+"""Worker processes a GPU: while one scores and draws its samples, the others train."""
+
+
+def make_plan(
+    study: Study,
+    *,
+    directory: str | Path = "runs",
+    workers: int | None = None,
+    device: str = "auto",
+    population: int | None = None,
+) -> Plan:
+    """Plan a study, or go on with the plan it has; nothing is written.
+
+    What a run costs, and how many are best trained together, is measured for a moment on the device, once
+    for each structure, and only if there are runs left to make.
+
+    Args:
+        study: The study.
+        directory: Folder of all studies.
+        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``. A study stays on the device it was begun on.
+        population: Most runs to be trained together; measured by default. An old plan keeps its groups.
+
+    Returns:
+        The plan, with the ids of the runs that exist already.
+
+    Raises:
+        ValueError: If the study's folder holds something else, its networks do not fit its data, its data
+            cannot be read, or an argument is out of range.
+    """
+    for name, number in (("workers", workers), ("population", population)):
+        if number is not None and number < 1:
+            raise ValueError(f"`{name}` must be at least 1, but got {number}.")
+    folder = Path(directory) / study.name
+    if (folder / "plan.json").exists():
+        plan = extended(read_plan(folder), study)
+        plan = replace(plan, device=_same_device(plan, device))
+        if plan.num_done == plan.num_runs and not plan.is_search:
+            return with_all_units(replace(plan, workers=workers or 1))
+        resolve_device(plan.device)
+    else:
+        _check_folder(folder)
+        plan = Plan(
+            study=study,
+            directory=folder,
+            device=resolve_device(device),
+            num_threads=0,
+            workers=1,
+            arms=tuple(Arm(cell=cell) for cell in study.cells),
+            units=(),
+        )
+    datasets = _check_arms(plan)
+    plan = replace(plan, workers=_num_workers(plan, workers))
+    if not plan.num_threads:
+        plan = replace(plan, num_threads=max(1, num_cores() // plan.workers))
+    plan = with_all_units(replace(plan, arms=_measured(plan, datasets, population)))
+    return replace(plan, workers=_num_workers(plan, workers))
+
+
+def _same_device(plan: Plan, device: str) -> str:
+    if device == "auto":
+        return plan.device
+    resolved = resolve_device(device)
+    if resolved.partition(":")[0] != plan.device.partition(":")[0]:
+        raise ValueError(
+            f"{plan.directory} was begun on {plan.device}, whose numbers do not continue on {resolved}; "
+            "leave `device` out, or give the study another name."
+        )
+    return resolved
+
+
+def _check_folder(folder: Path) -> None:
+    """A study's folder is new, empty, or was left before its plan was written."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is in the way: it is not a folder; choose another with --directory.")
+    try:
+        entries = list(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise ValueError(f"cannot read {folder}: {error.strerror or error}.") from None
+    foreign = [entry.name for entry in entries if entry.name not in (*FOLDERS, "study.yaml", "plan.lock")]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {sorted(foreign)[0]} but no plan.json, so it is not a study of this harness; "
+            "give the study another name, or move the folder away."
+        )
+
+
+def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
+    """Load every arm's data, and check that it is what it was and that the networks fit it."""
+    from harness.data import load_dataset
+    from harness.networks import check_networks
+
+    found = {}
+    for arm in plan.arms:
+        dataset = load_dataset(arm.cell.recipe.data)
+        if arm.data not in ("", dataset.fingerprint):
+            raise ValueError(
+                f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
+                "give the study another name, or move the folder away."
+            )
+        check_networks(arm.cell.recipe, dataset.sample_shape, dataset.num_classes)
+        found[arm.name] = dataset
+    return found
+
+
+def _num_workers(plan: Plan, asked: int | None) -> int:
+    """Worker processes: as many as asked for, but no more than there are units."""
+    if plan.is_search:
+        most = max(1, sum(plan.study.num_trials(arm.cell) for arm in plan.arms))
+    else:
+        units = [unit for unit in plan.units if any(run.run_id not in plan.done for run in unit.runs)]
+        most = max(1, len(units) if plan.units else plan.num_runs - plan.num_done)
+    if asked is None:
+        asked = num_cores()
+        if plan.device.startswith("cuda"):
+            asked = min(asked, _WORKERS_A_GPU * _num_gpus(plan.device))
+    return min(asked, most)
+
+
+def _num_gpus(device: str) -> int:
+    import torch
+
+    return torch.cuda.device_count() if device == "cuda" else 1
+
+
+def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[Arm, ...]:
+    """The arms with their prices, each structure measured once."""
+    from harness.engine.measure import measure
+    from harness.engine.population import structure
+
+    left = {structure(arm.cell.recipe) for arm in plan.arms if arm.price is None}
+    measured: dict[Any, Measurement] = {}
+    arms = []
+    for arm in plan.arms:
+        if arm.price is not None:
+            arms.append(arm)
+            continue
+        recipe, dataset = arm.cell.recipe, datasets[arm.name]
+        key = structure(recipe)
+        if key not in measured:
+            measured[key] = measure(
+                recipe,
+                dataset,
+                plan.device.partition(":")[0],
+                num_threads=plan.num_threads,
+                population=population,
+                budget_sec=_MEASURING_SEC / len(left),
+            )
+        found = measured[key]
+        size = population or _best_size(found, plan.device)
+        price = Price(
+            steps=found.total_steps,
+            run_sec=found.step_sec_by_size[size] * found.total_steps,
+            memory_bytes=found.memory_bytes,
+        )
+        arms.append(replace(arm, population=size, price=price, data=dataset.fingerprint))
+    return tuple(arms)
+
+
+def _best_size(found: Measurement, device: str) -> int:
+    """How many runs to train together.
+
+    On a CPU it is all or nothing: the best of several sizes would change from one measurement to the next,
+    and with it the last bits of the numbers.
+    """
+    if device != "cpu":
+        return found.population
+    times = found.step_sec_by_size
+    largest = max(times)
+    return largest if times[largest] * _NEEDED_GAIN < times[1] else 1
