@@ -75,32 +75,32 @@ def _points_wgan_gp(name: str, description: str, *, penalty: float, critic_steps
     return _points(name, description, loss, TrainSettings(discriminator_steps=critic_steps))
 
 
-def _tiny(name: str, description: str, data: str, *, latent_dim: int, epochs: int) -> Recipe:
+def _tiny(name: str, description: str, data: str, *, epochs: int) -> Recipe:
     adam = choose(optimizers, "adam", lr=1e-3, beta1=0.5)
     return Recipe(
         name=name,
         description=description,
         data=choose(datasets, data),
-        generator=choose(generators, "tiny-mlp", latent_dim=latent_dim),
+        generator=choose(generators, "tiny-mlp", latent_dim=16),
         discriminator=choose(discriminators, "tiny-mlp"),
         loss=LossSettings(name="non-saturating"),
         generator_optimizer=adam,
         discriminator_optimizer=adam,
-        train=TrainSettings(batch_size=64, epochs=epochs, reuse_fakes=True),
-        evaluate=EvaluateSettings(every_epochs=max(1, epochs // 20), num_samples=2500),
+        train=TrainSettings(batch_size=64, epochs=epochs, reuse_fakes=True, ema=0.995),
+        evaluate=EvaluateSettings(every_epochs=epochs // 20, num_samples=2500),
     )
 
 
 @recipes.register("ring-gan")
 def ring_gan() -> Recipe:
-    """A tiny non-saturating GAN on a ring of eight Gaussians: the classic test for dropped modes."""
-    return _tiny("ring-gan", _summary(ring_gan), "ring", latent_dim=2, epochs=60)
+    """A tiny non-saturating GAN on a ring of eight Gaussians: it finds most modes, not always all."""
+    return _tiny("ring-gan", _summary(ring_gan), "ring", epochs=60)
 
 
 @recipes.register("grid-gan")
 def grid_gan() -> Recipe:
-    """A tiny non-saturating GAN on a 5×5 grid of Gaussians, where modes are easily dropped."""
-    return _tiny("grid-gan", _summary(grid_gan), "grid", latent_dim=2, epochs=60)
+    """A tiny non-saturating GAN on a 5×5 grid of Gaussians: too small for it, so most modes are dropped."""
+    return _tiny("grid-gan", _summary(grid_gan), "grid", epochs=100)
 
 
 def _summary(recipe: object) -> str:

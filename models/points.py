@@ -118,9 +118,9 @@ def tiny_generator(
     latent_dim: _Size = 2,
     units: _Size = 64,
     depth: _Depth = 0,
-    slope: Annotated[float, NonNegative] = 0.0,
+    slope: Annotated[float, NonNegative] = 0.2,
 ) -> nn.Module:
-    """z-64-64-2 with ReLU, for rings and grids; `depth` adds hidden layers."""
+    """z-64-64-2 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
     widths = with_depth([units, units], depth)
     return PointsGenerator(sample_shape, latent_dim, widths, normalized=frozenset(), eps=1e-5, slope=slope)
 
@@ -132,9 +132,9 @@ def tiny_discriminator(
     num_classes: int,
     units: _Size = 64,
     depth: _Depth = 0,
-    slope: Annotated[float, NonNegative] = 0.0,
+    slope: Annotated[float, NonNegative] = 0.2,
     sigmoid: bool = False,
 ) -> nn.Module:
-    """2-64-64-1 with ReLU, for rings and grids; `depth` adds hidden layers."""
+    """2-64-64-1 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
     widths = with_depth([units, units], depth)
     return PointsDiscriminator(sample_shape, widths, slope=slope, sigmoid=sigmoid)
