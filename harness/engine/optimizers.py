@@ -188,12 +188,14 @@ class Adam(Optimizer):
         options: Mapping[str, Number],
         step: Number,
     ) -> tuple[Tensor, Tensor, Number]:
-        """m, √v̂ + ε and η/(1 − β₁ᵗ)."""
+        """m, √v + ε·c and η·c/(1 − β₁ᵗ), with c = √(1 − β₂ᵗ): η·m̂/(√v̂ + ε) in fewer operations."""
         beta1, beta2 = options["beta1"], options["beta2"]
         mean = _average(buffers["mean"], gradients, beta1) if self.beta1 else gradients
         square = _average_square(buffers["square"], gradients, beta2)
-        scale = square.sqrt().div_(_bias(beta2, step) ** 0.5).add_(options["eps"])
-        return mean, scale, options["lr"] / _bias(beta1, step) if self.beta1 else options["lr"]
+        correction = _bias(beta2, step) ** 0.5
+        scale = square.sqrt().add_(options["eps"] * correction)
+        rate = options["lr"] * correction
+        return mean, scale, rate / _bias(beta1, step) if self.beta1 else rate
 
 
 @optimizers.register("adamw")
