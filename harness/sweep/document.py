@@ -36,6 +36,9 @@ _MAX_CHARACTERS = 200_000
 _MAX_VALUES = 20_000
 _MAX_DEPTH = 24
 _MAX_INTEGER = 2**63
+_TRUE = ("true", "yes", "on", "y")
+_FALSE = ("false", "no", "off", "n")
+_SCALARS = ("null", "bool", "int", "float", "str", "timestamp")
 _TAG = "tag:yaml.org,2002:"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
@@ -222,11 +225,14 @@ class _Reader:
                 f"{_MAX_DEPTH} levels and {_MAX_VALUES} values, anchors expanded.",
             )
         kind = str(node.tag).removeprefix(_TAG)
-        if kind == "map":
+        if node.id == "mapping" and kind == "map":
             return self._mapping(node, path)
-        if kind == "seq":
+        if node.id == "sequence" and kind == "seq":
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return _scalar(node, kind, path)
+        if node.id == "scalar" and kind in _SCALARS:
+            return _scalar(node, kind, path)
+        name = f"`{dotted(path)}`" if path else "the sweep file"
+        raise FieldError(path, f"{name} has the tag `{node.tag}`; write a plain value without tags.")
 
     def _mapping(self, node: Node, path: FieldPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -283,7 +289,9 @@ def _scalar(node: Node, kind: str, path: FieldPath) -> bool | int | float | str 
     if kind == "null":
         return None
     if kind == "bool":
-        return text.lower() in ("true", "yes", "on", "y")
+        if text.lower() not in (*_TRUE, *_FALSE):
+            raise FieldError(path, f"{name} must be true or false, but got {shown(text)}.")
+        return text.lower() in _TRUE
     if kind in ("int", "float"):
         try:
             number = _integer(text) if kind == "int" else _decimal(text)
@@ -294,11 +302,9 @@ def _scalar(node: Node, kind: str, path: FieldPath) -> bool | int | float | str 
         if isinstance(number, int) and abs(number) >= _MAX_INTEGER:
             raise FieldError(path, f"{name} must be below 2**63, but got {shown(text)}.")
         return number
-    if kind in ("str", "timestamp"):
-        if _CONTROL.search(text):
-            raise FieldError(path, f"{name} holds a control character; remove it: {shown(text)}.")
-        return str(text)
-    raise FieldError(path, f"{name} has the tag `{node.tag}`; write a plain value without tags.")
+    if _CONTROL.search(text):
+        raise FieldError(path, f"{name} holds a control character; remove it: {shown(text)}.")
+    return str(text)
 
 
 def _integer(text: str) -> int:

@@ -124,7 +124,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
             hint = nearest(key, _KEYS) or "."
             raise FieldError((key,), f"unknown key `{key}`{hint} Known: {', '.join(_KEYS)}.", at_key=True)
         if value is None and key not in _UNUSED:
-            raise FieldError((key,), f"`{key}` is empty; give it a value, or remove the line.")
+            raise FieldError((key,), f"`{key}` is empty; give it a value, or remove the line.", at_key=True)
     if "recipe" not in data:
         raise FieldError(
             (),

@@ -350,7 +350,7 @@ def _check_together(name: str, given: Mapping[str, Any], path: FieldPath) -> Non
             raise FieldError(
                 (*path, "max"),
                 f"`{field_name}`: the bounds of {name} are exponents, and [{low:g}, {high:g}] overflows; for "
-                f" bounds that are values use {name}_values.",
+                f"bounds that are values use {name}_values.",
             )
         low, high = exp(low), exp(high)
     if not math.isfinite(float(high) - float(low)) or abs(low) > 1e300 or abs(high) > 1e300:

@@ -355,7 +355,8 @@ class Study:
             if blamed is not None:
                 section = section if blamed in chosen and blamed not in self.parameters else ("parameters",)
                 section = (*section, blamed)
-            raise FieldError(section, str(error), at_key="unknown key" in str(error)) from None
+            at_key = "unknown key" in str(error) or "has no option" in str(error)
+            raise FieldError(section, str(error), at_key=at_key) from None
 
 
 def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
