@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -41,6 +41,7 @@ ABANDONED_FINISH_SEC = 2.0  # a finish's share once the server has failed to ans
 class _Session:
     """What this process has learnt about the server, so that it waits for it once and says so once."""
 
+    num_open: int = 0
     unreachable: bool = False
     said: set[str] = field(default_factory=set)
 
@@ -290,15 +291,16 @@ class _Mirror:
         run, self._run = self._run, None
         if run is None:
             return
-        if self.mode == "online" and _session.unreachable:
-            # The run's own time-out was fixed when it was opened, so a thread waits it out.
-            thread = threading.Thread(target=self._finish, args=(run, exit_code), daemon=True)
-            thread.start()
-            thread.join(ABANDONED_FINISH_SEC)
-            if thread.is_alive():
-                self.failures["finish"] += 1
-        else:
+        _session.num_open -= 1
+        if not (self.mode == "online" and _session.unreachable):
             self._finish(run, exit_code)
+            return
+        # The run's own time-out was fixed when it was opened, so a thread waits it out.
+        thread = threading.Thread(target=_finish_quietly, args=(run, exit_code), daemon=True)
+        thread.start()
+        thread.join(ABANDONED_FINISH_SEC)
+        if thread.is_alive():
+            self.failures["finish"] += 1
 
     def _finish(self, run: wandb.Run, exit_code: int) -> None:
         try:
@@ -350,10 +352,13 @@ class _Mirror:
             self._count("init", error)
             if self.mode == "online":
                 self._say(f"the server cannot be used ({_first_line(error)}), so runs are logged offline.")
+                if _session.num_open == 0:  # the library's service keeps the id of a run that did not start
+                    self._guard("init", lambda: _library().teardown())
                 for folder in set(_segments(self._root, identity)) - before:
                     shutil.rmtree(folder, ignore_errors=True)
             return False
         self._run = run
+        _session.num_open += 1
         return True
 
     def _require_run(self) -> wandb.Run:
@@ -376,6 +381,11 @@ class _Mirror:
 
     def _say(self, message: str) -> None:
         _session.say(message, self._notify)
+
+
+def _finish_quietly(run: wandb.Run, exit_code: int) -> None:
+    with suppress(Exception):
+        run.finish(exit_code=exit_code)
 
 
 def _library() -> Any:
