@@ -85,7 +85,7 @@ class Network:
         Returns:
             (K, P). A non-finite loss leaves the other rows alone.
         """
-        parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses))
+        parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses), materialize_grads=True)
         if not self.stacked:
             return torch.cat([part.reshape(-1) for part in parts]).unsqueeze(0)
         return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1)

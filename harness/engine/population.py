@@ -243,7 +243,7 @@ def _keep_freed_memory() -> None:
     """Teach the C library to keep freed memory instead of handing it back after every step.
 
     glibc gives large blocks back to the system until it has seen one as large freed; fetching their pages
-    again costs a fifth of a step of medium nets. One block of just under 32 MiB, the largest it learns from,
+    again costs some 4 % of a step of medium nets. One block of just under 32 MiB, the largest it learns from,
     is enough.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
