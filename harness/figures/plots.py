@@ -126,7 +126,7 @@ def time_curves(quantities: Mapping[str, Sequence[Series]], stem: Path) -> None:
                     _band(axes, getattr(one, clock), one)
                 axes.set_xlim(left=0)
             choose_scale(row[0], np.concatenate([one.values.ravel() for one in series] or [np.zeros(0)]))
-            row[0].set_ylabel(wrapped(label, 30))
+            row[0].set_ylabel(wrapped(label, 42))
         panels[-1][0].set_xlabel("training step (batches of real data)")
         panels[-1][1].set_xlabel("time since the start of the run (s)")
         legend(figure, panels[0][0])
@@ -143,7 +143,7 @@ def metric_curves(quantities: Mapping[str, Sequence[Series]], stem: Path) -> Non
             for one in series:
                 _band(axes, one.steps, one)
             choose_scale(axes, np.concatenate([one.values.ravel() for one in series]))
-            axes.set_title(wrapped(label, 30), fontsize=8.5)
+            axes.set_title(wrapped(label, 34), fontsize=8.5)
             axes.set_xlim(left=0)
             axes.tick_params(labelbottom=True)
         for axes in panels[len(quantities) :]:
@@ -227,7 +227,7 @@ def final_panel(scenes: Sequence[tuple[str, Scene | None]], stem: Path) -> None:
     drawn = [scene for _, scene in scenes if scene is not None]
     aspect = drawn[0].window.aspect if drawn else 0.6
     title_lines = max((len(wrapped(title, 84 // columns).splitlines()) for title, _ in scenes), default=1)
-    each = (PAGE_WIDTH / columns - 0.3) * aspect + 0.32 + 0.16 * title_lines
+    each = (PAGE_WIDTH / columns - 0.3) * aspect + 0.2 + 0.16 * title_lines
     with page(height=0.45 + rows * each) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for index, axes in enumerate(panels):
@@ -293,7 +293,7 @@ def trial_scatter(arms: Sequence[Trials], stem: Path, *, label: str, logarithmic
             panels[0][0].set_yscale("log")
             plain_log_ticks(panels[0][0], "y")
         for row in panels:
-            row[0].set_ylabel(wrapped(label, 34))
+            row[0].set_ylabel(wrapped(label, 42))
         legend(figure, *panels.ravel()[: len(names)])
         write_figure(figure, stem)
 

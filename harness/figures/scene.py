@@ -195,7 +195,15 @@ class _Artists:
         (self.real,) = axes.plot([], [], marker="o", color=REAL_COLOUR, label="held-out data", **style)
         (self.fake,) = axes.plot([], [], marker="^", color=FAKE_COLOUR, label="generated", **style)
         self.note = axes.text(
-            0.985, 0.02, "", transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color="#333333"
+            0.985,
+            0.025,
+            "",
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize=7.5,
+            color="#333333",
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
         )
         axes.set_xlim(window.left, window.right)
         axes.set_ylim(window.bottom, window.top)
@@ -205,7 +213,7 @@ class _Artists:
         self.real.set_data(scene.real[:, 0], scene.real[:, 1])
         self.fake.set_data(scene.fake[:, 0], scene.fake[:, 1])
         outside = self.window.num_outside(scene.fake)
-        self.note.set_text(f"{outside} of {len(scene.fake)} generated points lie outside" if outside else "")
+        self.note.set_text(f"{outside} of {len(scene.fake)} outside" if outside else "")
 
 
 def draw_scene(axes: Axes, scene: Scene, *, marker_size: float = 2.0) -> None:

@@ -1,0 +1,273 @@
+"""What a study found, in sentences: an answer for each arm, and flags for what a reader must not overlook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from harness.sweep.statistics import Comparison, Interval, mean
+from harness.sweep.summary import Arm, Summary
+from harness.sweep.tables import in_words, rounded
+
+__all__ = ["Answer", "Flag", "answers", "flags", "headline"]
+
+Verdict: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
+
+_BARELY = 0.25
+_FAR = 2.0
+_WORST = "worst by far"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One or two sentences on one arm.
+
+    Attributes:
+        arm: the arm's name.
+        verdict: its decision, or what it is instead.
+        claim: the answer itself.
+        evidence: the numbers behind it.
+    """
+
+    arm: str
+    verdict: Verdict
+    claim: str
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A warning about one arm, or about the study.
+
+    Attributes:
+        arm: the arm's name; empty for the study.
+        label: the flag in two or three words.
+        text: the whole of it.
+    """
+
+    arm: str
+    label: str
+    text: str
+
+
+def headline(summary: Summary) -> str:
+    """The study's outcome in one sentence."""
+    if not summary.ranking:
+        return "No run has finished yet, so there is nothing to say."
+    best = summary.ranking[0]
+    if summary.baseline is None:
+        return f"The best of {_number(len(summary.ranking), _noun(summary))} is {best.name}."
+    base = summary.baseline.name
+    claims = {
+        "better": "{names} {be} better than {base}",
+        "worse": "{names} {be} worse than {base}",
+        "undecided": "{names} cannot be told apart from {base}",
+        "too-few-seeds": "{names} cannot be judged against {base} with so few seeds",
+    }
+    parts = []
+    for decision, claim in claims.items():
+        if names := [found.cell for found in summary.comparisons if found.decision == decision]:
+            parts.append(claim.format(names=_listed(names), be="is" if len(names) == 1 else "are", base=base))
+    far = [flag.arm for flag in flags(summary) if flag.label == _WORST]
+    if far and parts:
+        parts.append(f"{far[0]} is worst by far")
+    return f"{'; '.join(parts)}." if parts else f"{base} is the only arm."
+
+
+def answers(summary: Summary) -> list[Answer]:
+    """An answer for every arm, in the study's order; for a search, for the best trial only."""
+    comparisons = {found.cell: found for found in summary.comparisons}
+    found = []
+    for arm in summary.arms:
+        is_best = bool(summary.ranking) and arm == summary.ranking[0]
+        if arm.name in comparisons:
+            found.append(_compared(summary, arm, comparisons[arm.name]))
+        elif arm.is_baseline:
+            claim = f"{arm.name} is the baseline: the others are held against it, seed by seed."
+            found.append(
+                Answer(arm=arm.name, verdict="baseline", claim=claim, evidence=_standing(summary, arm))
+            )
+        elif is_best or summary.study.kind != "search":
+            place = _place(summary, arm)
+            verdict: Verdict = "best" if is_best else "none"
+            found.append(
+                Answer(
+                    arm=arm.name,
+                    verdict=verdict,
+                    claim=f"{arm.name} {place}.",
+                    evidence=_standing(summary, arm),
+                )
+            )
+    return found
+
+
+def flags(summary: Summary) -> list[Flag]:
+    """Everything that a reader must not overlook, the study's own first."""
+    found = []
+    if not summary.is_complete:
+        found.append(
+            Flag(
+                arm="",
+                label="not complete",
+                text=f"This study is not complete: {summary.num_finished} of {summary.num_planned} runs have "
+                "finished. Everything below is about those, and may still change.",
+            )
+        )
+    needed = max((c.min_num_seeds for c in summary.comparisons if c.decision == "too-few-seeds"), default=0)
+    if needed:
+        found.append(
+            Flag(
+                arm="",
+                label="too few seeds",
+                text=f"With {_number(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
+                f"significant below {needed} seeds an arm. Run it with at least SEEDS={needed}.",
+            )
+        )
+    if summary.study.kind == "search" and len(summary.ranking) > 1:
+        found.append(
+            Flag(
+                arm="",
+                label="a search",
+                text=f"The best of {_number(len(summary.ranking), 'trial')} looks better than it is, because "
+                "luck helped to choose it. Before it is believed, train it again with fresh seeds.",
+            )
+        )
+    for arm in summary.arms:
+        found.extend(_flags_of(summary, arm))
+    return found
+
+
+def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
+    if arm.failed:
+        seeds = ", ".join(str(run.seed) for run in arm.failed)
+        reasons = "; ".join(dict.fromkeys(run.reason for run in arm.failed if run.reason))
+        yield Flag(
+            arm=arm.name,
+            label=f"{len(arm.failed)} of {len(arm.runs)} diverged",
+            text=f"{len(arm.failed)} of {_number(len(arm.runs), 'run')} diverged (seed {seeds}"
+            f"{': ' + reasons if reasons else ''}). A diverged run counts with the score of its own "
+            "untrained generator; it is not left out.",
+        )
+    if summary.study.kind == "search":
+        return
+    if len(arm.runs) < arm.num_planned:
+        yield Flag(
+            arm=arm.name,
+            label="unfinished",
+            text=f"{len(arm.runs)} of {arm.num_planned} runs of {arm.name} have finished.",
+        )
+    if text := _far_behind(summary, arm):
+        yield Flag(arm=arm.name, label=_WORST, text=text)
+    if text := _barely_moved(summary, arm):
+        yield Flag(arm=arm.name, label="barely moved", text=text)
+
+
+def _barely_moved(summary: Summary, arm: Arm) -> str:
+    """Flag an arm that, from its untrained score, went less than a quarter of the way the best one went."""
+    gain, start = _gain(summary, arm)
+    if math.isnan(gain):
+        return ""
+    end = summary.estimates[arm.name].mean
+    moved = f"its {summary.metric} went from {rounded(start)} untrained to {rounded(end)}"
+    if gain <= 0:
+        return f"{arm.name} did not improve on its untrained generator: {moved}."
+    most, leader = max((_gain(summary, other)[0], other.name) for other in summary.ranking)
+    if gain >= _BARELY * most:
+        return ""
+    return (
+        f"{arm.name} barely moved from its untrained score: {moved}, {100 * gain / most:.0f} % of the way "
+        f"that {leader} went."
+    )
+
+
+def _far_behind(summary: Summary, arm: Arm) -> str:
+    """Flag the last arm where its gap to the next is more than twice the range of all the others."""
+    ranking = summary.ranking
+    if len(ranking) < 3 or arm != ranking[-1]:
+        return ""
+    best, others_worst, worst = (summary.estimates[ranking[i].name] for i in (0, -2, -1))
+    gap, spread = abs(worst.mean - others_worst.mean), abs(others_worst.mean - best.mean)
+    if gap <= _FAR * spread or _overlap(worst.interval, others_worst.interval):
+        return ""
+    return (
+        f"{arm.name} is worst by far: {summary.metric} {rounded(worst.mean)}, where the next worst arm, "
+        f"{ranking[-2].name}, has {rounded(others_worst.mean)} and the best, {ranking[0].name}, "
+        f"{rounded(best.mean)}."
+    )
+
+
+def _overlap(first: Interval, second: Interval) -> bool:
+    if math.isnan(first.low) or math.isnan(second.low):
+        return True
+    return first.low <= second.high and second.low <= first.high
+
+
+def _gain(summary: Summary, arm: Arm) -> tuple[float, float]:
+    """Improvement on the untrained generator, positive when better; and the untrained score."""
+    start = mean(list(arm.values(summary.metric, "first").values()))
+    sign = 1 if summary.goal == "minimize" else -1
+    return sign * (start - summary.estimates[arm.name].mean), start
+
+
+def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
+    assert summary.baseline is not None
+    base = summary.baseline.name
+    if not arm.runs or not found.num_pairs:
+        claim = f"{arm.name}: no seed has finished in both {arm.name} and {base} yet."
+        return Answer(arm=arm.name, verdict="too-few-seeds", claim=claim, evidence="")
+    claims = {
+        "better": f"{arm.name} is better than {base}.",
+        "worse": f"{arm.name} is worse than {base}.",
+        "undecided": f"{arm.name} and {base} cannot be told apart with these seeds, which does not mean that "
+        "they are equal.",
+        "too-few-seeds": f"{_number(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too "
+        f"few to decide between {arm.name} and {base}; it takes at least {found.min_num_seeds}.",
+    }
+    evidence = (
+        f"{summary.metric} {rounded(summary.estimates[arm.name].mean)} against "
+        f"{rounded(summary.estimates[base].mean)}, means of {_number(found.num_pairs, 'seed')}; difference "
+        f"{rounded(found.difference, sign=True)}"
+    )
+    if math.isfinite(found.interval.low):
+        low, high = (rounded(end, sign=True) for end in (found.interval.low, found.interval.high))
+        evidence += f", 95 % interval of the difference {low} to {high}"
+    evidence += (
+        f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
+        f"{100 * found.probability_of_improvement:.0f} % of the time."
+    )
+    return Answer(arm=arm.name, verdict=found.decision, claim=claims[found.decision], evidence=evidence)
+
+
+def _standing(summary: Summary, arm: Arm) -> str:
+    if not arm.runs:
+        return "No run has finished yet."
+    found = summary.estimates[arm.name]
+    text = f"{summary.metric} {rounded(found.mean)}, mean of {_number(len(arm.runs), 'seed')}"
+    if math.isfinite(found.interval.low):
+        text += f", 95 % interval {rounded(found.interval.low)} to {rounded(found.interval.high)}"
+    return f"{text}."
+
+
+def _place(summary: Summary, arm: Arm) -> str:
+    if arm not in summary.ranking:
+        return "has no value yet"
+    if arm == summary.ranking[0]:
+        settings = ", ".join(f"{key} {in_words(value)}" for key, value in arm.parameters.items())
+        return f"has the best mean: {settings}" if settings else "has the best mean"
+    return f"comes in place {1 + summary.ranking.index(arm)} of {len(summary.ranking)}"
+
+
+def _noun(summary: Summary) -> str:
+    return "trial" if summary.study.kind == "search" else "cell"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > 6:
+        return f"{', '.join(names[:5])} and {len(names) - 5} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,249 @@
+"""A study's report: tables, figures, and one page that explains them.
+
+    <study>/report/index.html         everything on one self-contained page
+    <study>/report/table.csv          one row an arm          (also table.md and table.tex)
+    <study>/report/comparisons.csv    one row for each arm held against the baseline
+    <study>/report/trials.csv         one row a trial, where there was a search
+    <study>/report/figures/           each figure as PNG and PDF
+
+It is made from whatever has finished, and says so where that is not everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.registry import Value, metrics
+from harness.sweep import tables
+from harness.sweep.findings import answers, flags, headline
+from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
+from harness.sweep.results import read_json, run_directory, write_text
+from harness.sweep.summary import Arm, Summary, summarise
+
+__all__ = ["write_report"]
+
+_MAX_TRIALS = 200
+_TEMPLATE = "report.html.jinja"
+
+
+def write_report(study_dir: Path) -> Path:
+    """Write a study's report, from the runs that have finished.
+
+    Args:
+        study_dir: ``runs/<study>``.
+
+    Returns:
+        The report's folder.
+
+    Raises:
+        ValueError: the folder holds no study, a file in it is broken, or the report cannot be written.
+    """
+    summary = summarise(Path(study_dir))
+    report = summary.directory / "report"
+    figures = report / "figures"
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "table.csv": tables.table_csv(summary),
+            "table.md": tables.markdown(summary),
+            "table.tex": tables.latex(summary),
+            "comparisons.csv": tables.comparisons_csv(summary),
+        }.items():
+            write_text(report / name, text)
+        if summary.trials:
+            write_text(report / "trials.csv", tables.trials_csv(summary))
+        pictures = draw_pictures(summary, figures)
+        write_text(report / "index.html", _page(summary, pictures))
+    except OSError as error:
+        raise ValueError(f"cannot write the report to {report}: {error.strerror or error}.") from None
+    return report
+
+
+def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    shown = shown_arms(summary)
+    found = flags(summary)
+    infos = [metrics[name] for name in summary.metric_names if name in metrics]
+    header, *rows = tables.reading_table(summary)
+    best = {arm.name: summary.best_trial(arm.name) for arm in summary.arms}
+    return environment.get_template(_TEMPLATE).render(
+        summary=summary,
+        study=summary.study,
+        headline=headline(summary),
+        answers=answers(summary),
+        flags=found,
+        flags_of={arm.name: [flag for flag in found if flag.arm == arm.name] for arm in summary.arms},
+        metric=next((info for info in infos if info.name == summary.metric), None),
+        metric_infos=infos,
+        colours=_colours(summary, shown),
+        header=header,
+        rows=rows,
+        pictures=[(picture, _data_url(picture.path, "image/png")) for picture in pictures],
+        gifs=[_gif(summary, arm) for arm in shown],
+        trial_rows=_trial_rows(summary),
+        best_trials=[(name, trial) for name, trial in best.items() if trial is not None],
+        num_trials=len(summary.trials),
+        settings=_settings(summary),
+        spent=_spent(summary),
+        environment=_environment(summary),
+        selection=selection_note(summary) if len(shown) < sum(bool(arm.runs) for arm in summary.arms) else "",
+        single_run=_single_run(summary),
+        in_words=tables.in_words,
+        rounded=tables.rounded,
+    )
+
+
+def _colours(summary: Summary, shown: Sequence[Arm]) -> dict[str, str]:
+    from harness.figures.style import arm_style
+
+    return {arm.name: arm_style(index).colour for index, arm in enumerate(shown)}
+
+
+def _gif(summary: Summary, arm: Arm) -> tuple[str, str, str]:
+    """An arm's name, its median run's animation as a data URL (or nothing), and what to say below it."""
+    run = summary.median_run(arm)
+    if run is None:
+        return arm.name, "", "no run with a score"
+    path = run_directory(summary.directory, run.run_id) / "samples" / "run.gif"
+    value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
+    words = f"seed {run.seed}, {summary.metric} {value}"
+    return arm.name, _data_url(path, "image/gif") if path.exists() else "", words
+
+
+def _trial_rows(summary: Summary) -> list[list[str]]:
+    """The trials' table, header first: each arm's best first, and no more than a page can bear."""
+    if not summary.trials or summary.study.kind == "search":
+        return []
+    names = list(dict.fromkeys(key for trial in summary.trials for key in trial.parameters))
+    sign = 1 if summary.goal == "minimize" else -1
+    order = {arm.name: arm.position for arm in summary.arms}
+    ranked = sorted(
+        summary.trials,
+        key=lambda trial: (
+            order[trial.cell],
+            sign * trial.value if math.isfinite(trial.value) else math.inf,
+            trial.number,
+        ),
+    )
+    rows = [
+        [
+            trial.cell,
+            str(trial.number),
+            *(tables.in_words(trial.parameters.get(name)) for name in names),
+            str(len(trial.runs)),
+            str(trial.num_failed),
+            trial.state,
+            tables.rounded(trial.value),
+        ]
+        for trial in ranked[:_MAX_TRIALS]
+    ]
+    return [["arm", "trial", *names, "seeds", "failed", "state", summary.metric], *rows]
+
+
+def _settings(summary: Summary) -> dict[str, Any]:
+    """Every setting of the base recipe, and where the arms depart from it."""
+    flats = {arm.name: _flat(summary, arm) for arm in summary.arms}
+    base = summary.baseline or (summary.arms[0] if summary.arms else None)
+    base_flat = flats[base.name] if base else dict(next(iter(summary.recipes.values())).flat())
+    absent = object()
+    departures = []
+    for arm in summary.arms:
+        changed = {
+            key: (tables.in_words(base_flat.get(key)), tables.in_words(flats[arm.name].get(key)))
+            for key in dict.fromkeys((*base_flat, *flats[arm.name]))
+            if base_flat.get(key, absent) != flats[arm.name].get(key, absent)
+        }
+        if changed:
+            departures.append((arm.name, _joined(changed)))
+    return {
+        "base": base.name if base else summary.study.recipe,
+        "rows": [(key, tables.in_words(value)) for key, value in base_flat.items()],
+        "departures": departures[:MAX_DOTS],
+    }
+
+
+def _joined(changed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Changes as rows; one that both optimisers share is one row, `optimizer.x`."""
+    rows = []
+    for key, change in changed.items():
+        section, _, option = key.partition(".")
+        if section.endswith("_optimizer"):
+            other = {"generator_optimizer": "discriminator_optimizer"}.get(section, "generator_optimizer")
+            if changed.get(f"{other}.{option}") == change:
+                if section == "generator_optimizer":
+                    rows.append((f"optimizer.{option}", *change))
+                continue
+        rows.append((key, *change))
+    return rows
+
+
+def _flat(summary: Summary, arm: Arm) -> dict[str, Value]:
+    """An arm's settings as its runs recorded them, or else as they were planned."""
+    from harness.recipe import Recipe
+
+    for run in arm.runs[:1]:
+        path = run_directory(summary.directory, run.run_id) / "recipe.json"
+        if path.exists():
+            return Recipe.from_json(read_json(path)).flat()
+    recipe = summary.recipes.get(arm.name) or next(iter(summary.recipes.values()))
+    return recipe.flat()
+
+
+def _spent(summary: Summary) -> list[tuple[str, str, str, str, str]]:
+    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds."""
+    rows = []
+    for arm in summary.arms[:MAX_DOTS]:
+        if not arm.runs:
+            continue
+        middle = {
+            key: float(np.median([float(run.ledger.get(key, math.nan)) for run in arm.runs]))
+            for key in ("discriminator_steps", "generator_steps", "seen_images", "elapsed_sec")
+        }
+        discriminator, generator, seen = (
+            "" if math.isnan(middle[key]) else f"{middle[key]:,.0f}"
+            for key in ("discriminator_steps", "generator_steps", "seen_images")
+        )
+        rows.append((arm.name, discriminator, generator, seen, tables.rounded(middle["elapsed_sec"])))
+    return rows
+
+
+def _environment(summary: Summary) -> list[tuple[str, str]]:
+    """Each fact of the runs' environments; where runs differ, every value that occurs."""
+    facts: dict[str, dict[str, None]] = {}
+    for arm in summary.arms:
+        for run in arm.runs:
+            for key, value in run.environment.items():
+                text = value if isinstance(value, str) else json.dumps(value)
+                facts.setdefault(key, {})[text] = None
+    return [(key, "; ".join(values)) for key, values in facts.items()]
+
+
+def _single_run(summary: Summary) -> str:
+    """The command that trains one of the runs alone."""
+    arm = next((arm for arm in (*reversed(summary.ranking), *summary.arms) if arm.runs), None)
+    recipe = summary.study.recipe
+    if arm is None:
+        return f"harness train {recipe}"
+    changes = dict(summary.study.overrides) | dict(arm.parameters)
+    recipe = str(changes.pop("recipe", recipe))
+    words = " ".join(f"--set {key}={value}" for key, value in changes.items())
+    return f"harness train {recipe} {words + ' ' if words else ''}--seed {arm.runs[0].seed}"
+
+
+def _data_url(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -1,0 +1,259 @@
+"""A study's tables: CSV for programs, Markdown and LaTeX for readers.
+
+The CSV files hold no seconds and no dates and round to six significant digits, so the same results make the
+same bytes, however often a study was interrupted on its way.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from harness.registry import Value
+from harness.sweep.statistics import Interval
+from harness.sweep.summary import At, Summary
+
+__all__ = [
+    "comparisons_csv",
+    "in_words",
+    "latex",
+    "markdown",
+    "reading_table",
+    "rounded",
+    "table_csv",
+    "trials_csv",
+]
+
+_SUMMARIES: tuple[At, ...] = ("last", "best", "area")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+}
+
+
+def table_csv(summary: Summary) -> str:
+    """One row an arm: its parameters, its seeds, the study's metric, then every other metric.
+
+    `mean`, `iqm`, `ci_low` and `ci_high` are of the study's metric at the study's summary of the curve;
+    `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary. The other metrics are
+    taken at the last evaluation. A value that does not exist is an empty field.
+    """
+    others = summary.metric_names[1:]
+    fields = ("mean", "iqm", "ci_low", "ci_high")
+    header = ["cell", *summary.parameter_names, "num_seeds", "num_failed", *fields]
+    header += [f"{summary.metric}_{at}" for at in _SUMMARIES]
+    header += [f"{metric}_{field}" for metric in others for field in fields]
+    rows = []
+    for arm in summary.arms:
+        row = [arm.name, *(_plain(arm.parameters.get(key)) for key in summary.parameter_names)]
+        row += [str(len(arm.runs)), str(len(arm.failed))]
+        for metric, at in ((summary.metric, summary.at), *((metric, "last") for metric in others)):
+            found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
+            row += [_digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
+            if metric == summary.metric:
+                row += [_digits(arm.estimate(metric, each).mean) for each in _SUMMARIES]
+        rows.append(row)
+    return _csv([header, *rows])
+
+
+def comparisons_csv(summary: Summary) -> str:
+    """One row for each arm that is held against the baseline; the header alone if there is no baseline."""
+    header = ["baseline", "cell", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    header += ["probability_of_improvement", "decision"]
+    rows = [
+        [
+            summary.baseline.name if summary.baseline else "",
+            found.cell,
+            _digits(found.difference),
+            _digits(found.interval.low),
+            _digits(found.interval.high),
+            _digits(found.p_value),
+            _digits(found.p_holm),
+            _digits(found.probability_of_improvement),
+            found.decision,
+        ]
+        for found in summary.comparisons
+    ]
+    return _csv([header, *rows])
+
+
+def trials_csv(summary: Summary) -> str:
+    """One row a trial: its arm, its number, its parameters, its seeds and its value."""
+    names = list(dict.fromkeys(key for trial in summary.trials for key in trial.parameters))
+    rows = [
+        [
+            trial.cell,
+            str(trial.number),
+            *(_plain(trial.parameters.get(name)) for name in names),
+            str(len(trial.runs)),
+            str(trial.num_failed),
+            trial.state,
+            _digits(trial.value),
+        ]
+        for trial in summary.trials
+    ]
+    return _csv([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+
+
+def reading_table(summary: Summary) -> list[list[str]]:
+    """The table that people read, header first: fewer columns and fewer digits than `table.csv`.
+
+    A parameter that only repeats the arms' names is left out, and so are failures if there are none.
+    """
+    compared = bool(summary.comparisons)
+    decisions = {found.cell: found for found in summary.comparisons}
+    names = [
+        name
+        for name in summary.parameter_names
+        if any(in_words(arm.parameters.get(name)) != arm.name for arm in summary.arms)
+    ]
+    any_failed = any(arm.failed for arm in summary.arms)
+    header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
+    header += [summary.metric, "95 % interval", "IQM"]
+    header += ["difference", "95 % interval", "p (Holm)", "P(better)"] * compared
+    rows = [header]
+    for arm in summary.arms:
+        found, versus = summary.estimates[arm.name], decisions.get(arm.name)
+        row = [arm.name, *(in_words(arm.parameters.get(key)) for key in names)]
+        row += [versus.decision if versus else "baseline"] * compared
+        row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
+        row += [rounded(found.mean), _interval(found.interval), rounded(found.iqm)]
+        if versus is not None:
+            row += [rounded(versus.difference, sign=True), _interval(versus.interval, sign=True)]
+            row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
+        rows.append(row + [""] * (len(header) - len(row)))
+    return rows
+
+
+def markdown(summary: Summary) -> str:
+    """The reading table in Markdown, under a line that says what it shows."""
+    header, *rows = ([_escape_markdown(cell) for cell in row] for row in reading_table(summary))
+    lines = [
+        f"# {summary.study.name}",
+        "",
+        _escape_markdown(_caption(summary)),
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex(summary: Summary) -> str:
+    """The reading table as a LaTeX `table` that needs no package."""
+    header, *rows = ([_escape_latex(cell) for cell in row] for row in reading_table(summary))
+    num_names = header.index("seeds")
+    columns = "l" * num_names + "r" * (len(header) - num_names)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_escape_latex(_caption(summary))}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \hline",
+        f"    {' & '.join(header)} \\\\",
+        r"    \hline",
+        *(f"    {' & '.join(row)} \\\\" for row in rows),
+        r"    \hline",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def in_words(value: Value | None) -> str:
+    """A setting as a person would write it: at most three significant digits; nothing for None."""
+    if isinstance(value, float):
+        return _short_exponent(f"{value:.3g}")
+    return _plain(value)
+
+
+def rounded(value: float, *, sign: bool = False) -> str:
+    """A measurement to three significant digits, zeros at the end included; nothing for NaN.
+
+    With `sign`, positive numbers have a plus, for differences.
+    """
+    if math.isnan(value):
+        return ""
+    text = _short_exponent(f"{value:+#.3g}" if sign else f"{value:#.3g}").removesuffix(".")
+    return text.replace("-", "−") if sign else text
+
+
+def _short_exponent(text: str) -> str:
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa.removesuffix('.')}e{int(exponent)}" if e else text
+
+
+def _caption(summary: Summary) -> str:
+    better = "lower" if summary.goal == "minimize" else "higher"
+    at = {
+        "last": "at the last evaluation",
+        "best": "at its best evaluation",
+        "area": "averaged over training",
+    }
+    text = (
+        f"{summary.metric} {at.get(summary.at, summary.at)} ({better} is better): mean over seeds, 95 % "
+        "interval of the mean, interquartile mean (IQM)."
+    )
+    if summary.baseline is not None:
+        family = len(summary.comparisons)
+        text += (
+            f" Differences are paired by seed against {summary.baseline.name}; p is the exact signed-rank "
+            f"test's, Holm-corrected for {family} comparison{'s' * (family != 1)}."
+        )
+    if not summary.is_complete:
+        text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
+    return text
+
+
+def _interval(interval: Interval, *, sign: bool = False) -> str:
+    if math.isnan(interval.low):
+        return ""
+    return f"{rounded(interval.low, sign=sign)} to {rounded(interval.high, sign=sign)}"
+
+
+def _count(finished: int, planned: int) -> str:
+    return str(finished) if finished == planned else f"{finished} of {planned}"
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else f"{value + 0.0:.6g}"
+
+
+def _plain(value: Value | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
+
+
+def _escape_markdown(text: str) -> str:
+    for character in "\\|*_`<":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
