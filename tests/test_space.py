@@ -335,6 +335,7 @@ def test_a_param_of_another_space_is_refused(spec: dict[str, Any], param: Any) -
         ({"values": []}, r"must be a list of at least one value, but got \[\]"),
         ({"values": 3}, r"must be a list of at least one value, but got 3"),
         ({"values": [1, 2, 1]}, r"holds 1 twice"),
+        ({"values": list(range(5000))}, r"lists 5000 values; at most 1000 are read"),
         ({"values": [1, 2], "probabilities": [1]}, r"has 1 entries for 2 values"),
         ({"values": [1, 2], "probabilities": [0.5, 0.6]}, r"must add up to 1, but add up to 1\.1"),
         ({"values": [1, 2], "probabilities": [1.5, -0.5]}, r"must be zero or more, but got -0\.5"),

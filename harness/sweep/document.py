@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ruamel.yaml.nodes import Node
+    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 __all__ = [
     "Document",
@@ -168,6 +168,7 @@ def read_yaml(text: str, *, source: str = "<text>") -> Document:
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
 
     source = one_line(source)
     if len(text) > _MAX_CHARACTERS:
@@ -181,6 +182,12 @@ def read_yaml(text: str, *, source: str = "<text>") -> Document:
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         reason = one_line(", ".join(part for part in (error.context, error.problem) if part))
         raise ValueError(f"{place}: not valid YAML: {reason}.") from None
+    except ReaderError as error:
+        before = text[: error.position]
+        place = f"{source}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        raise ValueError(
+            f"{place}: not valid YAML: {error.reason}, #x{ord(text[error.position]):04x}."
+        ) from None
     except YAMLError as error:
         raise ValueError(f"{source}: not valid YAML: {one_line(str(error))}.") from None
     except RecursionError:
@@ -224,17 +231,19 @@ class _Reader:
                 f"`{dotted(path[:3])}` is nested too deeply or too large: a sweep file has at most "
                 f"{_MAX_DEPTH} levels and {_MAX_VALUES} values, anchors expanded.",
             )
+        from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
         kind = str(node.tag).removeprefix(_TAG)
-        if node.id == "mapping" and kind == "map":
+        if isinstance(node, MappingNode) and kind == "map":
             return self._mapping(node, path)
-        if node.id == "sequence" and kind == "seq":
+        if isinstance(node, SequenceNode) and kind == "seq":
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        if node.id == "scalar" and kind in _SCALARS:
+        if isinstance(node, ScalarNode) and kind in _SCALARS:
             return _scalar(node, kind, path)
         name = f"`{dotted(path)}`" if path else "the sweep file"
         raise FieldError(path, f"{name} has the tag `{node.tag}`; write a plain value without tags.")
 
-    def _mapping(self, node: Node, path: FieldPath) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -283,7 +292,7 @@ def _position(node: Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _scalar(node: Node, kind: str, path: FieldPath) -> bool | int | float | str | None:
+def _scalar(node: ScalarNode, kind: str, path: FieldPath) -> bool | int | float | str | None:
     text = node.value
     name = f"`{dotted(path)}`" if path else "the sweep file"
     if kind == "null":

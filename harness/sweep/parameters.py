@@ -92,11 +92,21 @@ def _flatten(
             found[flat] = entry
     if not prefix:
         for flat, (_, where) in found.items():
-            document.alias((*path, flat), where)
+            if where != (*path, flat):
+                document.alias((*path, flat), where)
     return found
 
 
 def read_ablate(value: Any, document: Document) -> Ablate:
+    """Read the section `ablate`.
+
+    Args:
+        value: what the file says.
+        document: the file, which learns where the flattened keys stand.
+
+    Raises:
+        FieldError: no values, no baseline, or one that is no cell of the grid.
+    """
     given = read_mapping(value, ("ablate",), ("parameters", "baseline"))
     for key in ("parameters", "baseline"):
         if key not in given:
@@ -152,7 +162,19 @@ def read_ablate(value: Any, document: Document) -> Ablate:
 def read_parameters(
     value: Any, ablate: Ablate | None, document: Document
 ) -> tuple[dict[str, Value], dict[str, Distribution]]:
-    """The settings fixed in the whole study, and the others."""
+    """Read the section `parameters`.
+
+    Args:
+        value: what the file says.
+        ablate: the study's arms, which `when` may name.
+        document: the file, which learns where the flattened keys stand.
+
+    Returns:
+        The settings fixed in the whole study, and what is searched or fixed in some arms only; by dotted key.
+
+    Raises:
+        FieldError: a parameter that says nothing sensible, or a key that the ablation has too.
+    """
     overrides: dict[str, Value] = {}
     parameters: dict[str, Distribution] = {}
     for key, (spec, where) in _flatten(value, ("parameters",), document).items():
@@ -291,6 +313,10 @@ def _argument(name: str, key: str, value: Any, path: FieldPath) -> Any:
         if not isinstance(value, list) or not value:
             raise FieldError(
                 path, f"`{field_name}` must be a list of at least one value, but got {shown(value)}."
+            )
+        if len(value) > _MAX_VALUES:
+            raise FieldError(
+                path, f"`{field_name}` lists {len(value)} values; at most {_MAX_VALUES} are read."
             )
         if key == "values":
             for index, item in enumerate(value):
