@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from harness.sweep.study import Study
+
 ABLATION = """\
 name: optimizers
 description: which optimiser
@@ -74,3 +80,18 @@ parameters:
   train.ema: {distribution: q_uniform, min: 0.0, max: 0.5, q: 0.25}
   train.epochs: {value: 7}
 """
+
+
+def error(text: str, **options: Any) -> str:
+    """The one-line message that a sweep file is refused with."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        Study.parse(text, source="s.yaml", **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """`text` with the first `old`, which must be there, made `new`."""
+    assert text.count(old) >= 1
+    return text.replace(old, new, 1)

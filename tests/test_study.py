@@ -12,25 +12,12 @@ from typing import Any
 
 import optuna
 import pytest
-from sweep_texts import ABLATION, GRID, TUNED, WANDB
+from sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
 
 from harness.recipe import find_recipe
 from harness.sweep.study import Study, find_studies, find_study
 
 ROOT = Path(__file__).parents[1]
-
-
-def error(text: str, **options: Any) -> str:
-    with pytest.raises(ValueError, match=r".") as caught:
-        Study.parse(text, source="s.yaml", **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def changed(text: str, old: str, new: str) -> str:
-    assert text.count(old) >= 1
-    return text.replace(old, new, 1)
 
 
 def test_an_ablations_cells_are_its_grid_with_the_baseline_marked() -> None:

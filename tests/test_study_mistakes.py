@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from sweep_texts import ABLATION, GRID, TUNED, WANDB
+from sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
 
 from harness.sweep.study import Study
-
-
-def error(text: str, **options: Any) -> str:
-    with pytest.raises(ValueError, match=r".") as caught:
-        Study.parse(text, source="s.yaml", **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def changed(text: str, old: str, new: str) -> str:
-    assert text.count(old) >= 1
-    return text.replace(old, new, 1)
 
 
 @pytest.mark.parametrize(
