@@ -6,6 +6,7 @@ died, and asks all of them to stop when it is asked to.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import signal
 import threading
@@ -19,7 +20,7 @@ import harness
 from harness.sweep.plan_file import write_plan
 from harness.sweep.planner import make_plan
 from harness.sweep.pool import Pool, WorkerError
-from harness.sweep.results import write_text
+from harness.sweep.results import CHECKPOINT_SEC, write_text
 from harness.sweep.standing import Standing
 from harness.tracking import wandb_mode
 from harness.tracking.console import SweepDisplay
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["WorkerError", "run_study"]
 
 _POLL_SEC = 0.25
+_MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
+"""Columns of the table that W&B shows as numbers of the study."""
 
 
 def run_study(
@@ -43,6 +46,7 @@ def run_study(
     device: str = "auto",
     wandb: str = "auto",
     population: int | None = None,
+    checkpoint_sec: float = CHECKPOINT_SEC,
     console: Console | None = None,
 ) -> Path:
     """Plan a study, train what is not trained yet with a pool of workers, and write its report.
@@ -57,6 +61,7 @@ def run_study(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         wandb: ``auto``, ``online``, ``offline`` or ``disabled``.
         population: Most runs to be trained together; measured by default.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
         console: Where progress is shown; by default the standard output.
 
     Returns:
@@ -75,13 +80,13 @@ def run_study(
         with SweepDisplay(study.name, console=console) as display:
             for line in _remarks(study):
                 display.say(line)
-            _train(plan, standing, display, wandb)
+            _train(standing, display, Pool(plan, wandb, checkpoint_sec))
         standing.record()
     return _report(plan, wandb)
 
 
-def _train(plan: Plan, standing: Standing, display: SweepDisplay, wandb: str) -> None:
-    with _stop_signals() as asked, Pool(plan, wandb) as pool:
+def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
+    with _stop_signals() as asked, pool:
         while pool.watch():
             if asked:
                 display.say("stopping: the workers leave their checkpoints ...")
@@ -133,8 +138,31 @@ def _report(plan: Plan, wandb: str) -> Path:
     if stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
         return folder
     folder = write_report(plan.directory)
+    if wandb_mode(wandb) != "disabled":
+        _mirror(plan, folder, wandb)
     write_text(stamp, inputs)
     return folder
+
+
+def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
+    """Show the report in W&B, as the study's one run named `summary`."""
+    from harness.tracking import log_summary
+
+    scalars: dict[str, float] = {}
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            known = {column: float(row[column]) for column in _MIRRORED if row[column]}
+            scalars |= {f"table/{row['cell']}/{column}": value for column, value in known.items()}
+    log_summary(
+        plan.directory,
+        plan.study.name,
+        scalars=scalars,
+        images={f"figures/{path.stem}": path for path in sorted((folder / "figures").glob("*.png"))},
+        files=[folder / name for name in ("table.csv", "comparisons.csv", "index.html")],
+        config=plan.study.to_json(),
+        tags=["summary"],
+        mode=wandb,
+    )
 
 
 def _fingerprint(plan: Plan) -> str:

@@ -6,7 +6,9 @@ a recipe that has changed since. Each is refused in one line that says what diff
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -100,11 +102,11 @@ def extended(old: Plan, study: Study) -> Plan:
     Raises:
         ValueError: If the studies differ in anything else.
     """
-    comparable = replace(study, seeds=old.study.seeds, run_cap=old.study.run_cap)
-    changed = old.study.difference(comparable)
+    may_change = ("`seeds`:", "`run_cap`:")
+    changed = [line for line in old.study.difference(study) if not line.startswith(may_change)]
     if old.is_search and study.seeds != old.study.seeds:
         changed.append(f"`seeds`: {_seeds(old.study.seeds)} → {_seeds(study.seeds)}")
-    if (study.run_cap or 0) < (old.study.run_cap or 0):
+    if (study.run_cap or math.inf) < (old.study.run_cap or math.inf):
         changed.append(f"`run_cap`: {old.study.run_cap} → {study.run_cap}")
     if changed:
         raise ValueError(
@@ -203,8 +205,11 @@ def _yaml(study: Study) -> str:
 
 
 def _remove_empty(directory: Path, made: Sequence[Path]) -> None:
-    if not made:
+    if directory not in made:
         return
+    for name in ("plan.lock", "study.yaml"):
+        with contextlib.suppress(OSError):
+            (directory / name).unlink(missing_ok=True)
     for name in FOLDERS:
         _try_to_remove(directory / name)
     for folder in reversed(made):
@@ -212,10 +217,8 @@ def _remove_empty(directory: Path, made: Sequence[Path]) -> None:
 
 
 def _try_to_remove(folder: Path) -> None:
-    try:
+    with contextlib.suppress(OSError):
         folder.rmdir()
-    except OSError:
-        return
 
 
 def _changes(old: Recipe, new: Recipe) -> str:

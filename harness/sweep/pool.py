@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.sweep.results import read_json, write_json
+from harness.sweep.results import CHECKPOINT_SEC, read_json, write_json
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -42,11 +42,13 @@ class Pool:
     Args:
         plan: The study's plan.
         wandb: Mode of the W&B mirror.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
     """
 
-    def __init__(self, plan: Plan, wandb: str) -> None:
+    def __init__(self, plan: Plan, wandb: str, checkpoint_sec: float = CHECKPOINT_SEC) -> None:
         self._plan = plan
         self._wandb = wandb
+        self._checkpoint_sec = checkpoint_sec
         self._context = multiprocessing.get_context("spawn")
         self._folder = plan.directory / "workers"
         self._processes: dict[int, SpawnProcess] = {}
@@ -101,11 +103,20 @@ class Pool:
                 process.kill()
                 process.join()
         self._processes.clear()
+        for log in self._folder.glob("*.log"):
+            if not log.stat().st_size:
+                log.unlink()
 
     def _start(self, index: int) -> None:
         process = self._context.Process(
             target=_work,
-            args=(self._plan.directory, index, self._device(index), self._plan.num_threads, self._wandb),
+            args=(self._plan.directory, index),
+            kwargs={
+                "device": self._device(index),
+                "num_threads": self._plan.num_threads,
+                "wandb": self._wandb,
+                "checkpoint_sec": self._checkpoint_sec,
+            },
             name=f"worker-{index}",
         )
         # Threads of the numerical libraries are fixed when those are loaded; a blocked Ctrl-C is inherited by
@@ -139,7 +150,9 @@ class Pool:
             )
 
 
-def _work(directory: Path, index: int, device: str, num_threads: int, wandb: str) -> None:
+def _work(
+    directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float
+) -> None:
     """The body of a worker process."""
     folder = directory / "workers"
     parent = os.getppid()
@@ -164,6 +177,7 @@ def _work(directory: Path, index: int, device: str, num_threads: int, wandb: str
             device=device,
             wandb=wandb,
             should_stop=lambda: bool(asked) or os.getppid() != parent,
+            checkpoint_sec=checkpoint_sec,
         ).work()
     except Interrupted:
         sys.exit(_STOPPED)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
+    "CHECKPOINT_SEC",
     "RunResult",
     "load_result",
     "load_results",
@@ -28,6 +29,9 @@ __all__ = [
 Phase: TypeAlias = Literal["ablate", "search", "final"]
 Outcome: TypeAlias = Literal["completed", "diverged", "stopped"]
 At: TypeAlias = Literal["first", "last", "best", "area"]
+
+CHECKPOINT_SEC = 20.0
+"""Seconds of work that a run may lose when its process is killed."""
 
 _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")
@@ -187,7 +191,8 @@ def load_result(directory: Path) -> RunResult | None:
 def load_results(study_directory: Path) -> list[RunResult]:
     """Every finished run of a study, by phase, arm, trial and seed.
 
-    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out.
+    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,
+    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised).
 
     Args:
         study_directory: ``runs/<study>``.
@@ -202,11 +207,19 @@ def load_results(study_directory: Path) -> list[RunResult]:
     plan_path = study_directory / "plan.json"
     if plan_path.exists():
         asked = read_json(plan_path).get("seeds", {})
+    winners: Mapping[str, Mapping[str, Any]] = {}
+    if (study_directory / "winners.json").exists():
+        winners = read_json(study_directory / "winners.json")
     results = []
     for path in (study_directory / "runs").glob("*/result.json"):
         result = load_result(path.parent)
-        if result is not None and (not asked or result.seed in asked.get(result.phase, ())):
-            results.append(result)
+        if result is None or (asked and result.seed not in asked.get(result.phase, ())):
+            continue
+        if result.phase == "final" and result.trial != winners.get(result.cell, {}).get(
+            "trial", result.trial
+        ):
+            continue
+        results.append(result)
     return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))
 
 

@@ -22,17 +22,14 @@ from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDi
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.sweep.recording import Pictures, RunRecorder
-from harness.sweep.results import Outcome, RunResult, load_result, run_directory, score
+from harness.sweep.results import CHECKPOINT_SEC, Outcome, RunResult, load_result, run_directory, score
 from harness.tracking import Tracker
 
 if TYPE_CHECKING:
     from harness.sweep.grammar import Metric
     from harness.sweep.plan import PlannedRun
 
-__all__ = ["CHECKPOINT_SEC", "Interrupted", "Progress", "train_population"]
-
-CHECKPOINT_SEC = 20.0
-"""Seconds of work that a killed worker may lose."""
+__all__ = ["Interrupted", "Progress", "train_population"]
 
 
 class Interrupted(Exception):  # noqa: N818, for it is no error
@@ -72,6 +69,7 @@ def train_population(
     prune: Callable[[int, float], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     watch: Callable[[PlannedRun, int], Tracker] | None = None,
+    checkpoint_sec: float = CHECKPOINT_SEC,
 ) -> list[RunResult]:
     """Train runs of one structure in lockstep, from their checkpoint if there is one.
 
@@ -92,6 +90,7 @@ def train_population(
             of the metric over the runs, failed ones at their untrained value; True stops all of them.
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
+        checkpoint_sec: Seconds between two checkpoints; they are written at events only.
 
     Returns:
         The results, in the order of `runs`; of runs that had finished before, the results they left.
@@ -110,6 +109,7 @@ def train_population(
         "prune": prune,
         "progress": progress,
         "watch": watch,
+        "checkpoint_sec": checkpoint_sec,
     }
     halves = [checkpoint.with_name(f"{checkpoint.stem}-{part}.pt") for part in "ab"]
     split = checkpoint.with_suffix(".split")
@@ -148,6 +148,7 @@ class _Session:
         prune: Callable[[int, float], bool] | None,
         progress: Callable[[Progress], None] | None,
         watch: Callable[[PlannedRun, int], Tracker] | None,
+        checkpoint_sec: float,
     ) -> None:
         self._runs = runs
         self._study = study
@@ -157,6 +158,7 @@ class _Session:
         self._should_stop = should_stop
         self._prune = prune
         self._progress = progress
+        self._checkpoint_sec = checkpoint_sec
         self._dataset = load_dataset(runs[0].recipe.data)
         self._evaluator = _evaluator(self._dataset)
         self._pictures = _pictures(self._dataset)
@@ -337,7 +339,7 @@ class _Session:
 
     def _save_if_due(self) -> None:
         stop = self._should_stop()
-        if stop or time.monotonic() - self._saved_at >= CHECKPOINT_SEC:
+        if stop or time.monotonic() - self._saved_at >= self._checkpoint_sec:
             for recorder in self._recorders.values():
                 if recorder.result is None:
                     recorder.flush()

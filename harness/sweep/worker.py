@@ -20,6 +20,7 @@ from harness.sweep.leases import Lease, holder, locked, take_lease
 from harness.sweep.plan import Arm, Plan, PlannedRun, Unit, trial_units
 from harness.sweep.plan_file import FOLDERS, read_plan
 from harness.sweep.results import (
+    CHECKPOINT_SEC,
     RunResult,
     load_result,
     read_json,
@@ -130,6 +131,7 @@ class Worker:
         device: Where it trains.
         wandb: Mode of the W&B mirror.
         should_stop: Asked at every event and between units.
+        checkpoint_sec: Seconds of work that may be lost when it is killed.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Worker:
         device: str = "cpu",
         wandb: str = "auto",
         should_stop: Callable[[], bool] = lambda: False,
+        checkpoint_sec: float = CHECKPOINT_SEC,
     ) -> None:
         self._plan: Plan = read_plan(directory)
         self._directory = directory
@@ -147,6 +150,7 @@ class Worker:
         self._device = device
         self._wandb = wandb
         self._should_stop = should_stop
+        self._checkpoint_sec = checkpoint_sec
         self._environment = describe_environment(device)
         self._searches: dict[str, Search] = self._open_searches()
         self._progress_path = directory / "workers" / f"{index}.json"
@@ -302,6 +306,7 @@ class Worker:
             should_stop=self._should_stop,
             prune=prune,
             progress=lambda progress: self._report(claim.unit, progress),
+            checkpoint_sec=self._checkpoint_sec,
         )
         if search is not None and trial is not None and claim.arm is not None:
             units = trial_units(self._plan, claim.arm, trial.index, trial.parameters, "search")
