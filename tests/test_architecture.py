@@ -22,6 +22,7 @@ LAYERS = [
     "harness.latent",
     "harness.sweep",
     "harness.cli",
+    "harness.__main__",
 ]
 """From the ground up: a file may import what stands above it in this list."""
 
