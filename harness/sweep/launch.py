@@ -76,11 +76,13 @@ def run_study(
     plan = make_plan(study, directory=directory, workers=workers, device=device, population=population)
     plan = write_plan(plan)
     standing = Standing(plan)
-    if not standing.is_complete():
+    is_complete = standing.is_complete()
+    if not is_complete:
         with SweepDisplay(study.name, console=console) as display:
             for line in _remarks(study):
                 display.say(line)
             _train(standing, display, Pool(plan, wandb, checkpoint_sec))
+    if not is_complete or not (plan.directory / "journal.log").exists():
         standing.record()
     return _report(plan, wandb)
 
