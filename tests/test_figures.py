@@ -83,11 +83,20 @@ def test_surface_points_run_row_by_row_from_the_bottom_left() -> None:
     assert nodes[-1].tolist() == [1, 11]
 
 
-def test_shade_is_the_sigmoid_of_a_logit_and_the_range_of_a_critic() -> None:
+def test_shade_changes_band_at_the_same_certainties_in_every_frame() -> None:
+    edges = 1 / (1 + np.exp([-0.0, -0.02, -0.1, -0.4, -1.5]))
+    assert edges == pytest.approx([0.5, 0.505, 0.525, 0.6, 0.82], abs=0.003)
     scene = _scene()
-    assert scene.shade() == pytest.approx(1 / (1 + np.exp(-scene.surface)))
-    critic = _scene(critic=True).shade()
-    assert (critic.min(), critic.max()) == (0.0, 1.0)
+    logits = np.array([[-6.0, -0.4, 0.0], [0.02, 0.1, 1.5], [6.0, 60.0, -60.0]])
+    shade = Scene(real=scene.real, fake=scene.fake, surface=logits, window=scene.window).shade()
+    assert shade == pytest.approx(np.array([[0.0, 0.2, 0.5], [0.6, 0.7, 0.9], [1.0, 1.0, 0.0]]))
+
+
+def test_shade_of_a_critic_runs_from_its_lowest_score_to_its_highest() -> None:
+    critic = _scene(critic=True)
+    shade = critic.shade()
+    assert (shade.min(), shade.max()) == (0.0, 1.0)
+    assert (np.argsort(shade.ravel()) == np.argsort(critic.surface.ravel())).all()
 
 
 def test_shade_of_a_flat_or_exploded_surface_is_still_a_picture(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ __all__ = [
 Array = npt.NDArray[np.float32]
 
 _NUM_BANDS = 10
+_LOGITS = (0.0, 0.02, 0.1, 0.4, 1.5, 6.0)
+_STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _FRAME_WIDTH_PIXELS = 540
 _DOTS_PER_INCH = 100
 _PALETTE_SIZE = 32
@@ -111,7 +113,7 @@ class Scene:
         surface: (R, R) raw discriminator scores at `surface_points(window, R)`.
         window: limits of both axes.
         critic: scores are a critic's, without scale: they are shown from the window's lowest to its highest.
-            Otherwise they are logits, and sigmoid(score) is shown from 0 to 1.
+            Otherwise they are logits, shown by how far sigmoid(score) is from 0.5.
     """
 
     real: npt.NDArray[Any]
@@ -129,10 +131,15 @@ class Scene:
             raise ValueError(f"`surface` must have shape (R, R), but got {self.surface.shape}.")
 
     def shade(self) -> npt.NDArray[np.float64]:
-        """(R, R) values in [0, 1]: 0 where the discriminator is sure of a fake, 1 where of a real point."""
+        """(R, R) values in [0, 1]: 0 where the discriminator is sure of a fake, 1 where of a real point.
+
+        The closer training comes to its equilibrium, the closer all of sigmoid(score) is to 0.5, so the ten
+        bands are narrow around it: their edges are at sigmoid 0.5, 0.505, 0.525, 0.6 and 0.82, and the same
+        below. They are the same in every frame of every run.
+        """
         surface = np.nan_to_num(self.surface.astype(np.float64), nan=0.0, posinf=1e30, neginf=-1e30)
         if not self.critic:
-            return 0.5 + 0.5 * np.tanh(0.5 * surface)
+            return 0.5 + 0.5 * np.sign(surface) * np.interp(np.abs(surface), _LOGITS, _STRENGTHS)
         low, high = float(surface.min()), float(surface.max())
         return (surface - low) / (high - low) if high > low else np.full(surface.shape, 0.5)
 
@@ -266,7 +273,7 @@ def scatter_over_surface(scene: Scene, path: Path, *, title: str) -> None:
     """Write one frame of a run: held-out and generated points over the discriminator's surface.
 
     The background is tinted like the real points where the discriminator believes in real data and like
-    the generated ones where it believes in fakes, in ten even bands.
+    the generated ones where it believes in fakes; see `Scene.shade` for the bands.
 
     Args:
         scene: what to draw.

@@ -17,6 +17,7 @@ Verdict: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "b
 
 _BARELY = 0.25
 _FAR = 2.0
+_MOST_NAMES = 6
 _WORST = "worst by far"
 
 
@@ -117,12 +118,17 @@ def flags(summary: Summary) -> list[Flag]:
         )
     needed = max((c.min_num_seeds for c in summary.comparisons if c.decision == "too-few-seeds"), default=0)
     if needed:
+        cure = (
+            f"SEEDS={needed} or more"
+            if summary.study.kind == "ablation"
+            else f"`final_seeds: {needed}` or more"
+        )
         found.append(
             Flag(
                 arm="",
                 label="too few seeds",
                 text=f"With {_number(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
-                f"significant below {needed} seeds an arm. Run it with at least SEEDS={needed}.",
+                f"significant below {needed} seeds an arm. Run the study with {cure}.",
             )
         )
     if summary.study.kind == "search" and len(summary.ranking) > 1:
@@ -177,8 +183,8 @@ def _barely_moved(summary: Summary, arm: Arm) -> str:
     if gain >= _BARELY * most:
         return ""
     return (
-        f"{arm.name} barely moved from its untrained score: {moved}, {100 * gain / most:.0f} % of the way "
-        f"that {leader} went."
+        f"{arm.name} barely moved from its untrained score: {moved}, {_percent(gain / most)} of the way that "
+        f"{leader} went."
     )
 
 
@@ -227,7 +233,7 @@ def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
     }
     evidence = (
         f"{summary.metric} {rounded(summary.estimates[arm.name].mean)} against "
-        f"{rounded(summary.estimates[base].mean)}, means of {_number(found.num_pairs, 'seed')}; difference "
+        f"{rounded(summary.estimates[base].mean)}, {_over(found.num_pairs)}; difference "
         f"{rounded(found.difference, sign=True)}"
     )
     if math.isfinite(found.interval.low):
@@ -235,7 +241,7 @@ def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
         evidence += f", 95 % interval of the difference {low} to {high}"
     evidence += (
         f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
-        f"{100 * found.probability_of_improvement:.0f} % of the time."
+        f"{_percent(found.probability_of_improvement)} of the time."
     )
     return Answer(arm=arm.name, verdict=found.decision, claim=claims[found.decision], evidence=evidence)
 
@@ -244,7 +250,7 @@ def _standing(summary: Summary, arm: Arm) -> str:
     if not arm.runs:
         return "No run has finished yet."
     found = summary.estimates[arm.name]
-    text = f"{summary.metric} {rounded(found.mean)}, mean of {_number(len(arm.runs), 'seed')}"
+    text = f"{summary.metric} {rounded(found.mean)}, {_over(len(arm.runs))}"
     if math.isfinite(found.interval.low):
         text += f", 95 % interval {rounded(found.interval.low)} to {rounded(found.interval.high)}"
     return f"{text}."
@@ -267,7 +273,16 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def _over(count: int) -> str:
+    return "from one seed" if count == 1 else f"mean of {count} seeds"
+
+
+def _percent(share: float) -> str:
+    text = "less than 1" if 0 < share < 0.01 else f"{100 * share:.0f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
+
+
 def _listed(names: list[str]) -> str:
-    if len(names) > 6:
-        return f"{', '.join(names[:5])} and {len(names) - 5} more"
+    if len(names) > _MOST_NAMES:
+        return f"{len(names)} arms"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -72,9 +72,9 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 path=folder / "final.png",
                 title="What was learnt",
                 caption="The last samples of each arm's run with the median score, over its discriminator's "
-                "surface: tinted blue where it believes in real data, orange where it believes in generated "
-                "ones. A good generator's points lie all over the data and nowhere else, and its "
-                "discriminator has nothing left to tell them apart by.",
+                "surface: blue where it believes in real data, orange where in generated ones; the deeper the "
+                "surer, and the palest tints are within half a percent of a coin toss. A good generator's "
+                "points lie all over the data and nowhere else.",
             )
         )
     histories = {arm.name: [_history(summary, run) for run in arm.runs] for arm in shown}

@@ -22,13 +22,14 @@ import numpy as np
 
 from harness.registry import Value, metrics
 from harness.sweep import tables
-from harness.sweep.findings import answers, flags, headline
+from harness.sweep.findings import Answer, answers, flags, headline
 from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.sweep.results import read_json, run_directory, write_text
 from harness.sweep.summary import Arm, Summary, summarise
 
 __all__ = ["write_report"]
 
+_MAX_ANSWERS = 12
 _MAX_TRIALS = 200
 _TEMPLATE = "report.html.jinja"
 
@@ -85,7 +86,7 @@ def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
         summary=summary,
         study=summary.study,
         headline=headline(summary),
-        answers=answers(summary),
+        answers=_told(summary, shown),
         flags=found,
         flags_of={arm.name: [flag for flag in found if flag.arm == arm.name] for arm in summary.arms},
         metric=next((info for info in infos if info.name == summary.metric), None),
@@ -106,6 +107,15 @@ def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
         in_words=tables.in_words,
         rounded=tables.rounded,
     )
+
+
+def _told(summary: Summary, shown: Sequence[Arm]) -> list[Answer]:
+    """The answers that the page spells out: of many arms, those decided and those that the figures show."""
+    given = answers(summary)
+    if len(given) <= _MAX_ANSWERS:
+        return given
+    names = {arm.name for arm in shown}
+    return [one for one in given if one.verdict in ("better", "worse") or one.arm in names][:MAX_DOTS]
 
 
 def _colours(summary: Summary, shown: Sequence[Arm]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from harness.registry import Value
-from harness.sweep.statistics import Interval
+from harness.sweep.statistics import Interval, mean
 from harness.sweep.summary import At, Summary
 
 __all__ = [
@@ -66,7 +66,7 @@ def table_csv(summary: Summary) -> str:
             found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
             row += [_digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
             if metric == summary.metric:
-                row += [_digits(arm.estimate(metric, each).mean) for each in _SUMMARIES]
+                row += [_digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
         rows.append(row)
     return _csv([header, *rows])
 
