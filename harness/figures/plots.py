@@ -247,7 +247,7 @@ def final_panel(scenes: Sequence[tuple[str, Scene | None]], stem: Path) -> None:
             else:
                 draw_scene(axes, scene, marker_size=1.5)
                 axes.set_xlabel("x", labelpad=1)
-                axes.set_ylabel("y", labelpad=1)
+                axes.set_ylabel("y", labelpad=3)
         for colour, marker, label in ((REAL_COLOUR, "o", "held-out data"), (FAKE_COLOUR, "^", "generated")):
             panels[0].plot([], [], marker, color=colour, label=label, markersize=5, markeredgewidth=0)
         handles, labels = panels[0].get_legend_handles_labels()

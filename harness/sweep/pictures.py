@@ -72,7 +72,7 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 path=folder / "final.png",
                 title="What was learnt",
                 caption="The last samples of each arm's run with the median score, over its discriminator's "
-                "surface: blue where it believes in real data, orange where in generated ones; the deeper the "
+                "surface: blue where it believes in real data, orange where in generated ones; deeper is "
                 "surer, and the palest tints are within half a percent of a coin toss. A good generator's "
                 "points lie all over the data and nowhere else.",
             )
