@@ -6,6 +6,8 @@ Shapes: N training and M held-out samples, each of `sample_shape`.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +20,18 @@ from torch import Tensor
 
 from harness.data.mixture import Mixture
 from harness.recipe import Choice
-from harness.registry import datasets
+from harness.registry import Value, datasets
 
-__all__ = ["MIN_HELD_OUT", "TEST_SHARE", "Dataset", "from_points", "load_dataset"]
+__all__ = [
+    "MIN_HELD_OUT",
+    "TEST_SHARE",
+    "Dataset",
+    "Outline",
+    "from_points",
+    "load_dataset",
+    "outline",
+    "outlined",
+]
 
 TEST_SHARE = 1192 / 8192
 """Share of the rows held out for scoring: 7000 train and 1192 test of 8192."""
@@ -29,6 +40,24 @@ MIN_HELD_OUT = 20
 """Held-out rows below which no score means anything."""
 
 _SPLIT_SEED = 0
+_DEVICE_SHARE = 0.5
+"""Share of a device's free memory that a training set may take; the networks need the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What networks need to know of a data set.
+
+    Attributes:
+        sample_shape: shape of one sample.
+        num_classes: number of classes, 0 where there are no labels.
+    """
+
+    sample_shape: tuple[int, ...]
+    num_classes: int = 0
+
+
+_outlines: dict[str, Callable[[Mapping[str, Value]], Outline | None]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,13 +67,16 @@ class Dataset:
     Attributes:
         name: the registered name.
         kind: what a sample is, `points` or `images`.
-        train: (N, *sample_shape) float32, to train on.
-        test: (M, *sample_shape) float32, held out: seen by scores only.
+        train: (N, *sample_shape), to train on: points as float32, images (N, C, H, W) as uint8. Networks and
+            scores see `harness.data.scaled` of it. A large set is a file mapped into memory.
+        test: (M, *sample_shape), the same, held out: seen by scores only.
         train_labels: (N,) int64 classes, or None.
         test_labels: (M,) int64 classes, or None.
         num_classes: number of classes, 0 where there are no labels.
+        class_names: one name a class, or none.
+        notes: what had to be done to files on the way in, one line each: files left out, conversions.
         mixture: the Gaussian mixture that the samples were drawn from, where it is known.
-        fingerprint: 16 hexadecimal digits of the SHA-256 of all samples and labels.
+        fingerprint: 16 hexadecimal digits of a SHA-256 that covers all samples, labels and the split.
     """
 
     name: str
@@ -54,12 +86,19 @@ class Dataset:
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     mixture: Mixture | None = None
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
         assert self.train.shape[1:] == self.test.shape[1:], (self.train.shape, self.test.shape)
-        assert self.train.dtype == self.test.dtype == torch.float32, (self.train.dtype, self.test.dtype)
+        stored = torch.uint8 if self.kind == "images" else torch.float32
+        assert self.train.dtype == self.test.dtype == stored, (self.train.dtype, self.test.dtype)
+        for samples, labels in ((self.train, self.train_labels), (self.test, self.test_labels)):
+            assert (labels is None) == (self.num_classes == 0), (labels is None, self.num_classes)
+            assert labels is None or (labels.dtype, len(labels)) == (torch.int64, len(samples)), labels
+        assert len(self.class_names) in (0, self.num_classes), self.class_names
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", _fingerprint(self))
 
@@ -69,15 +108,20 @@ class Dataset:
         return tuple(self.train.shape[1:])
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with its tensors on `device`."""
+        """The same data set with its tensors on `device`.
+
+        A training set that would take more than half of a GPU's free memory stays where it is, and
+        `harness.data.gather` brings the rows of each batch.
+        """
+        target = torch.device(device)
 
         def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device)
+            return None if tensor is None else tensor.to(target)
 
         return replace(
             self,
-            train=self.train.to(device),
-            test=self.test.to(device),
+            train=self.train.to(target) if _fits(self.train, target) else self.train,
+            test=self.test.to(target),
             train_labels=move(self.train_labels),
             test_labels=move(self.test_labels),
         )
@@ -129,25 +173,65 @@ def load_dataset(choice: Choice) -> Dataset:
     return _load(choice.name, tuple(sorted(choice.options.items())), _stamp(choice))
 
 
+def outline(choice: Choice) -> Outline:
+    """Sample shape and number of classes of a data set, without its files where its options tell them.
+
+    Networks can be built, checked and counted before the data are there.
+
+    Args:
+        choice: `recipe.data`.
+
+    Raises:
+        ValueError: an unknown name; or, where only the files can tell, files that cannot be used.
+    """
+    datasets[choice.name]
+    tell = _outlines.get(choice.name)
+    told = None if tell is None else tell(choice.options)
+    if told is not None:
+        return told
+    dataset = load_dataset(choice)
+    return Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)
+
+
+def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -> None:
+    """Let `outline` know data set `name` by its options.
+
+    Args:
+        name: the registered name.
+        tell: from the options to the outline, or to None where these options leave it to the files.
+    """
+    assert name not in _outlines, name
+    _outlines[name] = tell
+
+
 @lru_cache(maxsize=16)
-def _load(
-    name: str, options: tuple[tuple[str, bool | int | float | str], ...], stamp: tuple[int, int]
-) -> Dataset:
+def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object, ...]) -> Dataset:
     dataset = datasets[name](**dict(options))
     assert isinstance(dataset, Dataset), f"{name} made a {type(dataset).__name__}"
     return dataset
 
 
-def _stamp(choice: Choice) -> tuple[int, int]:
-    """Modification time and size of the file behind a data set, (0, 0) where there is none."""
-    path = choice.options.get("path")
+def _stamp(choice: Choice) -> tuple[object, ...]:
+    """What a data set depends on besides its options: the environment, and time and size of its file.
+
+    Of a folder it is the time at which files last came to it or went.
+    """
+    environment = (os.environ.get("HARNESS_DATA", ""), os.environ.get("HARNESS_CACHE", ""))
+    path = choice.options.get("path") or choice.options.get("root")
     if not isinstance(path, str) or not path:
-        return (0, 0)
+        return environment
     try:
         status = Path(path).expanduser().stat()
     except (OSError, ValueError, RuntimeError):
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)
+        return environment
+    return (*environment, status.st_mtime_ns, status.st_size)
+
+
+def _fits(samples: Tensor, device: torch.device) -> bool:
+    if device.type != "cuda" or samples.device == device:
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return samples.nbytes <= _DEVICE_SHARE * free
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -155,5 +239,5 @@ def _fingerprint(dataset: Dataset) -> str:
     for tensor in (dataset.train, dataset.test, dataset.train_labels, dataset.test_labels):
         if tensor is not None:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]

@@ -1,0 +1,66 @@
+"""Samples between storage and networks: bytes in memory, [-1, 1] in a step, bytes in a picture.
+
+Shapes: N stored samples, each of `sample_shape`; `...` is any leading shape of indices, (K, B) say.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["as_bytes", "gather", "scaled"]
+
+
+def scaled(samples: Tensor) -> Tensor:
+    """Samples as networks see them: bytes v become v / 127.5 − 1 in [-1, 1], numbers stay as they are.
+
+    Scaling a batch where it is used, rather than the set where it is stored, keeps a set at a quarter of the
+    memory and of the traffic.
+
+    Args:
+        samples: any shape, uint8 or float32, on any device.
+
+    Returns:
+        float32, on the same device; `samples` itself where it is float32 already.
+    """
+    if samples.dtype != torch.uint8:
+        return samples
+    return samples.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def as_bytes(samples: Tensor) -> Tensor:
+    """The nearest bytes of samples in [-1, 1], the inverse of `scaled`; values beyond are cut off.
+
+    Args:
+        samples: any shape, float; uint8 passes unchanged.
+
+    Returns:
+        uint8, on the same device.
+    """
+    if samples.dtype == torch.uint8:
+        return samples
+    return samples.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def gather(samples: Tensor, indices: Tensor) -> Tensor:
+    """The samples at these indices, as they are stored, on the indices' device.
+
+    Where a set does not fit on the device it stays in host memory, or in a file mapped into it, and only the
+    rows asked for travel, as bytes.
+
+    Args:
+        samples: (N, *sample_shape), on the indices' device or on the CPU.
+        indices: (...) int64.
+
+    Returns:
+        (..., *sample_shape); give it to `scaled`.
+    """
+    rows = indices.reshape(-1)
+    if samples.device == indices.device:
+        found = samples.index_select(0, rows)
+    else:
+        found = samples.index_select(0, rows.to(samples.device))
+        if indices.device.type == "cuda":
+            found = found.pin_memory()
+        found = found.to(indices.device, non_blocking=True)
+    return found.view(*indices.shape, *samples.shape[1:])
