@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 from collections.abc import Mapping
@@ -49,9 +50,10 @@ def load(path: str | Path) -> dict[str, Any]:
         ValueError: it is truncated, or not a checkpoint of this format.
     """
     path = Path(path)
+    data = path.read_bytes()  # apart, so that a disk's error is not taken for a damaged file
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is damaged or not a checkpoint; delete it to train anew.") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__

@@ -3,8 +3,7 @@
 Shapes: K runs, B samples, P parameters. With K = 1 inputs and outputs have no K axis, and the module itself
 is called: its parameters are views of the matrix's only row. With K > 1 they are (K, B, ...), and the module
 is mapped over the rows, forward only: autograd stays outside, so that running statistics are updated and
-double backward works. Which of the two a network does is settled when it is made: a population that shrinks
-to one row goes on as before, bit for bit.
+double backward works. Which of the two a network does is settled when it is made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """K runs of the same structure, trained in lockstep.
 
 Shapes: K runs, N or B samples. Row numbers are those the population was made with; they keep their meaning
-when rows are dropped, and `live` lists the ones left, in the order of every array's first axis.
+when runs leave, and `live` lists the ones left, in the order of the first axis of all that goes in or out.
+
+A run leaves in one of two ways. One that diverged is *retired*: its row stays and is computed on, to no end,
+so that its neighbours' bits stay what they would have been (the same arithmetic on a matrix of another size
+rounds differently here and there). Runs stopped on purpose are dropped by `keep`, and cost nothing more.
 """
 
 from __future__ import annotations
@@ -77,7 +81,7 @@ class Population:
         self.recipe = recipes[0]
         self.recipes = tuple(recipes)
         self.seeds = tuple(seeds)
-        self.live = tuple(range(len(recipes)))
+        self.rows = self.live = tuple(range(len(recipes)))
         self._sample_dims = len(dataset.sample_shape)
         self.generator = self._build(build_generator, "init/generator", dataset)
         self.discriminator = self._build(build_discriminator, "init/discriminator", dataset)
@@ -111,7 +115,7 @@ class Population:
         Returns:
             (K, N, *sample_shape).
         """
-        return self.generator.evaluate(latents.to(self.device), self.average)
+        return self._all_rows(self.generator.evaluate, latents.to(self.device), self.average)
 
     def discriminate(self, samples: Tensor) -> Tensor:
         """D's scores for every live run, in evaluation mode.
@@ -125,7 +129,7 @@ class Population:
         samples = samples.to(self.device)
         if samples.ndim == self._sample_dims + 1:
             samples = samples.expand(len(self.live), *samples.shape)
-        return self.discriminator.evaluate(samples)
+        return self._all_rows(self.discriminator.evaluate, samples)
 
     def generator_module(self, row: int) -> nn.Module:
         """G of one run as a plain module in evaluation mode, of the averaged weights where those are on."""
@@ -134,6 +138,21 @@ class Population:
     def discriminator_module(self, row: int) -> nn.Module:
         """D of one run as a plain module in evaluation mode."""
         return self.discriminator.extract(self._position(row))
+
+    def run_state(self, row: int) -> dict[str, Any]:
+        """All of one run, as plain modules' state dictionaries and the optimisers' buffers, copied."""
+        position = self._position(row)
+        state: dict[str, Any] = {
+            "generator": dict(self.generator.extract(position).state_dict()),
+            "discriminator": dict(self.discriminator.extract(position).state_dict()),
+        }
+        if self.average is not None:
+            state["generator_average"] = dict(self.generator.extract(position, self.average).state_dict())
+        for name in ("generator_optimizer", "discriminator_optimizer"):
+            optimizer: PopulationOptimizer = getattr(self, name)
+            buffers = {key: buffer[position].clone() for key, buffer in optimizer.buffers.items()}
+            state[name] = {"step": int(optimizer.step), "buffers": buffers}
+        return state
 
     @torch.no_grad()
     def update_generator(self, loss: Tensor, *, with_norm: bool = False) -> Tensor | None:
@@ -175,11 +194,19 @@ class Population:
             yield self.average
 
     def finite(self) -> tuple[Tensor, Tensor]:
-        """Whether all numbers of each live G and of each live D are finite, (K,) each."""
+        """Whether all numbers of the G and of the D of each row are finite, retired ones too."""
         return self.generator.finite(), self.discriminator.finite()
 
+    def positions(self) -> list[int]:
+        """Where the live runs are among the rows, retired ones included."""
+        return [self.rows.index(row) for row in self.live]
+
+    def retire(self, rows: Sequence[int]) -> None:
+        """Take runs out of the live ones, and leave everything else as it is, bit for bit."""
+        self.live = tuple(row for row in self.live if row not in rows)
+
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these. What is left goes on as if the others had never been there.
+        """Drop all rows but these.
 
         Args:
             rows: row numbers, a subset of `live` in its order.
@@ -188,6 +215,7 @@ class Population:
         self.live = tuple(rows)
         if not rows:
             return
+        self.rows = self.live
         for part in (
             self.generator,
             self.discriminator,
@@ -203,6 +231,7 @@ class Population:
     def state_dict(self) -> dict[str, Any]:
         """Everything that training has changed, copied."""
         state: dict[str, Any] = {
+            "rows": list(self.rows),
             "live": list(self.live),
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
@@ -215,8 +244,9 @@ class Population:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` of an equal population gave; rows it had dropped are dropped here."""
-        if tuple(state["live"]) != self.live:
-            self.keep(state["live"])
+        if tuple(state["rows"]) != self.rows:
+            self.keep(state["rows"])
+        self.live = tuple(state["live"])
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
@@ -227,7 +257,18 @@ class Population:
     def _position(self, row: int) -> int:
         if row not in self.live:
             raise ValueError(f"row {row} is not live; live rows: {', '.join(map(str, self.live)) or 'none'}.")
-        return self.live.index(row)
+        return self.rows.index(row)
+
+    def _all_rows(self, evaluate: Callable[..., Tensor], inputs: Tensor, *args: Tensor | None) -> Tensor:
+        """Evaluate the live runs' inputs; retired rows are shown the first one's, and left out again."""
+        positions = self.positions()
+        if len(inputs) != len(self.live):
+            raise ValueError(f"input for {len(inputs)} runs was given, but {len(self.live)} are live.")
+        if len(positions) == len(self.rows):
+            return evaluate(inputs, *args)
+        padded = inputs[:1].expand(len(self.rows), *inputs.shape[1:]).clone()
+        padded[positions] = inputs
+        return evaluate(padded, *args)[positions]
 
     def _build(self, build: Callable[..., nn.Module], purpose: str, dataset: Dataset) -> Network:
         """K networks, each initialised from its own seed, on the CPU, so that every device starts alike."""
@@ -259,7 +300,7 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> None:
         raise ValueError("a population needs at least one run, but got none.")
     if len(seeds) != len(recipes):
         raise ValueError(
-            f"a population needs one seed a run, but got {len(recipes)} runs, {len(seeds)} seeds."
+            f"a population needs one seed a run, but got {len(recipes)} runs and {len(seeds)} seeds."
         )
     first = dict(structure(recipes[0]))
     for recipe in recipes[1:]:

@@ -101,7 +101,7 @@ class Trainer:
             self._stage = 0
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Stop all rows but these; allowed at any event.
+        """Stop all runs but these, and drop their rows; allowed at any event.
 
         Args:
             rows: original row numbers, a subset of `live`; any order.
@@ -109,7 +109,10 @@ class Trainer:
         kept = [row for row in self.live if row in set(rows)]
         if len(kept) == len(self.live):
             return
-        positions = [self.live.index(row) for row in kept]
+        self._drop(kept)
+
+    def _drop(self, kept: Sequence[int]) -> None:
+        positions = [self.population.rows.index(row) for row in kept]
         self._meter.keep(torch.tensor(positions, dtype=torch.long, device=self.population.device))
         self._streams.keep(positions)
         self.population.keep(kept)
@@ -169,9 +172,9 @@ class Trainer:
                     f"the checkpoint is of other {key} than this population's ({theirs} instead of {mine}); "
                     "delete it to train anew."
                 )
-        rows = tuple(state["population"]["live"])
-        if rows != self.live:
-            self.keep(rows)
+        rows = tuple(state["population"]["rows"])
+        if rows != self.population.rows:
+            self._drop(rows)
         self.population.load_state_dict(state["population"])
         self._meter.load_state_dict(state["meter"])
         self._random_state = [saved.clone() for saved in state["random_state"]]
@@ -313,15 +316,17 @@ class Trainer:
         return EvaluationDue(step=self.step, epoch=epoch, final=at_end)
 
     def _log(self) -> Logged:
-        return Logged(step=self.step, epoch=self.step / self.steps_per_epoch, metrics=self._meter.report())
+        positions = self.population.positions()
+        metrics = {key: values[positions] for key, values in self._meter.report().items()}
+        return Logged(step=self.step, epoch=self.step / self.steps_per_epoch, metrics=metrics)
 
     def _check(self) -> RunsDiverged | None:
-        """Drop the rows that are no longer finite."""
+        """Retire the runs that are no longer finite."""
         if not self.live:
             return None
         generator, discriminator = self.population.finite()
         suspects = self._meter.suspects()
-        fine = torch.stack([generator, discriminator, suspects == 0]).cpu()
+        fine = torch.stack([generator, discriminator, suspects == 0])[:, self.population.positions()].cpu()
         bad = [position for position in range(len(self.live)) if not fine[:, position].all()]
         if not bad:
             return None
@@ -332,7 +337,7 @@ class Trainer:
             f"was not finite by step {self.step}"
             for position in bad
         )
-        self.keep([row for row in self.live if row not in rows])
+        self.population.retire(rows)
         return RunsDiverged(step=self.step, rows=rows, reasons=reasons)
 
     def _identity(self) -> dict[str, Any]:
