@@ -2,7 +2,7 @@
 
     with StandIn() as server:            # ephemeral port on 127.0.0.1, standard library only
         env = server.env                 # WANDB_BASE_URL and WANDB_API_KEY
-        run = server.run("my-run-id")    # afterwards: config, summary, history, files, ...
+        run = server.run("my-run")       # afterwards: config, summary, history, files, ...
 
 Faults are set per request class ("graphql", "files" for the file stream, "upload") to an HTTP status, "hang"
 (no answer ever comes) or "reset" (the connection is closed with no answer). `stop()` closes every socket,
@@ -128,7 +128,9 @@ class StandIn:
         self.faults = dict.fromkeys(("graphql", "files", "upload"), how)
 
     def run(self, name: str) -> RunRecord:
-        return next(record for key, record in self.runs.items() if key[2] == name)
+        """The only run whose id begins with this."""
+        (found,) = [record for record in self.runs.values() if record.name.startswith(name)]
+        return found
 
     def record(self, entity: str, project: str, name: str) -> RunRecord:
         return self.runs.setdefault((entity, project, name), RunRecord(entity, project, name))

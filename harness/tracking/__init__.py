@@ -2,9 +2,9 @@
 
 from harness.tracking.console import ArmStanding, ConsoleTracker, RunningUnit, SweepDisplay, SweepStatus
 from harness.tracking.history import HistoryTracker, read_history, read_images, replay
+from harness.tracking.mirror import WandbTracker, log_summary
 from harness.tracking.mode import wandb_mode
 from harness.tracking.tracker import CompositeTracker, Tracker
-from harness.tracking.wandb import WandbTracker, log_summary
 
 __all__ = [
     "ArmStanding",

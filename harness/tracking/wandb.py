@@ -1,32 +1,29 @@
-"""A mirror of the runs in Weights & Biases.
+"""The one door to the W&B library: a run of its own kind that can neither stop nor slow a training.
 
-`history.jsonl` is the record and W&B shows it: nothing here may stop or slow a training. So every call is
-guarded and counted, tables and artifacts are left out (both raise into training when a server dies, and both
-are lost when an offline folder moves), and a server that does not answer costs one time-out a process.
+Every call is guarded and counted, and a server that does not answer costs one time-out a process.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import shutil
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
-from harness.tracking.history import STEP, replay
-from harness.tracking.mode import Mode, has_key, wandb_mode
+from harness.tracking.history import STEP
+from harness.tracking.mode import Mode, has_key
+from harness.tracking.segments import claim_id, drop_segment, find_segments, settle_id
 
 if TYPE_CHECKING:
     import wandb
 
-__all__ = ["WandbTracker", "log_summary"]
+__all__ = ["Notify", "WandbRun"]
 
 Notify: TypeAlias = Callable[[str], None]
 T = TypeVar("T")
@@ -34,6 +31,7 @@ T = TypeVar("T")
 PROJECT = "gan-sweep-harness"
 INIT_TIMEOUT_SEC = 15.0
 FINISH_TIMEOUT_SEC = 60.0
+REOPEN_SEC = 5.0
 ABANDONED_FINISH_SEC = 2.0  # a finish's share once the server has failed to answer one
 
 
@@ -55,30 +53,17 @@ _session = _Session()
 
 
 @final
-class WandbTracker:
-    """Mirror one run as one W&B run, in the group of its study.
-
-    The W&B id is made of study and run id, so a resumed run finds itself again. Offline, the folder that an
-    interrupted run left is dropped and the history logged anew, so that no row is lost or doubled; online,
-    the rows that the server already has are passed over.
+class WandbRun:
+    """One open W&B run. No method raises; what fails is counted.
 
     Args:
-        directory: The study's folder; W&B's files go to its `wandb/` (to WANDB_DIR's, if that is set).
-        study: Name of the study: the group.
-        run_id: The run's id.
-        cell: The run's arm; with the seed it names the W&B run, `<cell>-s<seed>`.
-        seed: The run's seed.
-        config: The resolved recipe as nested JSON. `study`, `cell`, `seed` and `overrides` are added.
-        overrides: What the cell changes: dotted key → value.
-        tags: Tags of the run, such as its phase.
-        job_type: W&B's job type.
-        history: The run's `history.jsonl`. Its rows and images are mirrored first, so pass it after
-            `HistoryTracker` has cut it back to the checkpoint; an empty one means a fresh run.
-        mode: See `wandb_mode`.
+        directory: Whose `wandb/` takes W&B's files, unless WANDB_DIR is set.
+        study: Name of the study.
+        run_id: The run's id within the study.
+        resumed: Whether its training goes on from a checkpoint.
+        mode: How to open it. `online` becomes `offline` without a key or an answering server.
         notify: Takes the few messages a user should see, each once a process; by default stderr.
-
-    Raises:
-        ValueError: If the mode is unknown.
+        init: What else `wandb.init` is given.
     """
 
     def __init__(
@@ -87,204 +72,63 @@ class WandbTracker:
         directory: Path,
         study: str,
         run_id: str,
-        cell: str,
-        seed: int,
-        config: Mapping[str, object],
-        overrides: Mapping[str, object] | None = None,
-        tags: Sequence[str] = (),
-        job_type: str = "train",
-        history: Path | None = None,
-        mode: str = "auto",
-        notify: Notify | None = None,
-    ) -> None:
-        resumed = history is not None and history.is_file() and history.stat().st_size > 0
-        self._mirror = _Mirror(
-            directory=Path(directory),
-            mode=wandb_mode(mode),
-            notify=notify,
-            identity=_identity(study, run_id),
-            init={
-                "group": study,
-                "job_type": job_type,
-                "name": f"{cell}-s{seed}",
-                "tags": _tags(tags),
-                "config": {
-                    **config,
-                    "study": study,
-                    "cell": cell,
-                    "seed": seed,
-                    "overrides": _nested(overrides or {}),
-                },
-                # Unset, a fresh run replaces an older one of the same id instead of adding to it.
-                "resume": "allow" if resumed else None,
-            },
-        )
-        self._known = self._mirror.num_known_rows
-        if resumed and history is not None and self._mirror.mode != "disabled":
-            replay(history, self)
-
-    @property
-    def mode(self) -> Mode:
-        """How the run is mirrored in fact; `disabled` also if W&B could not be started at all."""
-        return self._mirror.mode
-
-    @property
-    def failures(self) -> Mapping[str, int]:
-        """Which calls failed, and how often."""
-        return dict(self._mirror.failures)
-
-    @property
-    def url(self) -> str | None:
-        """The run's page, if it is mirrored online."""
-        return self._mirror.url
-
-    def log(self, row: Mapping[str, float]) -> None:
-        """Mirror one row of numbers; see `Tracker.log`."""
-        if not self._is_known():
-            self._mirror.log(lambda _: {key: _finite_or_nan(value) for key, value in row.items()})
-
-    def image(self, key: str, path: Path, step: int) -> None:
-        """Mirror one image; see `Tracker.image`."""
-        if not self._is_known():
-            self._mirror.log(lambda library: {STEP: step, key: library.Image(str(path))}, what="image")
-
-    def flush(self) -> None:
-        """Do nothing: what W&B has not written when the process dies is replayed from the history."""
-
-    def finish(self, result: Mapping[str, object]) -> None:
-        """Put outcome, scores, ledger and environment into the summary and end the W&B run.
-
-        Returns after the time-out at the latest, uploaded or not.
-
-        Args:
-            result: `outcome`, `reason`, `scores`, `ledger`, `environment`, each where there is one.
-        """
-        summary = {
-            key: result[key] for key in ("outcome", "reason", "scores", "environment") if key in result
-        }
-        ledger = result.get("ledger")
-        if isinstance(ledger, Mapping):
-            summary |= {f"ledger/{key}": value for key, value in ledger.items()}
-        self._mirror.summarise(summary)
-        self._mirror.finish(exit_code=0)
-
-    def close(self) -> None:
-        """End the W&B run without a result; resuming the run takes it up again."""
-        self._mirror.finish(exit_code=1)
-
-    def _is_known(self) -> bool:
-        """Whether the server has this row from before the run was interrupted; rows come in one order."""
-        if self._known > 0:
-            self._known -= 1
-            return True
-        return False
-
-
-def log_summary(
-    directory: Path,
-    study: str,
-    *,
-    scalars: Mapping[str, float | str] | None = None,
-    images: Mapping[str, Path] | None = None,
-    files: Sequence[Path] = (),
-    config: Mapping[str, object] | None = None,
-    tags: Sequence[str] = (),
-    mode: str = "auto",
-    notify: Notify | None = None,
-) -> Mapping[str, int]:
-    """Mirror a study's report as one W&B run named `summary`, replacing the one of an earlier report.
-
-    Tables go as scalars and files, because W&B's own tables are lost when an offline folder moves.
-
-    Args:
-        directory: The study's folder.
-        study: Name of the study: the group.
-        scalars: Key, such as `table/adam/mean`, → value; they go to the run's summary.
-        images: Key, such as `figures/arms`, → image file.
-        files: Files to keep with the run, such as the tables and the page.
-        config: What the study asks, nested.
-        tags: Tags of the run.
-        mode: See `wandb_mode`.
-        notify: Takes the few messages a user should see; by default stderr.
-
-    Returns:
-        Which calls failed, and how often: empty if all went well.
-
-    Raises:
-        ValueError: If the mode is unknown.
-    """
-    mirror = _Mirror(
-        directory=Path(directory),
-        mode=wandb_mode(mode),
-        notify=notify,
-        identity=_identity(study, "summary"),
-        init={
-            "group": study,
-            "job_type": "summary",
-            "name": "summary",
-            "tags": _tags(tags),
-            "config": {**(config or {}), "study": study},
-        },
-    )
-    if images:
-        mirror.log(
-            lambda library: {STEP: 0, **{key: library.Image(str(path)) for key, path in images.items()}}
-        )
-    for file in files:
-        mirror.save(Path(file))
-    mirror.summarise(scalars or {})
-    mirror.finish(exit_code=0)
-    return dict(mirror.failures)
-
-
-@final
-class _Mirror:
-    """One open W&B run. No method raises; what fails is counted."""
-
-    def __init__(
-        self, *, directory: Path, mode: Mode, notify: Notify | None, identity: str, init: Mapping[str, Any]
+        resumed: bool,
+        mode: Mode,
+        notify: Notify | None,
+        init: Mapping[str, Any],
     ) -> None:
         self.failures: Counter[str] = Counter()
         self._notify = notify
         self._run: wandb.Run | None = None
         self._root = Path(os.environ.get("WANDB_DIR") or directory).absolute()
+        self._folder = self._root / "wandb"
+        self._identity = ""
         if mode == "online" and _session.unreachable:
             mode = "offline"
         elif mode == "online" and not has_key():
             self._say("no API key found, so runs are logged offline. Run `wandb login` to log online.")
             mode = "offline"
         self.mode: Mode = mode
-        if mode == "online" and not self._open(identity, init):
+        if mode == "disabled":
+            return
+        claimed = self._guard("init", lambda: claim_id(self._folder, study, run_id, resumed=resumed))
+        self._identity = claimed or ""
+        if mode == "online" and claimed and not self._open(init):
             _session.unreachable = True
             self.mode = "offline"
-        if self.mode == "offline" and not self._open(identity, init):
+        if not claimed or (self.mode == "offline" and not self._open(init)):
             self._say("could not be started, so runs are not mirrored. Their history.jsonl is complete.")
             self.mode = "disabled"
 
     @property
     def num_known_rows(self) -> int:
-        """How many rows of this run the server already has."""
-        return (
-            self._guard("resume", lambda: int(self._require_run().step)) or 0 if self.mode == "online" else 0
-        )
+        """How many rows of this run the server already had when it was opened; every log call makes one."""
+        return self._run.starting_step if self._run is not None and self.mode == "online" else 0
 
     @property
     def url(self) -> str | None:
+        """The run's page, if it is online."""
         return self._run.url if self._run is not None else None
 
     def log(self, row: Callable[[Any], Mapping[str, object]], *, what: str = "log") -> None:
-        if self._run is not None:
-            self._guard(what, lambda: self._require_run().log(dict(row(_library()))))
+        """Log the row that this function makes with the library at hand."""
+        if (run := self._run) is not None:
+            self._guard(what, lambda: run.log(dict(row(_library()))))
 
     def save(self, file: Path) -> None:
-        if self._run is not None:
-            self._guard(
-                "save", lambda: self._require_run().save(str(file), base_path=str(file.parent), policy="end")
-            )
+        """Keep a copy of a file with the run."""
+        if (run := self._run) is not None:
+            self._guard("save", lambda: run.save(str(file), base_path=str(file.parent), policy="end"))
 
     def summarise(self, values: Mapping[str, object]) -> None:
-        if self._run is not None:
-            self._guard("summary", lambda: self._require_run().summary.update(_plain(values)))
+        """Put values into the run's summary."""
+        if (run := self._run) is not None:
+            self._guard("summary", lambda: run.summary.update(dict(values)))
+
+    def settle(self) -> None:
+        """Note that the run has its result, so that training it anew makes another W&B run."""
+        if self._identity:
+            self._guard("finish", lambda: settle_id(self._folder, self._identity))
 
     def finish(self, *, exit_code: int) -> None:
         """End the run: wait for the server until the time-out, and hardly at all once one has passed."""
@@ -311,59 +155,67 @@ class _Mirror:
             self._say(
                 f"the server did not take everything within {FINISH_TIMEOUT_SEC:.0f} s. The rest is kept, "
                 f"and further runs are logged offline. Upload them later with "
-                f"`wandb sync {self._root / 'wandb'}/*run-*`."
+                f"`wandb sync {self._folder}/*run-*`."
             )
         except Exception as error:
             self._count("finish", error)
 
-    def _open(self, identity: str, init: Mapping[str, Any]) -> bool:
-        before = set(_segments(self._root, identity))
-        for folder in before:
-            if folder.name.startswith("offline-run-"):
-                shutil.rmtree(folder, ignore_errors=True)
+    def _open(self, init: Mapping[str, Any]) -> bool:
+        before = set(find_segments(self._folder, self._identity))
+        for segment in before:
+            if not segment.name.startswith("run-"):
+                drop_segment(segment)
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with _kept_under(self._root / "wandb"):
-                library = _library()
-                run = library.init(
-                    project=os.environ.get("WANDB_PROJECT") or PROJECT,
-                    id=identity,
-                    mode=self.mode,
-                    dir=str(self._root),
-                    reinit="create_new",
-                    settings=library.Settings(
-                        symlink=False,
-                        use_dot_wandb=False,
-                        init_timeout=INIT_TIMEOUT_SEC,
-                        finish_timeout=FINISH_TIMEOUT_SEC,
-                        finish_timeout_raises=True,
-                        silent=True,
-                        console="off",
-                        disable_git=True,  # the result records the commit
-                        disable_code=True,
-                        save_code=False,
-                        x_save_requirements=False,  # 34 ms a run; the result records the versions
-                        x_disable_stats=True,  # every run of a population would sample the same machine
-                    ),
-                    **init,
-                )
-                run.define_metric("*", step_metric=STEP)
+            self._run = self._start(init)
         except Exception as error:
             self._count("init", error)
             if self.mode == "online":
                 self._say(f"the server cannot be used ({_first_line(error)}), so runs are logged offline.")
                 if _session.num_open == 0:  # the library's service keeps the id of a run that did not start
                     self._guard("init", lambda: _library().teardown())
-                for folder in set(_segments(self._root, identity)) - before:
-                    shutil.rmtree(folder, ignore_errors=True)
+                for segment in set(find_segments(self._folder, self._identity)) - before:
+                    drop_segment(segment)
             return False
-        self._run = run
         _session.num_open += 1
         return True
 
-    def _require_run(self) -> wandb.Run:
-        assert self._run is not None
-        return self._run
+    def _start(self, init: Mapping[str, Any]) -> wandb.Run:
+        with _kept_under(self._folder):
+            library = _library()
+            settings = library.Settings(
+                symlink=False,
+                use_dot_wandb=False,
+                init_timeout=INIT_TIMEOUT_SEC,
+                finish_timeout=FINISH_TIMEOUT_SEC,
+                finish_timeout_raises=True,
+                silent=True,
+                console="off",
+                disable_git=True,  # the result records the commit
+                disable_code=True,
+                save_code=False,
+                x_save_requirements=False,  # 34 ms a run; the result records the versions
+                x_disable_stats=True,  # every run of a population would sample the same machine
+            )
+            deadline = time.monotonic() + REOPEN_SEC
+            while True:
+                try:
+                    run: wandb.Run = library.init(
+                        project=os.environ.get("WANDB_PROJECT") or PROJECT,
+                        id=self._identity,
+                        resume="allow",
+                        mode=self.mode,
+                        dir=str(self._root),
+                        reinit="create_new",
+                        settings=settings,
+                        **init,
+                    )
+                    run.define_metric("*", step_metric=STEP)
+                    return run
+                except Exception as error:
+                    # The service still writes out the same run, which this process has just ended.
+                    if "is in use" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
 
     def _guard(self, what: str, call: Callable[[], T]) -> T | None:
         try:
@@ -411,48 +263,6 @@ def _kept_under(folder: Path) -> Iterator[None]:
     finally:
         for key in added:
             os.environ.pop(key, None)
-
-
-def _segments(root: Path, identity: str) -> list[Path]:
-    """The folders that hold parts of this run, one for each time it was opened."""
-    return [log.parent for log in (root / "wandb").glob("*/run-*.wandb") if log.stem == f"run-{identity}"]
-
-
-def _identity(study: str, run_id: str) -> str:
-    """A W&B id that no other study's run has: at most 128 characters, and none that W&B refuses."""
-    wanted = f"{study}-{run_id}"
-    identity = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in wanted
-    )
-    if identity != wanted or len(identity) > 128:
-        identity = f"{identity[:60]}-{sha256(wanted.encode()).hexdigest()[:12]}"
-    return identity
-
-
-def _tags(tags: Sequence[str]) -> list[str]:
-    return [tag[:64] for tag in dict.fromkeys(tags) if tag]
-
-
-def _nested(flat: Mapping[str, object]) -> dict[str, object]:
-    """Dotted keys as nested dicts, the form W&B groups and filters by."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *outer, last = key.split(".")
-        inner = nested
-        for part in outer:
-            inner = inner.setdefault(part, {})
-        inner[last] = value
-    return nested
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return _finite_or_nan(value) if isinstance(value, float) else value
-
-
-def _finite_or_nan(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,228 @@
+"""A mirror of the runs in Weights & Biases.
+
+`history.jsonl` is the record and W&B shows it, rebuilt from it where need be. Tables and artifacts are left
+out: both raise into training when a server dies, and both are lost when an offline folder moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from harness.tracking.history import STEP, replay
+from harness.tracking.mode import Mode, wandb_mode
+from harness.tracking.wandb import Notify, WandbRun
+
+__all__ = ["WandbTracker", "log_summary"]
+
+
+@final
+class WandbTracker:
+    """Mirror one run as one W&B run, in the group of its study.
+
+    A resumed run finds its W&B run again. Offline, the folder that its interrupted training left is dropped
+    and the history logged anew, so that no row is lost or doubled; online, the rows that the server already
+    has are passed over.
+
+    Args:
+        directory: The study's folder; W&B's files go to its `wandb/` (to WANDB_DIR's, if that is set).
+        study: Name of the study: the group.
+        run_id: The run's id.
+        cell: The run's arm; with the seed it names the W&B run, `<cell>-s<seed>`.
+        seed: The run's seed.
+        config: The resolved recipe as nested JSON. `study`, `cell`, `seed` and `overrides` are added.
+        overrides: What the cell changes: dotted key → value.
+        tags: Tags of the run, such as its phase.
+        job_type: W&B's job type.
+        history: The run's `history.jsonl`. Its rows and images are mirrored first, so pass it after
+            `HistoryTracker` has cut it back to the checkpoint; an empty one means a fresh run.
+        mode: See `wandb_mode`.
+        notify: Takes the few messages a user should see, each once a process; by default stderr.
+
+    Raises:
+        ValueError: If the mode is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        study: str,
+        run_id: str,
+        cell: str,
+        seed: int,
+        config: Mapping[str, object],
+        overrides: Mapping[str, object] | None = None,
+        tags: Sequence[str] = (),
+        job_type: str = "train",
+        history: Path | None = None,
+        mode: str = "auto",
+        notify: Notify | None = None,
+    ) -> None:
+        resumed = history is not None and history.is_file() and history.stat().st_size > 0
+        self._run = WandbRun(
+            directory=Path(directory),
+            mode=wandb_mode(mode),
+            notify=notify,
+            study=study,
+            run_id=run_id,
+            resumed=resumed,
+            init={
+                "group": study,
+                "job_type": job_type,
+                "name": f"{cell}-s{seed}",
+                "tags": _tags(tags),
+                "config": {
+                    **config,
+                    "study": study,
+                    "cell": cell,
+                    "seed": seed,
+                    "overrides": _nested(overrides or {}),
+                },
+            },
+        )
+        self._known = self._run.num_known_rows
+        if resumed and history is not None and self._run.mode != "disabled":
+            replay(history, self)
+
+    @property
+    def mode(self) -> Mode:
+        """How the run is mirrored in fact; `disabled` also if W&B could not be started at all."""
+        return self._run.mode
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Which calls failed, and how often."""
+        return dict(self._run.failures)
+
+    @property
+    def url(self) -> str | None:
+        """The run's page, if it is mirrored online."""
+        return self._run.url
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Mirror one row of numbers; see `Tracker.log`."""
+        if not self._is_known():
+            self._run.log(lambda _: {key: _finite_or_nan(value) for key, value in row.items()})
+
+    def image(self, key: str, path: Path, step: int) -> None:
+        """Mirror one image; see `Tracker.image`."""
+        if not self._is_known():
+            self._run.log(lambda library: {STEP: step, key: library.Image(str(path))}, what="image")
+
+    def flush(self) -> None:
+        """Do nothing: what W&B has not written when the process dies is replayed from the history."""
+
+    def finish(self, result: Mapping[str, object]) -> None:
+        """Put outcome, scores, ledger and environment into the summary and end the W&B run.
+
+        Returns after the time-out at the latest, uploaded or not.
+
+        Args:
+            result: `outcome`, `reason`, `scores`, `ledger`, `environment`, each where there is one.
+        """
+        summary = {
+            key: result[key] for key in ("outcome", "reason", "scores", "environment") if key in result
+        }
+        ledger = result.get("ledger")
+        if isinstance(ledger, Mapping):
+            summary |= {f"ledger/{key}": value for key, value in ledger.items()}
+        self._run.summarise(_plain(summary))
+        self._run.finish(exit_code=0)
+        self._run.settle()
+
+    def close(self) -> None:
+        """End the W&B run without a result; resuming the run takes it up again."""
+        self._run.finish(exit_code=1)
+
+    def _is_known(self) -> bool:
+        """Whether the server has this row from before the run was interrupted; rows come in one order."""
+        if self._known > 0:
+            self._known -= 1
+            return True
+        return False
+
+
+def log_summary(
+    directory: Path,
+    study: str,
+    *,
+    scalars: Mapping[str, float | str] | None = None,
+    images: Mapping[str, Path] | None = None,
+    files: Sequence[Path] = (),
+    config: Mapping[str, object] | None = None,
+    tags: Sequence[str] = (),
+    mode: str = "auto",
+    notify: Notify | None = None,
+) -> Mapping[str, int]:
+    """Mirror a study's report as one W&B run named `summary`, replacing the one of an earlier report.
+
+    Tables go as scalars and files, because W&B's own tables are lost when an offline folder moves.
+
+    Args:
+        directory: The study's folder.
+        study: Name of the study: the group.
+        scalars: Key, such as `table/adam/mean`, → value; they go to the run's summary.
+        images: Key, such as `figures/arms`, → image file.
+        files: Files to keep with the run, such as the tables and the page.
+        config: What the study asks, nested.
+        tags: Tags of the run.
+        mode: See `wandb_mode`.
+        notify: Takes the few messages a user should see; by default stderr.
+
+    Returns:
+        Which calls failed, and how often: empty if all went well.
+
+    Raises:
+        ValueError: If the mode is unknown.
+    """
+    run = WandbRun(
+        directory=Path(directory),
+        mode=wandb_mode(mode),
+        notify=notify,
+        study=study,
+        run_id="summary",
+        resumed=True,
+        init={
+            "group": study,
+            "job_type": "summary",
+            "name": "summary",
+            "tags": _tags(tags),
+            "config": {**(config or {}), "study": study},
+        },
+    )
+    if images:
+        run.log(lambda library: {STEP: 0, **{key: library.Image(str(path)) for key, path in images.items()}})
+    for file in files:
+        run.save(Path(file))
+    run.summarise(_plain(scalars or {}))
+    run.finish(exit_code=0)
+    return dict(run.failures)
+
+
+def _tags(tags: Sequence[str]) -> list[str]:
+    return [tag[:64] for tag in dict.fromkeys(tags) if tag]
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, object]:
+    """Dotted keys as nested dicts, the form W&B groups and filters by."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *outer, last = key.split(".")
+        inner = nested
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return nested
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return _finite_or_nan(value) if isinstance(value, float) else value
+
+
+def _finite_or_nan(value: float) -> float:
+    return value if math.isfinite(value) else math.nan
