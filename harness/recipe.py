@@ -45,7 +45,7 @@ __all__ = [
 _AtLeastOne = Bounds(low=1)
 _CRITIC_LOSSES = frozenset({"wasserstein", "hinge", "relativistic"})
 _LOGIT_LOSSES = frozenset({"minimax", "non-saturating"})
-_CARRIED = frozenset({"lr", "weight_decay", "latent_dim"})
+_CARRIED = frozenset({"lr", "weight_decay", "latent_dim", "size"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,8 +262,8 @@ class Recipe:
         """This recipe with some settings changed.
 
         `optimizer.x` sets x of both optimisers; `generator_optimizer.x` and `discriminator_optimizer.x` go
-        before it. A change of a name keeps the learning rate, the weight decay and the latent size, where the
-        new entry has them, and takes the new entry's defaults for its other options.
+        before it. A change of a name keeps the learning rate, the weight decay, the latent size and the size
+        of images, where the new entry has them, and takes the new entry's defaults for its other options.
 
         Args:
             changes: dotted key → value, in any order.
@@ -387,7 +387,7 @@ def run_id(recipe: Recipe, seed: int) -> str:
     return hashlib.sha256(f"{recipe.fingerprint}:{seed}".encode()).hexdigest()[:12]
 
 
-def _options(section: str, recipe: Recipe | None) -> dict[str, Option]:
+def _options(section: str, recipe: Recipe | None) -> Mapping[str, Option]:
     if section in _SETTINGS:
         return options_of(_SETTINGS[section])
     assert recipe is not None

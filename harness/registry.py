@@ -8,6 +8,7 @@ defaults and bounds, so a recipe can be checked, printed and hashed without buil
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import math
@@ -115,7 +116,7 @@ class Option:
                 listed = ", ".join(str(choice) for choice in self.choices)
                 hint = nearest(str(value), [str(choice) for choice in self.choices])
                 raise ValueError(f"`{field}` must be one of {listed}, but got {value!r}{hint or '.'}")
-            return value  # type: ignore[return-value]
+            return value
         checked = self._convert(value)
         if checked is None:
             noun = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[self.kind]
@@ -143,9 +144,11 @@ class Option:
         return int(value) if math.isfinite(value) and value == int(value) else None
 
 
-def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset()) -> dict[str, Option]:
+@functools.cache
+def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Mapping[str, Option]:
     """The options of a builder: its keyword-only parameters that have a default and are not injected."""
-    hints = get_type_hints(builder.__init__ if isinstance(builder, type) else builder, include_extras=True)
+    annotated: Any = builder.__dict__["__init__"] if isinstance(builder, type) else builder
+    hints = get_type_hints(annotated, include_extras=True)
     found: dict[str, Option] = {}
     for name, parameter in inspect.signature(builder).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in injected:
@@ -183,7 +186,6 @@ class Registry(Generic[T]):
         self._modules = modules
         self._injected = frozenset(injected)
         self._entries: dict[str, T] = {}
-        self._options: dict[str, dict[str, Option]] = {}
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -227,13 +229,11 @@ class Registry(Generic[T]):
         self._load()
         return dict(self._entries)
 
-    def options(self, name: str) -> dict[str, Option]:
+    def options(self, name: str) -> Mapping[str, Option]:
         """The options of an entry that is a builder."""
         builder = self[name]
-        if name not in self._options:
-            assert callable(builder)
-            self._options[name] = options_of(builder, self._injected)
-        return self._options[name]
+        assert callable(builder)
+        return options_of(builder, self._injected)
 
     def _load(self) -> None:
         if not self._loaded:
