@@ -217,7 +217,7 @@ class Reference:
         settings = self.recipe.loss
         real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
         r, f = self.discriminator(real), self.discriminator(fake)
-        loss = {
+        losses: dict[str, Callable[[], Tensor]] = {
             "minimax": lambda: (
                 F.binary_cross_entropy(r.sigmoid(), torch.ones_like(r))
                 + F.binary_cross_entropy(f.sigmoid(), torch.zeros_like(f))

@@ -295,30 +295,16 @@ class _Session:
             recorder.finish("diverged", reason, self._ledger())
 
     def _finish_all(self, outcome: Outcome, reason: str, step: int) -> None:
-        for position, row in self._open():
+        for _, row in self._open():
             path = run_directory(self._directory, self._runs[row].run_id) / "checkpoint.pt"
-            checkpoints.save(path, self._run_state(position, row, step))
+            checkpoints.save(path, self._run_state(row, step))
             self._recorders[row].finish(outcome, reason, self._ledger())
 
-    def _run_state(self, position: int, row: int, step: int) -> dict[str, Any]:
+    def _run_state(self, row: int, step: int) -> dict[str, Any]:
         """One run's networks and optimisers, as plain modules and tensors."""
-        population, run = self._population, self._runs[row]
-        state: dict[str, Any] = {
-            "run_id": run.run_id,
-            "recipe": run.recipe.to_json(),
-            "seed": run.seed,
-            "step": step,
-            "generator": dict(population.generator.extract(position).state_dict()),
-            "discriminator": dict(population.discriminator.extract(position).state_dict()),
-        }
-        if population.average is not None:
-            average = population.generator.extract(position, population.average)
-            state["generator_average"] = dict(average.state_dict())
-        for name in ("generator_optimizer", "discriminator_optimizer"):
-            optimizer = getattr(population, name).state_dict()
-            buffers = {key: buffer[position].clone() for key, buffer in optimizer["buffers"].items()}
-            state[name] = {"step": optimizer["step"], "buffers": buffers}
-        return state
+        run = self._runs[row]
+        state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed, "step": step}
+        return {**state, **self._population.run_state(row)}
 
     def _ledger(self) -> dict[str, float]:
         """What every live run has spent: in lockstep, all have spent the same."""
