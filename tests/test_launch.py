@@ -24,6 +24,7 @@ from tiny_studies import ablation, search, unmeasured_plan
 
 from harness.sweep import launch
 from harness.sweep.launch import WorkerError, run_study
+from harness.sweep.leases import take_lease
 from harness.sweep.plan import Plan
 from harness.sweep.pool import Pool
 from harness.sweep.report import write_report
@@ -36,6 +37,7 @@ SETTINGS = {"train.epochs": 12}
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from harness.sweep.leases import take_lease
 from harness.sweep.launch import run_study
 from harness.sweep.study import Study
 
@@ -127,7 +129,7 @@ def test_a_study_killed_in_the_middle_ends_with_the_same_table(tmp_path: Path, u
     assert (folder / "report" / "table.csv").read_bytes() == undisturbed
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert list((folder / "populations").iterdir()) == []
-    assert list((folder / "leases").iterdir()) == []
+    assert list((folder / "leases").glob("*.json")) == []
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, undisturbed: bytes) -> None:
@@ -139,7 +141,7 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path, undi
         output, _ = process.communicate(timeout=200)
     assert process.returncode == -signal.SIGINT
     assert "the same command goes on from here" in output
-    assert not list((folder / "leases").iterdir())
+    assert not list((folder / "leases").glob("*.json"))
     assert not list((folder / "workers").glob("*.log"))
     run_study(study, directory=tmp_path / "runs", wandb="disabled", console=quiet())
     assert (folder / "report" / "table.csv").read_bytes() == undisturbed
@@ -201,6 +203,14 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="`wandb` must be online, offline or disabled"):
         run_study(ablation(), directory=tmp_path, wandb="perhaps", console=quiet())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_not_run_by_two_commands_at_once(tmp_path: Path) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    lease = take_lease(plan.directory / "leases", "sweep")
+    assert lease is not None
+    with lease, pytest.raises(ValueError, match=rf"is being run by process {os.getpid()}; wait for it"):
+        run_study(ablation(), directory=tmp_path, wandb="disabled", console=quiet())
 
 
 def test_workers_that_keep_dying_on_one_unit_are_given_up_with_its_name(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
+from harness.sweep.leases import holder, take_lease
 from harness.sweep.plan_file import write_plan
 from harness.sweep.planner import make_plan
 from harness.sweep.pool import Pool, WorkerError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerError", "run_study"]
 
-_POLL_SEC = 0.25
+_POLL_SEC = 0.5
 _MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
 """Columns of the table that W&B shows as numbers of the study."""
 
@@ -68,7 +69,8 @@ def run_study(
         The report's folder.
 
     Raises:
-        ValueError: If what is asked cannot be done; nothing has been written then.
+        ValueError: If what is asked cannot be done, in which case nothing has been written; or if another
+            process is running the study.
         WorkerError: If a worker keeps dying on one unit.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
     """
@@ -78,13 +80,24 @@ def run_study(
     standing = Standing(plan)
     is_complete = standing.is_complete()
     if not is_complete:
-        with SweepDisplay(study.name, console=console) as display:
+        with _alone(plan.directory), SweepDisplay(study.name, console=console) as display:
             for line in _remarks(study):
                 display.say(line)
             _train(standing, display, Pool(plan, wandb, checkpoint_sec))
     if not is_complete or not (plan.directory / "journal.log").exists():
         standing.record()
     return _report(plan, wandb)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep a second command for the same study from starting as many workers again on the same cores."""
+    lease = take_lease(directory / "leases", "sweep")
+    if lease is None:
+        other = holder(directory / "leases", "sweep") or {"pid": "unknown"}
+        raise ValueError(f"{directory} is being run by process {other['pid']}; wait for it, or stop it.")
+    with lease:
+        yield
 
 
 def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
@@ -103,7 +116,7 @@ def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect the signals that ask for a stop; the second one is the last, and ends the process at once."""
+    """Collect the signals that ask for a stop; whoever asks twice does not want to wait for checkpoints."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -111,6 +124,8 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def note(number: int, _: object) -> None:
         asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
 
     before = {
         number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -89,7 +89,11 @@ def holder(directory: Path, unit: str) -> dict[str, Any] | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file for the length of a ``with`` block, waiting for it if need be."""
+    """Hold an exclusive lock on a file for the length of a ``with`` block, waiting for it if need be.
+
+    The file stays, empty; it and its folder are made if they are not there.
+    """
+    path.parent.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

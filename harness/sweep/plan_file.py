@@ -139,7 +139,7 @@ def write_plan(plan: Plan) -> Plan:
                 made.append(folder)
         for name in FOLDERS:
             (plan.directory / name).mkdir(exist_ok=True)
-        with locked(plan.directory / "plan.lock"):
+        with locked(plan.directory / "leases" / "plan.lock"):
             if (plan.directory / "plan.json").exists():
                 plan = _merged(read_plan(plan.directory, plan.workers), plan)
             write_text(plan.directory / "study.yaml", _yaml(plan.study))
@@ -207,7 +207,7 @@ def _yaml(study: Study) -> str:
 def _remove_empty(directory: Path, made: Sequence[Path]) -> None:
     if directory not in made:
         return
-    for name in ("plan.lock", "study.yaml"):
+    for name in ("leases/plan.lock", "study.yaml"):
         with contextlib.suppress(OSError):
             (directory / name).unlink(missing_ok=True)
     for name in FOLDERS:

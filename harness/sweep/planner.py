@@ -106,7 +106,7 @@ def _check_folder(folder: Path) -> None:
         entries = list(folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise ValueError(f"cannot read {folder}: {error.strerror or error}.") from None
-    foreign = [entry.name for entry in entries if entry.name not in (*FOLDERS, "study.yaml", "plan.lock")]
+    foreign = [entry.name for entry in entries if entry.name not in (*FOLDERS, "study.yaml")]
     if foreign:
         raise ValueError(
             f"{folder} holds {sorted(foreign)[0]} but no plan.json, so it is not a study of this harness; "

@@ -34,7 +34,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 class WorkerError(RuntimeError):
-    """The workers cannot go on; one line that names the unit and the log."""
+    """The workers cannot go on; one line that says why and names the log."""
 
 
 class Pool:
@@ -79,7 +79,8 @@ class Pool:
                 continue
             del self._processes[index]
             if process.exitcode == _REFUSED:
-                raise WorkerError(read_json(self._folder / f"{index}.error")["message"])
+                message = read_json(self._folder / f"{index}.error")["message"].rstrip(".")
+                raise WorkerError(f"{message} (see {self._folder / f'{index}.log'}).")
             if process.exitcode != 0:
                 self._note_death(index, process.exitcode)
                 self._start(index)
@@ -94,16 +95,18 @@ class Pool:
         return found
 
     def stop(self) -> None:
-        """Ask all workers to leave a checkpoint and end; after two minutes, end them."""
+        """Ask all workers to leave a checkpoint and end; after two minutes, or a second Ctrl-C, end them."""
         for process in self._processes.values():
             process.terminate()
         deadline = time.monotonic() + _STOP_SEC
-        for process in self._processes.values():
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.exitcode is None:
+        try:
+            for process in self._processes.values():
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in self._processes.values():
                 process.kill()
                 process.join()
-        self._processes.clear()
+            self._processes.clear()
         for log in self._folder.glob("*.log"):
             if not log.stat().st_size:
                 log.unlink()

@@ -121,14 +121,14 @@ class Search:
         storage: The study's open journal.
         study: What is searched for, and how.
         arm: The arm.
-        directory: ``runs/<study>``, where the lock is.
+        directory: ``runs/<study>``, where the locks are.
     """
 
     def __init__(self, storage: JournalStorage, study: Study, arm: Cell, directory: Path) -> None:
         self._study = study
         self._arm = arm
         self._space = study.space(arm)
-        self._lock = directory / "journal.log.ask.lock"
+        self._lock = _trials_lock(directory)
         with _without_optuna_warnings():
             self._search = optuna.create_study(
                 storage=storage,
@@ -271,7 +271,7 @@ def record_cell(
     Returns:
         Whether it was recorded now; False if it had been before.
     """
-    with locked(directory / "journal.log.ask.lock"), _without_optuna_warnings():
+    with locked(_trials_lock(directory)), _without_optuna_warnings():
         cells = optuna.create_study(
             storage=storage, study_name=study.name, direction=study.metric.goal, load_if_exists=True
         )
@@ -324,7 +324,13 @@ def _without_optuna_warnings() -> Iterator[None]:
 
 
 def _lock_of(journal: Path) -> Path:
-    return journal.with_name(f"{journal.name}.lock")
+    """Held while the journal is written."""
+    return journal.parent / "leases" / "journal.lock"
+
+
+def _trials_lock(directory: Path) -> Path:
+    """Held while a trial is asked, judged or told."""
+    return directory / "leases" / "trials.lock"
 
 
 def _is_whole(line: bytes) -> bool:

@@ -255,7 +255,7 @@ class Worker:
     def _note_winner(self, arm: Arm, best: TrialRecord) -> None:
         """Keep in ``winners.json`` which trial won each arm, for those who read results without a journal."""
         path = self._directory / "winners.json"
-        with locked(self._directory / "winners.lock"):
+        with locked(self._directory / "leases" / "winners.lock"):
             known = read_json(path) if path.exists() else {}
             noted = {"trial": best.index, "value": best.value}
             if known.get(arm.name) != noted:
