@@ -261,7 +261,8 @@ class _Session:
                     exact=exact,
                 )
             except ValueError as error:
-                if torch.isfinite(points[position]).all() and torch.isfinite(fake_scores[position]).all():
+                judged = (points[position], fake_scores[position], real_scores[position])
+                if all(bool(values.isfinite().all()) for values in judged):
                     raise
                 self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
                 continue
@@ -275,7 +276,8 @@ class _Session:
                 final=event.final,
             )
         self._prune_if_hopeless(event)
-        self._trainer.keep([row for _, row in self._open()])
+        # Retired rows leave the bits of the others alone.
+        self._population.retire([row for _, row in due if self._recorders[row].result is not None])
 
     def _prune_if_hopeless(self, event: EvaluationDue) -> None:
         if self._prune is None or event.final or event.step == 0 or not self._open():
