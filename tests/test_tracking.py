@@ -696,6 +696,30 @@ def test_finished_run_trained_anew_is_another_run_online_and_replaces_the_older_
     assert len(run.rows) == 6 + 2 * 2
 
 
+@pytest.mark.slow
+def test_offline_runs_are_uploaded_whole_even_after_their_folder_moved(tmp_path: Path) -> None:
+    study, moved = tmp_path / "study", tmp_path / "elsewhere"
+    tracker, _ = open_trackers(study)
+    train(tracker, study / "runs" / "abc", range(20))
+    tracker.finish({"outcome": "completed"})
+    figure = write_png(study / "report" / "arms.png", 1)
+    log_summary(
+        study, "study", scalars={"table/adam/mean": 0.5}, images={"figures/arms": figure}, files=[figure]
+    )
+    assert len(segments(study) + segments(study, "summary")) == 2
+    study.rename(moved)
+    with StandIn() as server:
+        for folder in sorted((moved / "wandb").glob("offline-run-*")):
+            command = [str(Path(sys.executable).with_name("wandb")), "sync", str(folder)]
+            subprocess.run(command, env={**os.environ, **server.env}, check=True, capture_output=True)
+    run, summary = server.run("study-abc"), server.run("study-summary")
+    assert len(run.history) == 20 + 2 * 7
+    assert len([file for file in run.files if file.startswith("media/images/samples/")]) == 7
+    assert run.summary["outcome"] == "completed"
+    assert summary.summary["table/adam/mean"] == 0.5
+    assert summary.files["arms.png"] == figure.read_bytes()
+
+
 # The terminal
 
 
