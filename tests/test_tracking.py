@@ -717,7 +717,7 @@ def test_offline_runs_are_uploaded_whole_even_after_their_folder_moved(tmp_path:
     assert len([file for file in run.files if file.startswith("media/images/samples/")]) == 7
     assert run.summary["outcome"] == "completed"
     assert summary.summary["table/adam/mean"] == 0.5
-    assert summary.files["arms.png"] == figure.read_bytes()
+    assert summary.files["arms.png"] == (moved / "report" / "arms.png").read_bytes()
 
 
 # The terminal
