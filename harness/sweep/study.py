@@ -150,7 +150,7 @@ class Study:
     ) -> Study:
         try:
             study = cls(**read_sections(document, name=name))
-            short = study._smoked() if study.smoke else None
+            short = study.smoked() if study.smoke else None
             if smoke:
                 if short is None:
                     raise FieldError(
