@@ -164,8 +164,8 @@ class Study:
             changes["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
         return study._changed(changes) if changes else study
 
-    def _smoked(self) -> Study:
-        """The two-minute version."""
+    def smoked(self) -> Study:
+        """The two-minute version: this study with its `smoke` section applied, named ``<name>-smoke``."""
         try:
             return self._changed(self.smoke, name=f"{self.name}-smoke")
         except FieldError as error:
