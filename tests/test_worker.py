@@ -196,6 +196,22 @@ def test_a_stopped_and_resumed_population_equals_an_undisturbed_one(tmp_path: Pa
             assert torch.equal(tensor, states[1]["generator"][name])
 
 
+def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    runs = runs_of(tiny_recipe())
+    with pytest.raises(Interrupted):
+        fit(tmp_path, runs, **stop_at(13))
+    folder = run_directory(tmp_path, runs[0].run_id)
+    torn = [
+        tmp_path / "populations" / ".unit.pt.123.partial",
+        folder / ".result.json.123.tmp",
+        folder / "samples" / ".step_00000026.png.123",
+    ]
+    for path in torn:
+        path.write_bytes(b"half")
+    fit(tmp_path, runs)
+    assert not any(path.exists() for path in torn)
+
+
 def test_seconds_go_on_from_the_checkpoint(tmp_path: Path) -> None:
     runs = runs_of(tiny_recipe())
     with pytest.raises(Interrupted):

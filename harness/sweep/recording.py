@@ -80,9 +80,10 @@ class RunRecorder:
         }
         self._samples = self.directory / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
-        if resume_step is None:
-            for frame in self._samples.glob("step_*.png"):
-                frame.unlink()
+        torn = [*self.directory.glob(".*"), *self._samples.glob(".*")]
+        stale = self._samples.glob("step_*.png") if resume_step is None else ()
+        for path in (*torn, *stale):
+            path.unlink()
         config = run.recipe.to_json()
         write_json(self.directory / "recipe.json", config)
         history = self.directory / "history.jsonl"

@@ -173,6 +173,8 @@ class _Session:
         )
         self._trainer = Trainer(self._population, resident)
         self._elapsed_sec = 0.0
+        for torn in checkpoint.parent.glob(f".{checkpoint.name}.*"):
+            torn.unlink()  # left by a worker that was killed while it wrote
         state = self._load()
         self._recorders: dict[int, RunRecorder] = {}
         self._before: dict[int, RunResult] = {}
