@@ -6,6 +6,7 @@ Every study here starts real workers, so there are few of them, and each proves 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -268,3 +269,37 @@ def test_the_time_left_is_priced_at_first(tmp_path: Path) -> None:
     status = Standing(plan).status(progress)
     assert status.eta_sec == pytest.approx(3.5)
     assert status.running[0].steps_per_sec == pytest.approx(50.0)
+
+
+def test_an_interrupted_study_is_mirrored_whole_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wandb_reader import read_run
+
+    from harness.sweep.training import Interrupted
+    from harness.tracking import read_history, read_images
+
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    study = ablation(seeds=1)
+    plan = unmeasured_plan(study, tmp_path)
+    questions = itertools.count()
+    with pytest.raises(Interrupted):
+        Worker(plan.directory, wandb="offline", should_stop=lambda: next(questions) > 5).work()
+    Worker(plan.directory, wandb="offline").work()
+    monkeypatch.setattr(launch, "Pool", None)
+    run_study(study, directory=tmp_path, wandb="offline", console=quiet())
+    logs = [read_run(folder) for folder in (plan.directory / "wandb").glob("offline-run-*")]
+    mirrored = {log.run.display_name: log for log in logs}
+    assert sorted(log.run.display_name for log in logs) == ["adam-s0", "sgd-s0", "summary"]
+    for run in plan.runs:
+        mirror = mirrored[f"{run.cell}-s0"]
+        history = plan.directory / "runs" / run.run_id / "history.jsonl"
+        assert mirror.numbers == read_history(history)
+        assert [step for _, _, step in mirror.images] == [step for _, _, step in read_images(history)]
+        assert all(image.is_file() for _, image, _ in mirror.images)
+        optimizer = run.recipe.to_json()["generator_optimizer"]
+        assert mirror.config["generator_optimizer"] == optimizer
+        assert mirror.summary["outcome"] == "completed"
+        assert mirror.run.run_group == "tiny"
+    assert mirrored["summary"].summary["table/adam/mean"] > 0
