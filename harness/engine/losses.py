@@ -68,7 +68,7 @@ def non_saturating() -> Loss:
     """
     return Loss(
         discriminator=_logistic,
-        generator=lambda fake, _: F.softplus(-fake).mean(-1),
+        generator=lambda fake, _: -F.logsigmoid(fake).mean(-1),
     )
 
 
@@ -125,7 +125,7 @@ def relativistic() -> Loss:
 
 
 def _logistic(real: Tensor, fake: Tensor) -> Tensor:
-    return F.softplus(-real).mean(-1) + F.softplus(fake).mean(-1)
+    return F.softplus(fake).mean(-1) - F.logsigmoid(real).mean(-1)
 
 
 def interpolate(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-__all__ = ["Network", "mixes_samples"]
+from harness.engine.chain import chain_of
+
+__all__ = ["Network", "Record", "mixes_samples"]
 
 
 def mixes_samples(module: nn.Module) -> bool:
@@ -30,6 +33,21 @@ def mixes_samples(module: nn.Module) -> bool:
     return any(
         isinstance(layer, batch_norm) or getattr(layer, "mixes_samples", False) for layer in module.modules()
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one backward pass needs of a forward pass; from `Network.record`.
+
+    Attributes:
+        to_inputs: whether it leads to the inputs, or to the parameters.
+        tape: of a chain.
+        graph: inputs and outputs of a module that is none.
+    """
+
+    to_inputs: bool
+    tape: list[Any] | None = None
+    graph: tuple[Tensor, Tensor] | None = None
 
 
 class Network:
@@ -56,6 +74,7 @@ class Network:
             name: torch.stack([module.get_buffer(name).detach() for module in modules]).to(device)
             for name, _ in self.module.named_buffers()
         }
+        self._chain = chain_of(self.module, stacked=self.stacked)
         self._map = vmap(self._call, in_dims=(0, 0, 0), randomness="different")
         self._bind()
 
@@ -70,10 +89,60 @@ class Network:
         Args:
             inputs: (K, B, ...), or (B, ...) where the network is not stacked.
         """
+        if self._chain is not None:
+            return self._chain.forward(inputs)
         outputs: Tensor = (
             self._map(self._views, self.buffers, inputs) if self.stacked else self.module(inputs)
         )
         return outputs
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it is computed layer by layer, and not through the module and autograd."""
+        return self._chain is not None
+
+    def record(self, inputs: Tensor, *, to_inputs: bool = False) -> tuple[Tensor, Record]:
+        """The forward pass, in training mode, for one backward pass; both are to be called under `no_grad`.
+
+        Args:
+            inputs: (K, B, ...), or (B, ...) where the network is not stacked.
+            to_inputs: whether the gradient is wanted by the inputs, instead of by the parameters.
+
+        Returns:
+            The outputs, which carry no graph, and what `backward` takes.
+        """
+        if self._chain is not None:
+            outputs, tape = self._chain.run(inputs)
+            return outputs, Record(to_inputs=to_inputs, tape=tape)
+        with torch.enable_grad():
+            source = inputs.detach().requires_grad_(to_inputs)
+            outputs = self(source)
+        return outputs.detach(), Record(to_inputs=to_inputs, graph=(source, outputs))
+
+    def backward(self, record: Record, gradient: Tensor) -> Tensor:
+        """The backward pass of one forward pass.
+
+        Args:
+            record: what `record` gave; it is used up.
+            gradient: of the loss by the outputs.
+
+        Returns:
+            The gradient by the inputs, or that by the parameters, (K, P), as the record says. The latter is
+            valid until the next call, and may be overwritten.
+        """
+        if self._chain is not None:
+            assert record.tape is not None
+            to_parameters = not record.to_inputs
+            to_inputs = self._chain.backward(
+                record.tape, gradient, to_parameters=to_parameters, to_inputs=record.to_inputs
+            )
+            return to_inputs if record.to_inputs else self._gradient
+        assert record.graph is not None
+        source, outputs = record.graph
+        if record.to_inputs:
+            (found,) = torch.autograd.grad(outputs, source, gradient)
+            return found
+        return self._joined(torch.autograd.grad(outputs, self._leaves, gradient, materialize_grads=True))
 
     def gradients(self, losses: Tensor) -> Tensor:
         """The gradient of each run's loss by its own parameters, and nothing else's.
@@ -85,6 +154,9 @@ class Network:
             (K, P). A non-finite loss leaves the other rows alone.
         """
         parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses), materialize_grads=True)
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         if not self.stacked:
             return torch.cat([part.reshape(-1) for part in parts]).unsqueeze(0)
         return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1)
@@ -153,16 +225,19 @@ class Network:
     def _bind(self) -> None:
         """Make the parameters that autograd sees views of the matrix."""
         views = self._split(self.matrix)
-        if self.stacked:
-            self._views = {name: view.detach().requires_grad_() for name, view in views.items()}
-            self._leaves = list(self._views.values())
-            return
-        self._views = views
-        for name, parameter in self.module.named_parameters():
-            parameter.data = views[name][0]
-        for name, buffer in self.module.named_buffers():
-            buffer.data = self.buffers[name][0]
-        self._leaves = list(self.module.parameters())
+        self._views = {name: view.detach().requires_grad_() for name, view in views.items()}
+        tensors: dict[str, Tensor] = {**self._views, **self.buffers}
+        if not self.stacked:
+            for name, parameter in self.module.named_parameters():
+                parameter.data = views[name][0]
+            for name, buffer in self.module.named_buffers():
+                buffer.data = self.buffers[name][0]
+            tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        self._leaves = [tensors[name] for name in self._shapes]
+        if self._chain is not None:
+            self._gradient = torch.zeros_like(self.matrix)
+            parts = self._split(self._gradient)
+            self._chain.bind(tensors, parts if self.stacked else {name: p[0] for name, p in parts.items()})
 
     def _split(self, matrix: Tensor) -> dict[str, Tensor]:
         """Views of the matrix, name → (K, *shape of the parameter)."""

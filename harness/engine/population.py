@@ -154,28 +154,24 @@ class Population:
             state[name] = {"step": int(optimizer.step), "buffers": buffers}
         return state
 
-    @torch.no_grad()
-    def update_generator(self, loss: Tensor, *, with_norm: bool = False) -> Tensor | None:
-        """One update of G, and of its running average where that is on.
+    def update_generator(self, gradients: Tensor, *, with_norm: bool = False) -> Tensor | None:
+        """One update of G, and of its running average where that is on; to be called under `no_grad`.
 
         Args:
-            loss: what each run's G minimises, (K,).
+            gradients: of each run's loss by its G's parameters, (K, P); may be overwritten.
             with_norm: whether to measure the gradients.
 
         Returns:
             The norm of each run's gradient, (K,), where asked for.
         """
-        gradients = self.generator.gradients(loss)
         norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
         self.generator_optimizer.update(self.generator.matrix, gradients)
         if self.average is not None:
             self.average.lerp_(self.generator.matrix, _column(self._average_step))
         return norm
 
-    @torch.no_grad()
-    def update_discriminator(self, loss: Tensor, *, with_norm: bool = False) -> Tensor | None:
+    def update_discriminator(self, gradients: Tensor, *, with_norm: bool = False) -> Tensor | None:
         """One update of D, and the clip of its weights where that is on; as `update_generator`."""
-        gradients = self.discriminator.gradients(loss)
         norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
         self.discriminator_optimizer.update(self.discriminator.matrix, gradients)
         if self.recipe.loss.weight_clip:

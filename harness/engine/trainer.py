@@ -6,7 +6,7 @@ the K axis out. A *step* is one batch of real data shown to D; an iteration is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness.data import Dataset
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
 from harness.engine.losses import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.engine.meter import Meter
+from harness.engine.network import Record
 from harness.engine.population import Population
 from harness.engine.seeding import generator_for, seed_for
 from harness.engine.streams import Iteration, Streams
@@ -181,6 +182,7 @@ class Trainer:
         self.step = int(state["step"])
         self._stage = int(state["stage"])
 
+    @torch.no_grad()
     def iterate(self, batches: Iteration, *, with_norm: bool = False) -> None:
         """One iteration: the updates of both networks, in the recipe's order.
 
@@ -191,25 +193,27 @@ class Trainer:
         train, generator = self.population.recipe.train, self.population.generator
         latents = iter(batches.latents)
         last = train.discriminator_steps - 1
-        fake: Tensor | None = None
+        made: tuple[Tensor, Record] | None = None
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
-                fake = generator(next(latents))
-                self._step_generator(fake, batches.real[0], with_norm)
+                made = generator.record(next(latents))
+                self._step_generator(*made, batches.real[0], with_norm)
         for index, real in enumerate(batches.real):
-            reused = train.reuse_fakes and index == last
-            if not (reused and train.order == "generator-first"):
-                with torch.set_grad_enabled(reused):
-                    fake = generator(next(latents))
-            assert fake is not None
+            if not (train.reuse_fakes and index == last):
+                fake = generator(next(latents))
+            else:
+                if train.order == "discriminator-first":
+                    made = generator.record(next(latents))
+                assert made is not None
+                fake = made[0]
             mixes = batches.mixes[index] if batches.mixes else None
-            self._step_discriminator(real, fake.detach(), mixes, with_norm)
+            self._step_discriminator(real, fake, mixes, with_norm)
         if train.order == "discriminator-first":
             for index in range(train.generator_steps):
                 if index or not train.reuse_fakes:
-                    fake = generator(next(latents))
-                assert fake is not None
-                self._step_generator(fake, batches.real[-1], with_norm)
+                    made = generator.record(next(latents))
+                assert made is not None
+                self._step_generator(*made, batches.real[-1], with_norm)
 
     def advance(self, iterations: int) -> int:
         """Train for a number of iterations without any event, to measure speed say.
@@ -231,52 +235,87 @@ class Trainer:
         yield from self._streams.tensors()
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, mixes: Tensor | None, with_norm: bool) -> None:
+        settings = self.population.recipe.loss
+        if settings.gradient_penalty or settings.r1 or settings.r2:
+            loss, real_scores, fake_scores, gradients = self._penalized(real, fake, mixes)
+        else:
+            loss, real_scores, fake_scores, gradients = self._unpenalized(real, fake)
+        norm = self.population.update_discriminator(gradients, with_norm=with_norm)
+        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
+
+    def _unpenalized(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """D's loss, its scores of real and of fake samples, and the gradients by its parameters."""
+        discriminator = self.population.discriminator
+        if discriminator.mixes_samples:
+            real_scores, of_real = discriminator.record(real)
+            fake_scores, of_fake = discriminator.record(fake)
+            loss, (by_real, by_fake) = _derive(self._discriminator_loss, real_scores, fake_scores)
+            gradients = discriminator.backward(of_real, by_real).clone()
+            return loss, real_scores, fake_scores, gradients.add_(discriminator.backward(of_fake, by_fake))
+        # One forward pass does for both, where D looks at each sample alone.
+        size = real.shape[int(self.population.stacked)]
+        scores, record = discriminator.record(torch.cat([real, fake], dim=int(self.population.stacked)))
+        real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
+        loss, by_scores = _derive(self._discriminator_loss, real_scores, fake_scores)
+        gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
+        return loss, real_scores, fake_scores, gradients
+
+    @torch.enable_grad()
+    def _penalized(
+        self, real: Tensor, fake: Tensor, mixes: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same with penalties on D's gradients, which autograd differentiates twice."""
         population = self.population
-        settings, weights = population.recipe.loss, population.weights
-        if settings.r1:
-            real = real.detach().requires_grad_()
-        if settings.r2:
-            fake.requires_grad_()
-        real_scores, fake_scores = self._score(real, fake)
-        loss = population.loss.discriminator(real_scores, fake_scores)
-        if settings.discriminator_scale != 1:
-            loss = loss * weights["discriminator_scale"]
+        discriminator, settings, weights = (
+            population.discriminator,
+            population.recipe.loss,
+            population.weights,
+        )
+        real = real.detach().requires_grad_(settings.r1 > 0)
+        fake = fake.detach().requires_grad_(settings.r2 > 0)
+        if discriminator.mixes_samples:
+            real_scores, fake_scores = discriminator(real), discriminator(fake)
+        else:
+            axis = int(population.stacked)
+            scores = discriminator(torch.cat([real, fake], dim=axis))
+            size = real.shape[axis]
+            real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
+        loss = self._discriminator_loss(real_scores, fake_scores)
         if mixes is not None:
             mixed = interpolate(real, fake, mixes)
             target = weights["gradient_penalty_target"]
-            penalty = gradient_penalty(population.discriminator(mixed), mixed, target)
+            penalty = gradient_penalty(discriminator(mixed), mixed, target)
             loss = loss + weights["gradient_penalty"] * penalty
         if settings.r1:
             loss = loss + weights["r1"] * (0.5 * squared_gradient_norm(real_scores, real))
         if settings.r2:
             loss = loss + weights["r2"] * (0.5 * squared_gradient_norm(fake_scores, fake))
-        if settings.drift:
-            loss = loss + weights["drift"] * drift(real_scores)
-        norm = population.update_discriminator(loss, with_norm=with_norm)
-        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
+        return loss, real_scores, fake_scores, discriminator.gradients(loss)
 
-    def _step_generator(self, fake: Tensor, real: Tensor, with_norm: bool) -> None:
+    def _discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """The part of D's loss that depends on its scores alone."""
         population = self.population
-        if population.loss.compares:
-            with torch.no_grad():
-                real_scores = population.discriminator(real)
-            fake_scores = population.discriminator(fake)
-        else:
-            fake_scores = real_scores = population.discriminator(fake)
-        loss = population.loss.generator(fake_scores, real_scores)
-        norm = population.update_generator(loss, with_norm=with_norm)
-        self._meter.add_generator(loss, norm)
+        loss = population.loss.discriminator(real_scores, fake_scores)
+        if population.recipe.loss.discriminator_scale != 1:
+            loss = loss * population.weights["discriminator_scale"]
+        if population.recipe.loss.drift:
+            loss = loss + population.weights["drift"] * drift(real_scores)
+        return loss
 
-    def _score(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """D's scores of a real and a fake batch, in one forward pass where D looks at each sample alone."""
-        discriminator = self.population.discriminator
-        if discriminator.mixes_samples:
-            return discriminator(real), discriminator(fake)
-        axis = int(self.population.stacked)
-        size = real.shape[axis]
-        scores = discriminator(torch.cat([real, fake], dim=axis))
-        real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
-        return real_scores, fake_scores
+    def _step_generator(self, fake: Tensor, record: Record, real: Tensor, with_norm: bool) -> None:
+        population = self.population
+        discriminator = population.discriminator
+        real_scores = discriminator(real) if population.loss.compares else None
+        fake_scores, through = discriminator.record(fake, to_inputs=True)
+        loss, (by_scores,) = _derive(
+            lambda scores: population.loss.generator(scores, scores if real_scores is None else real_scores),
+            fake_scores,
+        )
+        by_fake = discriminator.backward(through, by_scores)
+        norm = population.update_generator(
+            population.generator.backward(record, by_fake), with_norm=with_norm
+        )
+        self._meter.add_generator(loss, norm)
 
     @property
     def _done(self) -> bool:
@@ -358,6 +397,14 @@ class Trainer:
         finally:
             self._random_state = _random_state(self.population.device)
             _set_random_state(theirs, self.population.device)
+
+
+def _derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A loss of scores, (K,), and its derivatives by each of them."""
+    leaves = [score.detach().requires_grad_() for score in scores]
+    with torch.enable_grad():
+        loss = function(*leaves)
+    return loss.detach(), torch.autograd.grad(loss, leaves, torch.ones_like(loss))
 
 
 def _initial_random_state(population: Population) -> list[Tensor]:
