@@ -1,5 +1,10 @@
 """Pictures: frames of a run, its GIF, and the figures of a report. matplotlib is imported nowhere else."""
 
+from harness.figures.canvas import write_gif, write_images, write_png
+from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_frames
+from harness.figures.grids import class_grid, column_labels, grid, read_grid
+from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
+from harness.figures.panels import Panel, panels, real_beside_fake
 from harness.figures.plots import (
     Dots,
     Series,
@@ -22,18 +27,36 @@ from harness.figures.scene import (
 
 __all__ = [
     "Dots",
+    "Neighbours",
+    "Panel",
     "Scene",
     "Series",
     "Trials",
     "Window",
+    "class_grid",
+    "column_labels",
     "dot_and_interval",
     "draw_scene",
+    "filmstrip",
+    "filmstrip_gif",
     "final_panel",
     "gif",
+    "grid",
+    "log_spaced_steps",
+    "memorisation_note",
     "metric_curves",
+    "nearest_images",
+    "neighbour_grid",
+    "panels",
+    "read_frames",
+    "read_grid",
+    "real_beside_fake",
     "scatter_over_surface",
     "scatter_window",
     "surface_points",
     "time_curves",
     "trial_scatter",
+    "write_gif",
+    "write_images",
+    "write_png",
 ]

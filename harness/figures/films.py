@@ -1,0 +1,130 @@
+"""How the images of fixed latents change while a run trains: filmstrips and GIFs.
+
+Shapes: N images of (C, H, W) a step, floats in [-1, 1] or bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.figures.canvas import Bytes, Images, image_bytes, write_gif
+from harness.figures.grids import cell_grid, grid, read_grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["filmstrip", "filmstrip_gif", "log_spaced_steps", "read_frames"]
+
+
+def log_spaced_steps(total_steps: int, num: int, *, multiple_of: int = 1) -> tuple[int, ...]:
+    """Steps at which to look: 0, then evenly spaced in their logarithm up to the last; each once.
+
+    Args:
+        total_steps: steps of the whole run, T.
+        num: how many, at most; small steps that round to the same are one.
+        multiple_of: every step is rounded up to a multiple of this, D steps an iteration say.
+
+    Returns:
+        Increasing steps from 0 to T.
+
+    Raises:
+        ValueError: `total_steps` or `multiple_of` is below 1, or `num` below 2.
+    """
+    for name, value, low in (
+        ("total_steps", total_steps, 1),
+        ("num", num, 2),
+        ("multiple_of", multiple_of, 1),
+    ):
+        if value < low:
+            raise ValueError(f"`{name}` must be at least {low}, but got {value}.")
+    spaced = np.geomspace(1, total_steps, num - 1) if num > 2 else np.array([total_steps])
+    rounded = {min(math.ceil(round(step) / multiple_of) * multiple_of, total_steps) for step in spaced}
+    return tuple(sorted({0, total_steps, *(int(step) for step in rounded)}))
+
+
+def read_frames(folder: Path) -> dict[int, Bytes]:
+    """The images of every ``step_00001234.png`` in a folder that is a grid.
+
+    Args:
+        folder: a run's samples.
+
+    Returns:
+        step → (N, C, H, W) bytes, by step.
+
+    Raises:
+        ValueError: one of them is not a grid that `write_png` wrote.
+    """
+    paths = {int(path.stem.removeprefix("step_")): path for path in folder.glob("step_*.png")}
+    return {step: read_grid(paths[step]) for step in sorted(paths)}
+
+
+def filmstrip(
+    frames: Mapping[int, Images],
+    *,
+    rows: int = 8,
+    max_columns: int = 12,
+    title: str = "",
+    scale: int | None = None,
+) -> Image:
+    """How the images of the same latents change while training: a row a latent, a column a step.
+
+    Args:
+        frames: step → the images of the fixed latents, in the same order at every step.
+        rows: how many latents, at most.
+        max_columns: how many steps, at most; the first and the last are always there.
+        title: one line above all.
+        scale: as for `grid`.
+
+    Raises:
+        ValueError: as for `grid`; or there are no frames.
+    """
+    steps = _chosen(sorted(frames), max_columns)
+    rows = min(rows, *(len(frames[step]) for step in steps))
+    columns = [image_bytes(frames[step][:rows]) for step in steps]
+    cells = np.arange(rows * len(steps)).reshape(len(steps), rows).T
+    headers = [f"step\n{steps[0]:,}", *(f"{step:,}" for step in steps[1:])]
+    return cell_grid(np.concatenate(columns), cells, title=title, column_headers=headers, scale=scale)
+
+
+def filmstrip_gif(
+    frames: Mapping[int, Images],
+    path: Path,
+    *,
+    title: str = "",
+    num_images: int = 32,
+    max_frames: int = 30,
+    seconds: float = 6.0,
+    scale: int | None = None,
+) -> None:
+    """Write the images of the same latents as a GIF, a frame a step, the step above them.
+
+    Args:
+        frames: step → the images of the fixed latents.
+        path: the GIF; its folder must exist.
+        title: what stands before the step.
+        num_images: how many latents, at most, eight a row.
+        max_frames: how many steps, at most; the first and the last are always there.
+        seconds: how long one pass takes.
+        scale: as for `grid`.
+
+    Raises:
+        ValueError: as for `filmstrip`.
+    """
+    words = f"{title} · " if title else ""
+    pictures = [
+        grid(frames[step][:num_images], columns=8, title=f"{words}step {step:,}", scale=scale)
+        for step in _chosen(sorted(frames), max_frames)
+    ]
+    write_gif(pictures, path, seconds=seconds)
+
+
+def _chosen(steps: Sequence[int], count: int) -> list[int]:
+    if not steps:
+        raise ValueError("`frames` must hold the images of at least one step, but got none.")
+    places = np.unique(np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int))
+    return [steps[place] for place in places]

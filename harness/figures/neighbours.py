@@ -1,0 +1,253 @@
+"""Generated images beside the training images nearest to them: memorisation at a glance.
+
+Shapes: N query images, M training images, T held-out ones, each (C, H, W), floats in [-1, 1] or bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.figures.canvas import Images, draw_lines, image_bytes, line_height, wrapped_lines
+from harness.figures.grids import TEXT, cell_grid
+from harness.figures.style import FAKE_COLOUR
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+__all__ = ["Neighbours", "memorisation_note", "nearest_images", "neighbour_grid"]
+
+_CHUNK_BYTES = 64 * 2**20
+_QUERIES = 256
+_SPARE = 16
+_CLOSE_SHARE = 0.01
+_CHANCE = 1e-3
+_COPY_LEVELS = 1.0
+_PAIR_GAP = 12
+_BLOCK_GAP = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The nearest training images of some images.
+
+    Attributes:
+        indices: (N, k) which training images, the nearest first.
+        distances: (N, k) Euclidean distances to them over all pixels and channels, each in [-1, 1].
+    """
+
+    indices: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float64]
+
+
+def nearest_images(
+    queries: Images, train: Images, *, num: int = 5, device: torch.device | str = "cpu"
+) -> Neighbours:
+    """Search all of the training set for each image's nearest, a chunk at a time.
+
+    ‖q − x‖² = ‖q‖² + ‖x‖² − 2⟨q, x⟩ by matrix products in float32 picks `num` + 16 candidates; their
+    distances are then taken anew from the differences, so that a copy is at 0 and not at what rounding left.
+
+    Args:
+        queries: N images.
+        train: M images of the same shape, on any device, or a file mapped into memory.
+        num: k, at most M.
+        device: where to search.
+
+    Raises:
+        ValueError: shapes differ, `num` is not in 1…M, or numbers are not finite.
+    """
+    import torch
+
+    from harness.data.samples import scaled
+
+    given, stored = torch.as_tensor(queries), torch.as_tensor(train)
+    if given.shape[1:] != stored.shape[1:] or given.ndim < 2 or not len(given):
+        raise ValueError(
+            f"`queries` must be images of the training set's shape {tuple(stored.shape[1:])}, "
+            f"but got {tuple(given.shape)}."
+        )
+    if not 1 <= num <= len(stored):
+        raise ValueError(f"`num` must be in 1…{len(stored)}, the training images, but got {num}.")
+    wanted = scaled(given.detach().to(device)).to(torch.float32).flatten(1)
+    if not wanted.isfinite().all():
+        raise ValueError("`queries` hold numbers that are not finite; a diverged generator copies nothing.")
+    rows = max(1, _CHUNK_BYTES // (4 * wanted.shape[1]))
+    kept = min(num + _SPARE, len(stored))
+    squares = wanted.new_empty(len(wanted), 0)
+    indices = torch.empty(len(wanted), 0, dtype=torch.int64, device=wanted.device)
+    center = scaled(stored[:rows].to(device)).flatten(1).mean(0)  # small norms round less
+    around = wanted - center
+    for start in range(0, len(stored), rows):
+        chunk = scaled(stored[start : start + rows].to(device)).flatten(1) - center
+        found, places = _nearest(around, chunk, min(kept, len(chunk)))
+        squares, indices = torch.cat([squares, found], dim=1), torch.cat([indices, places + start], dim=1)
+        squares, order = squares.topk(min(kept, squares.shape[1]), dim=1, largest=False)
+        indices = indices.gather(1, order)
+    distances = torch.stack(
+        [
+            _distances(query, scaled(stored[places.to(stored.device)].to(device)))
+            for query, places in zip(wanted, indices, strict=True)
+        ]
+    )
+    nearest, order = distances.sort(dim=1, stable=True)
+    return Neighbours(
+        indices=indices.gather(1, order)[:, :num].cpu().numpy(), distances=nearest[:, :num].cpu().numpy()
+    )
+
+
+def _nearest(queries: Tensor, chunk: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """‖x‖² − 2⟨q, x⟩ of each query's nearest of a chunk, and which they are; (N, kept) both."""
+    import torch
+
+    norms = chunk.square().sum(1)
+    found = [
+        torch.addmm(norms, part, chunk.T, alpha=-2).topk(kept, dim=1, largest=False)
+        for part in torch.split(queries, _QUERIES)
+    ]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def _distances(query: Tensor, images: Tensor) -> Tensor:
+    differences: Tensor = images.flatten(1).double() - query.double()
+    return differences.square().sum(1).sqrt()
+
+
+def memorisation_note(
+    generated: npt.NDArray[np.float64], held_out: npt.NDArray[np.float64], *, num_pixels: int
+) -> str:
+    """How near generated images are to the training set, against how near held-out real ones are.
+
+    Real images that were never trained on say how near is natural. One in a hundred of them lies closer than
+    the distance `limit`; generated images that are copies lie there much more often than that.
+
+    Args:
+        generated: (N,) distance of each generated image to its nearest training image.
+        held_out: (T,) the same of held-out images.
+        num_pixels: numbers in an image; a distance of less than one grey level a pixel makes a copy.
+
+    Returns:
+        Two or three sentences.
+
+    Raises:
+        ValueError: one of the two is empty.
+    """
+    if not len(generated) or not len(held_out):
+        raise ValueError("distances must be given of at least one generated and one held-out image.")
+    limit = close_limit(held_out)
+    num, close = len(generated), int(np.count_nonzero(generated < limit))
+    share = (np.count_nonzero(held_out < limit) + 1) / (len(held_out) + 1)
+    copies = int(np.count_nonzero(generated < _COPY_LEVELS / 127.5 * math.sqrt(num_pixels)))
+    words = (
+        f"Generated images lie {np.median(generated):.3g} from the nearest training image (median), "
+        f"held-out real ones {np.median(held_out):.3g}. Closer than {limit:.3g}, where 1 % of the held-out "
+        f"ones are, lie {close} of {num} generated ones ({100 * close / num:.3g} %). "
+    )
+    if copies:
+        words += f"{copies} of them {'is a copy' if copies == 1 else 'are copies'} of a training image. "
+    if _tail(close, num, share) >= _CHANCE:
+        return words + ("" if copies else "That is no more than chance.")
+    return words + (
+        "So many are more than chance: look whether they are copies, or only smooth, for distances between "
+        "pixels favour smooth images."
+    )
+
+
+def close_limit(held_out: npt.NDArray[np.float64]) -> float:
+    """The distance to the training set that 1 % of held-out images fall below."""
+    return float(np.quantile(held_out, _CLOSE_SHARE))
+
+
+def _tail(count: int, num: int, share: float) -> float:
+    """Chance of `count` or more of `num` where each is one with probability `share`."""
+    from scipy.stats import binom
+
+    return float(binom.sf(count - 1, num, share))
+
+
+def neighbour_grid(
+    samples: Images,
+    train: Images,
+    found: Neighbours,
+    *,
+    held_out: npt.NDArray[np.float64] | None = None,
+    rows: int = 10,
+    blocks: int = 2,
+    scale: int | None = None,
+) -> Image:
+    """The samples nearest to the training set, nearest first, each before its nearest training images.
+
+    Below each training image stands its distance. Samples closer to the training set than 99 % of held-out
+    images are framed.
+
+    Args:
+        samples: N generated images.
+        train: M training images of the same shape.
+        found: what `nearest_images` found for all of `samples`.
+        held_out: (T,) distances of held-out images to their nearest training image; with them, what
+            `memorisation_note` says stands above.
+        rows: samples in a column, at most.
+        blocks: columns of samples, at most.
+        scale: as for `grid`.
+
+    Raises:
+        ValueError: as for `grid`; or `found` is not of these samples.
+    """
+    from PIL import Image, ImageDraw
+
+    if len(found.indices) != len(samples):
+        raise ValueError(f"`found` is of {len(found.indices)} samples, but got {len(samples)} samples.")
+    order = np.argsort(found.distances[:, 0], kind="stable")[: rows * blocks]
+    num = found.indices.shape[1]
+    limit = close_limit(held_out) if held_out is not None and len(held_out) else -math.inf
+    parts = []
+    for start in range(0, len(order), rows):
+        chosen = order[start : start + rows]
+        left = cell_grid(
+            image_bytes(samples[chosen], "samples"),
+            np.arange(len(chosen))[:, None],
+            column_headers=["generated"],
+            captions=[" "] * len(chosen),
+            scale=scale,
+        )
+        near = image_bytes(train[found.indices[chosen].ravel()], "train")
+        right = cell_grid(
+            near,
+            np.arange(len(near)).reshape(len(chosen), num),
+            column_headers=["nearest", *[""] * (num - 1)],
+            captions=[f"{distance:#.3g}" for distance in found.distances[chosen].ravel()],
+            scale=scale,
+        )
+        part = Image.new(
+            "RGB", (left.width + _PAIR_GAP + right.width, max(left.height, right.height)), "#ffffff"
+        )
+        part.paste(left.convert("RGB"), (0, part.height - left.height))
+        part.paste(right.convert("RGB"), (left.width + _PAIR_GAP, part.height - right.height))
+        layout = json.loads(left.info["layout"])
+        first = part.height - left.height + layout["top"]
+        for row in np.flatnonzero(found.distances[chosen, 0] < limit):
+            top = first + int(row) * layout["step"][0]
+            bottom = top + layout["size"][0] * layout["scale"] - 1
+            ImageDraw.Draw(part).rectangle((0, top, left.width - 1, bottom), outline=FAKE_COLOUR, width=2)
+        parts.append(part)
+    width = sum(part.width for part in parts) + _BLOCK_GAP * (len(parts) - 1)
+    shown = "" if len(order) == len(samples) else f"The {len(order)} nearest of {len(samples)}. "
+    if held_out is not None and len(held_out):
+        pixels = int(np.prod(samples.shape[1:]))
+        shown += memorisation_note(found.distances[:, 0], held_out, num_pixels=pixels)
+    lines = wrapped_lines(shown, width, TEXT) if shown else []
+    top = len(lines) * line_height(TEXT) + (6 if lines else 0)
+    sheet = Image.new("RGB", (width, top + max(part.height for part in parts)), "#ffffff")
+    draw_lines(sheet, lines, left=0, top=0, width=width, size=TEXT, align="left")
+    place = 0
+    for part in parts:
+        sheet.paste(part, (place, top))
+        place += part.width + _BLOCK_GAP
+    return sheet
