@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__
+from harness import __version__, cli_latent
 from harness.registry import Value, nearest
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def _message(error: ValueError | OSError) -> str:
 def harness() -> None:
     """Does this GAN design choice matter? Ablations with seeds, intervals and paired tests."""
 
+
+harness.add_command(cli_latent.generate)
+harness.add_command(cli_latent.latent)
 
 _set = click.option(
     "--set",

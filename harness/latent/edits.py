@@ -1,0 +1,238 @@
+"""Edits of single numbers of latents, and how much each dimension of z moves the image.
+
+Shapes: L latents of Z numbers; D chosen dimensions; E edits; R = D · E rows of edited images, dimension by
+dimension: row d · E + e shows edit e of dimension d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.engine.seeding import generator_for
+from harness.latent.generation import Generator, sample
+
+__all__ = ["EDITS", "EditTable", "Effect", "Effects", "choose_dims", "edit", "effects"]
+
+EDITS: dict[str, float] = {"double": 2.0, "zero": 0.0, "negate": -1.0}
+"""What each edit multiplies a number by. All three move it along one line: Δz = +z, −z, −2z."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTable:
+    """Images of latents, before and after edits.
+
+    Attributes:
+        dims: the D dimensions.
+        edits: the E names of edits.
+        row: the only latent that was edited, or None if all were.
+        originals: (L, *shape).
+        edited: (R, L, *shape).
+        changes: (R, L) mean absolute change of a pixel, pixels being in [-1, 1].
+        shifts: (R, L) |Δz|, how far the edit moved the number; 0 for a latent that was left alone.
+    """
+
+    dims: tuple[int, ...]
+    edits: tuple[str, ...]
+    row: int | None
+    originals: Tensor
+    edited: Tensor
+    changes: Tensor
+    shifts: Tensor
+
+    @property
+    def per_unit(self) -> Tensor:
+        """(D, E) mean absolute change of a pixel per unit of z: all changes over all shifts of a row."""
+        shifts = self.shifts.sum(1)
+        ratios = torch.where(shifts > 0, self.changes.sum(1) / shifts, torch.zeros_like(shifts))
+        return ratios.view(len(self.dims), len(self.edits))
+
+    @property
+    def largest_leak(self) -> float:
+        """The largest change of any pixel of a latent that was left alone; 0 if latents are independent."""
+        if self.row is None:
+            return 0.0
+        others = [i for i in range(len(self.originals)) if i != self.row]
+        if not others:
+            return 0.0
+        return float((self.edited[:, others] - self.originals[others]).abs().max())
+
+
+def edit(
+    generator: Generator,
+    latents: Tensor,
+    dims: Sequence[int],
+    *,
+    edits: Sequence[str] = tuple(EDITS),
+    all_rows: bool = False,
+    row: int = 0,
+    labels: Tensor | None = None,
+) -> EditTable:
+    """Edit chosen numbers of latents, and look.
+
+    "Editing one number" has two readings: one number of one latent, z[row, d], with the others of the batch
+    beside it as witnesses; or a dimension, z[:, d], in all latents.
+
+    Args:
+        generator: latents (and labels) → images; a module is put into evaluation mode meanwhile.
+        latents: (L, Z).
+        dims: the dimensions d.
+        edits: of `EDITS`.
+        all_rows: the second reading.
+        row: which latent the first reading edits.
+        labels: (L,) classes, for a generator that takes them.
+
+    Raises:
+        ValueError: a dimension, an edit or a row that there is not, or none at all.
+    """
+    _check_dims(dims, latents.shape[1])
+    unknown = [name for name in edits if name not in EDITS]
+    if unknown or not edits:
+        raise ValueError(
+            f"`edits` must be of {', '.join(EDITS)}, but got {unknown[0] if unknown else 'none'}."
+        )
+    if not 0 <= row < len(latents):
+        raise ValueError(f"`row` must be in 0…{len(latents) - 1}, but got {row}.")
+    rows = slice(None) if all_rows else slice(row, row + 1)
+    originals = sample(generator, latents, labels)
+    changed, shifts = [], []
+    for dim in dims:
+        for name in edits:
+            moved = latents.clone()
+            moved[rows, dim] *= EDITS[name]
+            changed.append(sample(generator, moved, labels))
+            shifts.append((moved - latents)[:, dim].abs())
+    edited = torch.stack(changed)
+    return EditTable(
+        dims=tuple(dims),
+        edits=tuple(edits),
+        row=None if all_rows else row,
+        originals=originals,
+        edited=edited,
+        changes=(edited - originals).abs().flatten(2).mean(2),
+        shifts=torch.stack(shifts),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What one dimension does.
+
+    Attributes:
+        dim: the dimension.
+        per_unit: mean absolute change of a pixel, in [-1, 1], when z moves by 1 along it.
+        error: standard error of `per_unit` over the latents.
+        rank: 1 for the strongest of those measured.
+    """
+
+    dim: int
+    per_unit: float
+    error: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """The effects of dimensions.
+
+    Attributes:
+        ranked: strongest first.
+        num_latents: over how many latents they are means.
+        latent_dim: Z.
+    """
+
+    ranked: tuple[Effect, ...]
+    num_latents: int
+    latent_dim: int
+
+    def of(self, dim: int) -> Effect:
+        """The effect of one dimension."""
+        return next(effect for effect in self.ranked if effect.dim == dim)
+
+    @property
+    def median(self) -> float:
+        """The median effect."""
+        return float(torch.tensor([effect.per_unit for effect in self.ranked]).median())
+
+
+def effects(
+    generator: Generator, latents: Tensor, *, dims: Sequence[int] | None = None, labels: Tensor | None = None
+) -> Effects:
+    """How much each dimension moves the image: mean absolute pixel change per unit of z.
+
+    effect(d) = mean over latents and pixels of (|G(z + e_d) − G(z)| + |G(z − e_d) − G(z)|) / 2
+
+    A whole unit, one standard deviation of z, is taken rather than a derivative, so that the dimensions are
+    compared over a distance at which one sees something; both ways, so that where z lies does not matter.
+
+    Args:
+        generator: latents (and labels) → images.
+        latents: (L, Z).
+        dims: which dimensions; by default all.
+        labels: (L,) classes, for a generator that takes them.
+
+    Raises:
+        ValueError: a dimension that there is not, or none.
+    """
+    wanted = tuple(range(latents.shape[1])) if dims is None else tuple(dims)
+    _check_dims(wanted, latents.shape[1])
+    originals = sample(generator, latents, labels)
+    means, errors = [], []
+    for dim in wanted:
+        unit = torch.zeros_like(latents)
+        unit[:, dim] = 1
+        both = sample(
+            generator,
+            torch.cat([latents + unit, latents - unit]),
+            None if labels is None else torch.cat([labels, labels]),
+        )
+        moved = (both.view(2, *originals.shape) - originals).abs().flatten(2).mean((0, 2)).double()
+        means.append(float(moved.mean()))
+        errors.append(float(moved.std() / len(moved) ** 0.5) if len(moved) > 1 else float("nan"))
+    order = sorted(range(len(wanted)), key=lambda i: (-means[i], wanted[i]))
+    ranked = tuple(
+        Effect(dim=wanted[i], per_unit=means[i], error=errors[i], rank=rank)
+        for rank, i in enumerate(order, start=1)
+    )
+    return Effects(ranked=ranked, num_latents=len(latents), latent_dim=latents.shape[1])
+
+
+def choose_dims(text: str, ranked: Effects, *, seed: int = 0) -> tuple[int, ...]:
+    """The dimensions that a command's words mean.
+
+    Args:
+        text: ``5``: as many, drawn by the seed; ``top5``: the strongest; ``3,17,42`` (or ``3,``): these.
+        ranked: the effects of all dimensions.
+        seed: of the draw.
+
+    Raises:
+        ValueError: anything else, or more than there are.
+    """
+    count, total = text.removeprefix("top"), ranked.latent_dim
+    if "," in text:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts or not all(part.isdecimal() for part in parts):
+            raise ValueError(f"`--dims` takes a number, top5, or a list like 3,17,42, but got {text!r}.")
+        chosen = tuple(dict.fromkeys(int(part) for part in parts))
+        _check_dims(chosen, total)
+        return chosen
+    if not count.isdecimal():
+        raise ValueError(f"`--dims` takes a number, top5, or a list like 3,17,42, but got {text!r}.")
+    if not 1 <= int(count) <= total:
+        raise ValueError(f"`--dims` must be in 1…{total}, the latent's dimensions, but got {text}.")
+    if text.startswith("top"):
+        return tuple(effect.dim for effect in ranked.ranked[: int(count)])
+    random = generator_for(seed, "latent dims", 0, torch.device("cpu"))
+    return tuple(sorted(torch.randperm(total, generator=random)[: int(count)].tolist()))
+
+
+def _check_dims(dims: Sequence[int], latent_dim: int) -> None:
+    bad = [dim for dim in dims if not 0 <= dim < latent_dim]
+    if bad or not dims:
+        raise ValueError(
+            f"`dims` must be in 0…{latent_dim - 1}, the latent's dimensions, "
+            f"but got {bad[0] if bad else 'none'}."
+        )

@@ -1,0 +1,165 @@
+"""Samples of a generator, and a folder of them for other tools.
+
+Shapes: N latents of `latent_dim` numbers, N labels, N samples of `sample_shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from harness.engine.seeding import generator_for
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from harness.latent.runs import Run
+
+__all__ = ["Generated", "Generator", "check_images", "draw_latents", "generate", "sample"]
+
+Generator: TypeAlias = Callable[..., Tensor]
+"""z (N, latent_dim) → samples, or (z, labels) → samples; a module or any function."""
+
+_BATCH = 256
+_MOST_SHOWN = 400
+_FEW_CLASSES = 6
+_MOST_CLASSES = 25
+
+
+@contextmanager
+def evaluating(generator: Generator) -> Iterator[None]:
+    """Evaluation mode for as long as it lasts: batch norm must not let one latent's edit reach the others."""
+    training = [m for m in generator.modules() if m.training] if isinstance(generator, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@torch.no_grad()
+def sample(generator: Generator, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The samples of these latents, in evaluation mode, in batches of at most 256.
+
+    Args:
+        generator: a module, or a function of latents and labels.
+        latents: (N, latent_dim).
+        labels: (N,) classes, for a generator that takes them.
+
+    Returns:
+        (N, *sample_shape).
+    """
+    parts = []
+    with evaluating(generator):
+        for start in range(0, len(latents), _BATCH):
+            batch = slice(start, start + _BATCH)
+            given = (latents[batch],) if labels is None else (latents[batch], labels[batch])
+            parts.append(generator(*given))
+    return torch.cat(parts)
+
+
+def draw_latents(num: int, latent_dim: int, *, seed: int, purpose: str = "generate") -> Tensor:
+    """Standard normal latents, (num, latent_dim), the same for a seed and a purpose on every device."""
+    return torch.randn(num, latent_dim, generator=generator_for(seed, purpose, 0, torch.device("cpu")))
+
+
+def check_images(run: Run) -> None:
+    """Refuse a run whose samples are no images.
+
+    Raises:
+        ValueError: they are not (C, H, W) with 1 or 3 channels.
+    """
+    shape = run.sample_shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(
+            f"run {run.run_id} ({run.recipe.name}) makes samples of shape {shape}, not images; "
+            "choose a run of a recipe on images."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What `generate` wrote.
+
+    Attributes:
+        grid: the PNG that shows them all, or the first 400 of them.
+        folder: the folder of the separate PNGs.
+        num: how many there are.
+    """
+
+    grid: Path
+    folder: Path
+    num: int
+
+
+def generate(
+    run: Run, num: int, *, directory: Path, labels: Sequence[int] | None = None, seed: int = 0
+) -> Generated:
+    """Write samples of a run: ``grid.png``, and ``images/00000.png`` and so on, one file a sample.
+
+    The separate files have the data's own size, for tools that score a folder of images. Where there are
+    classes, the file's name ends in ``_class3`` and the grid has a column a class, or where they are few a
+    caption an image.
+
+    Args:
+        run: the run.
+        num: N.
+        directory: where to; made if it is not there.
+        labels: classes to go round in: sample i is of class ``labels[i % len(labels)]``. By default all.
+        seed: seed of the latents.
+
+    Raises:
+        ValueError: the run makes no images, `num` is below 1, labels are no classes of the run or the run has
+            none, or the folder holds other PNGs, which would mix with these.
+    """
+    from harness.figures import write_images, write_png
+
+    check_images(run)
+    if num < 1:
+        raise ValueError(f"`num` must be at least 1, but got {num}.")
+    classes = run.cycle_labels(num, labels)
+    latents = draw_latents(num, run.latent_dim, seed=seed)
+    folder = directory / "images"
+    files = [folder / f"{i:05d}.png" for i in range(num)]
+    if classes is not None:
+        files = [file.with_stem(f"{file.stem}_class{c}") for file, c in zip(files, classes, strict=True)]
+    others = sorted({path.name for path in folder.glob("*.png")} - {file.name for file in files})
+    if others:
+        raise ValueError(
+            f"{folder} holds {len(others)} other PNGs ({others[0]} is one), which would mix with the "
+            "samples; give another --out, or empty it."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: list[Tensor] = []
+    for start in range(0, num, _BATCH):
+        batch = slice(start, start + _BATCH)
+        made = sample(run.generator, latents[batch], None if classes is None else classes[batch])
+        write_images(made, files[batch])
+        if start < _MOST_SHOWN:
+            shown.append(made)
+    images = torch.cat(shown)[:_MOST_SHOWN]
+    title = f"{run.recipe.name} · seed {run.seed} · step {run.step:,}"
+    write_png(_picture(run, images, classes, title), directory / "grid.png")
+    return Generated(grid=directory / "grid.png", folder=folder, num=num)
+
+
+def _picture(run: Run, images: Tensor, classes: Tensor | None, title: str) -> Image:
+    from harness.figures import class_grid, grid
+
+    if classes is None:
+        return grid(images, title=title)
+    shown, names = classes[: len(images)], run.class_names
+    found = sorted(set(shown.tolist()))
+    if len(found) < _FEW_CLASSES:
+        return grid(images, title=title, captions=[names[number] for number in shown])
+    return class_grid(
+        images, shown, class_names=names, classes=found[:_MOST_CLASSES], rows=len(images), title=title
+    )
