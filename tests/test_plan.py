@@ -27,7 +27,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def measure(recipe: Any, *_: Any, population: int | None = None, **__: Any) -> SimpleNamespace:
         calls.append(recipe.generator_optimizer.name)
-        sizes = {1: 2e-3, 8: 1e-3} if population is None else {population: 1e-3}
+        sizes = {1: 2e-3, 2: 1.5e-3, 8: 1e-3} if population is None else {population: 1e-3}
         return SimpleNamespace(
             population=max(sizes), step_sec_by_size=sizes, memory_bytes=1_000_000, total_steps=1000
         )
@@ -77,11 +77,11 @@ def test_the_price_is_per_run_and_workers_share_it(tmp_path: Path, measured: lis
 
 
 def test_a_real_measurement_prices_a_run(tmp_path: Path) -> None:
-    plan = make_plan(ablation(), directory=tmp_path, workers=1, population=2)
+    plan = make_plan(ablation(), directory=tmp_path, workers=1, population=1)
     prices = [arm.price for arm in plan.arms]
     assert all(price is not None and price.steps == 39 for price in prices)
     assert all(price is not None and price.run_sec > 0 and price.memory_bytes > 0 for price in prices)
-    assert [arm.population for arm in plan.arms] == [2, 2]
+    assert [arm.population for arm in plan.arms] == [1, 1]
 
 
 def test_finished_runs_are_known_and_no_longer_priced(tmp_path: Path, measured: list[str]) -> None:
@@ -101,6 +101,23 @@ def test_a_finished_study_is_planned_without_looking_at_data_or_device(
         finish(plan.directory, run.run_id)
     monkeypatch.setattr("harness.sweep.planner._check_arms", None)
     assert make_plan(ablation(), directory=tmp_path).eta_sec == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "population"),
+    [
+        ({1: 0.40, 2: 0.27, 4: 0.19, 8: 0.16}, 8),  # a tiny net
+        ({1: 4.2, 2: 4.3, 4: 4.2, 8: 4.4}, 1),  # one bound by arithmetic
+        ({1: 8.8, 2: 4.3, 4: 4.4, 8: 4.2}, 1),  # the same, the first timing disturbed
+        ({1: 6.3, 2: 6.2, 4: 7.6}, 1),  # slower together: larger sizes were not tried
+    ],
+)
+def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[int, float], population: int
+) -> None:
+    found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1)
+    monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
+    assert make_plan(ablation(), directory=tmp_path).arms[0].population == population
 
 
 def test_arms_that_differ_in_numbers_share_populations() -> None:
