@@ -81,7 +81,9 @@ def test_floats_are_drawn_as_the_nearest_bytes_and_cut_off_beyond_one() -> None:
 
 def test_numpy_and_torch_make_the_same_picture() -> None:
     images = torch.rand(4, 3, 5, 5) * 2 - 1
-    assert grid(images).tobytes() == grid(images.numpy()).tobytes()
+    read_only = images.numpy().copy()
+    read_only.flags.writeable = False
+    assert grid(images).tobytes() == grid(images.numpy()).tobytes() == grid(read_only).tobytes()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

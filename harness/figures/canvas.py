@@ -64,6 +64,8 @@ def image_bytes(images: Images, name: str = "images") -> Bytes:
 
     from harness.data.samples import as_bytes
 
+    if isinstance(images, np.ndarray) and not images.flags.writeable:
+        images = images.copy()  # torch warns of memory that it may not write to
     given = torch.as_tensor(images).detach()
     if given.ndim != 4 or given.shape[1] not in (1, 3) or not given.numel():
         raise ValueError(
