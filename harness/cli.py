@@ -224,8 +224,14 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
 @_study_options
 def sweep(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
     """Run a study and write its report. Run again to resume: finished runs are never redone."""
+    from harness.sweep.pool import WorkerError
+
     study = _study(sweep, **options)
-    report = study.run(directory=directory, workers=workers, device=device)
+    try:
+        report = study.run(directory=directory, workers=workers, device=device)
+    except WorkerError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     click.echo(f"report: {report / 'index.html'}")
 
 
