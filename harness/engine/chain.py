@@ -54,13 +54,16 @@ class _Linear(_Link):
         self.weight, *bias = [tensors[name] for name in self.names]
         self.to_weight, *to_bias = [gradients[name] for name in self.names]
         self.bias = bias[0] if bias else None
+        self.transposed = self.weight.detach().mT
         self.to_bias = to_bias[0] if to_bias else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         return F.linear(inputs, self.weight, self.bias)
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
-        return F.linear(inputs, self.weight, self.bias), inputs
+        if self.bias is None or inputs.ndim != 2:
+            return F.linear(inputs, self.weight, self.bias), inputs
+        return torch.addmm(self.bias, inputs, self.transposed), inputs
 
     def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
         if gradient.ndim != 2:
@@ -79,10 +82,6 @@ class _Linear(_Link):
 
 
 class _StackedLinear(_Linear):
-    def bind(self, tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        super().bind(tensors, gradients)
-        self.transposed = self.weight.detach().transpose(1, 2)
-
     def forward(self, inputs: Tensor) -> Tensor:
         return self._apply(inputs, self.weight.transpose(1, 2))
 

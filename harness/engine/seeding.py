@@ -1,16 +1,20 @@
 """Where every random number of a run comes from: its seed, what the numbers are for, and an index.
 
-No generator outlives the numbers it was made for, so nothing about randomness needs to be saved: whoever
-knows the seed can draw any block of any run again, alone or in a population.
+No generator outlives the numbers it was made for, so nothing about them needs to be saved: whoever knows the
+seed can draw any block of any run again, alone or in a population. The exception is what layers draw from
+torch's global state while training; a population keeps one of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
-__all__ = ["generator_for", "seed_for"]
+__all__ = ["RandomState", "generator_for", "seed_for"]
 
 
 def seed_for(seed: int, purpose: str, index: int = 0) -> int:
@@ -28,3 +32,49 @@ def seed_for(seed: int, purpose: str, index: int = 0) -> int:
 def generator_for(seed: int, purpose: str, index: int, device: torch.device) -> torch.Generator:
     """A fresh generator on `device`, seeded by `seed_for`."""
     return torch.Generator(device).manual_seed(seed_for(seed, purpose, index))
+
+
+class RandomState:
+    """Torch's global random state as one population left it, on the CPU and on its device.
+
+    Args:
+        seed: where it starts.
+        device: the population's.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._device = device
+        theirs = self._current()
+        torch.manual_seed(seed_for(seed, "layers"))
+        self._states = self._current()
+        self._install(theirs)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Go on from this state, and give the process its own back at the end."""
+        theirs = self._current()
+        self._install(self._states)
+        try:
+            yield
+        finally:
+            self._states = self._current()
+            self._install(theirs)
+
+    def state_dict(self) -> list[Tensor]:
+        """The states, copied."""
+        return [state.clone() for state in self._states]
+
+    def load_state_dict(self, states: Sequence[Tensor]) -> None:
+        """Take what `state_dict` gave."""
+        self._states = [state.clone() for state in states]
+
+    def _current(self) -> list[Tensor]:
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states
+
+    def _install(self, states: Sequence[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], self._device)

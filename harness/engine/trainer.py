@@ -6,8 +6,8 @@ the K axis out. A *step* is one batch of real data shown to D; an iteration is a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from harness.engine.losses import drift, gradient_penalty, interpolate, squared_
 from harness.engine.meter import Meter
 from harness.engine.network import Record
 from harness.engine.population import Population
-from harness.engine.seeding import generator_for, seed_for
+from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
 
 __all__ = ["Trainer"]
@@ -79,7 +79,7 @@ class Trainer:
             stacked=population.stacked,
         )
         self._meter = Meter(len(population.live), population.device)
-        self._random_state = _initial_random_state(population)
+        self._random_state = RandomState(population.seeds[0], population.device)
 
     @property
     def live(self) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ class Trainer:
             "identity": self._identity(),
             "population": self.population.state_dict(),
             "meter": self._meter.state_dict(),
-            "random_state": [state.clone() for state in self._random_state],
+            "random_state": self._random_state.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ class Trainer:
             self._drop(rows)
         self.population.load_state_dict(state["population"])
         self._meter.load_state_dict(state["meter"])
-        self._random_state = [saved.clone() for saved in state["random_state"]]
+        self._random_state.load_state_dict(state["random_state"])
         self.step = int(state["step"])
         self._stage = int(state["stage"])
 
@@ -222,7 +222,7 @@ class Trainer:
             The D steps taken.
         """
         stride = self.population.recipe.train.discriminator_steps
-        with self._own_randomness():
+        with self._random_state.installed():
             for _ in range(iterations):
                 index = self.step // stride
                 self.iterate(self._streams[index], with_norm=index % _NORM_EVERY == 0)
@@ -235,62 +235,44 @@ class Trainer:
         yield from self._streams.tensors()
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, mixes: Tensor | None, with_norm: bool) -> None:
-        settings = self.population.recipe.loss
-        if settings.gradient_penalty or settings.r1 or settings.r2:
-            loss, real_scores, fake_scores, gradients = self._penalized(real, fake, mixes)
-        else:
-            loss, real_scores, fake_scores, gradients = self._unpenalized(real, fake)
-        norm = self.population.update_discriminator(gradients, with_norm=with_norm)
-        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
-
-    def _unpenalized(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """D's loss, its scores of real and of fake samples, and the gradients by its parameters."""
-        discriminator = self.population.discriminator
+        discriminator, settings = self.population.discriminator, self.population.recipe.loss
         if discriminator.mixes_samples:
             real_scores, of_real = discriminator.record(real)
             fake_scores, of_fake = discriminator.record(fake)
             loss, (by_real, by_fake) = _derive(self._discriminator_loss, real_scores, fake_scores)
             gradients = discriminator.backward(of_real, by_real).clone()
-            return loss, real_scores, fake_scores, gradients.add_(discriminator.backward(of_fake, by_fake))
-        # One forward pass does for both, where D looks at each sample alone.
-        size = real.shape[int(self.population.stacked)]
-        scores, record = discriminator.record(torch.cat([real, fake], dim=int(self.population.stacked)))
-        real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
-        loss, by_scores = _derive(self._discriminator_loss, real_scores, fake_scores)
-        gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
-        return loss, real_scores, fake_scores, gradients
+            gradients += discriminator.backward(of_fake, by_fake)
+        else:  # one forward pass does for both
+            axis = int(self.population.stacked)
+            size = real.shape[axis]
+            scores, record = discriminator.record(torch.cat([real, fake], dim=axis))
+            real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
+            loss, by_scores = _derive(self._discriminator_loss, real_scores, fake_scores)
+            gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
+        if settings.gradient_penalty or settings.r1 or settings.r2:
+            penalty = self._penalty(real, fake, mixes)
+            loss = loss + penalty.detach()
+            gradients += discriminator.gradients(penalty)
+        norm = self.population.update_discriminator(gradients, with_norm=with_norm)
+        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
 
     @torch.enable_grad()
-    def _penalized(
-        self, real: Tensor, fake: Tensor, mixes: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The same with penalties on D's gradients, which autograd differentiates twice."""
-        population = self.population
-        discriminator, settings, weights = (
-            population.discriminator,
-            population.recipe.loss,
-            population.weights,
-        )
-        real = real.detach().requires_grad_(settings.r1 > 0)
-        fake = fake.detach().requires_grad_(settings.r2 > 0)
-        if discriminator.mixes_samples:
-            real_scores, fake_scores = discriminator(real), discriminator(fake)
-        else:
-            axis = int(population.stacked)
-            scores = discriminator(torch.cat([real, fake], dim=axis))
-            size = real.shape[axis]
-            real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
-        loss = self._discriminator_loss(real_scores, fake_scores)
+    def _penalty(self, real: Tensor, fake: Tensor, mixes: Tensor | None) -> Tensor:
+        """Penalties on D's gradients by its inputs, weighted, (K,); autograd differentiates them again."""
+        discriminator, weights = self.population.discriminator, self.population.weights
+        settings = self.population.recipe.loss
+        penalties = []
         if mixes is not None:
             mixed = interpolate(real, fake, mixes)
             target = weights["gradient_penalty_target"]
             penalty = gradient_penalty(discriminator(mixed), mixed, target)
-            loss = loss + weights["gradient_penalty"] * penalty
-        if settings.r1:
-            loss = loss + weights["r1"] * (0.5 * squared_gradient_norm(real_scores, real))
-        if settings.r2:
-            loss = loss + weights["r2"] * (0.5 * squared_gradient_norm(fake_scores, fake))
-        return loss, real_scores, fake_scores, discriminator.gradients(loss)
+            penalties.append(weights["gradient_penalty"] * penalty)
+        for key, samples in (("r1", real), ("r2", fake)):
+            if getattr(settings, key):
+                source = samples.detach().requires_grad_()
+                penalty = squared_gradient_norm(discriminator(source), source)
+                penalties.append(weights[key] * (0.5 * penalty))
+        return functools.reduce(torch.add, penalties)
 
     def _discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """The part of D's loss that depends on its scores alone."""
@@ -387,17 +369,6 @@ class Trainer:
             "schedule": [self.total_steps, self.log_every_steps],
         }
 
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Give dropout and its like this population's own random state, and the process its own back."""
-        theirs = _random_state(self.population.device)
-        _set_random_state(self._random_state, self.population.device)
-        try:
-            yield
-        finally:
-            self._random_state = _random_state(self.population.device)
-            _set_random_state(theirs, self.population.device)
-
 
 def _derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A loss of scores, (K,), and its derivatives by each of them."""
@@ -405,26 +376,3 @@ def _derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, t
     with torch.enable_grad():
         loss = function(*leaves)
     return loss.detach(), torch.autograd.grad(loss, leaves, torch.ones_like(loss))
-
-
-def _initial_random_state(population: Population) -> list[Tensor]:
-    device = population.device
-    theirs = _random_state(device)
-    try:
-        torch.manual_seed(seed_for(population.seeds[0], "layers"))
-        return _random_state(device)
-    finally:
-        _set_random_state(theirs, device)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    return states
-
-
-def _set_random_state(states: Sequence[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)

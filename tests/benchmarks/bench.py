@@ -1,0 +1,154 @@
+"""How fast training is, against the textbook loop: `make bench`.
+
+Both train the same recipe in the same process, on the same device, with the same number of threads, in turns;
+every number is the median of the turns after the first. Results go to `results/<host>.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from harness.data import load_dataset
+from harness.engine.population import Population
+from harness.engine.trainer import Trainer
+from harness.recipe import Recipe, find_recipe
+from harness.registry import recipes
+from tests.benchmarks.textbook import Textbook
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = (1, 4, 8, 16)
+GOALS = {"points": 1.3, "ring": 2.5, "grid": 2.5}
+"""Goals for K = 1, by the data set's name; no recipe may be slower than the textbook loop."""
+
+
+def seconds(train: Callable[[], int], turn_sec: float, device: torch.device) -> Callable[[], float]:
+    """A function that trains for about `turn_sec` and returns the seconds a run-step took.
+
+    Args:
+        train: trains for a moment and returns the D steps taken, summed over the runs.
+        turn_sec: seconds a turn.
+        device: where.
+    """
+
+    def turn() -> float:
+        synchronize(device)
+        start = time.perf_counter()
+        steps = 0
+        while time.perf_counter() - start < turn_sec:
+            steps += train()
+            synchronize(device)
+        return (time.perf_counter() - start) / steps
+
+    return turn
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def compare(
+    recipe: Recipe, device: torch.device, sizes: Sequence[int], turns: int, turn_sec: float
+) -> dict[str, float]:
+    """Seconds a run-step takes: of the textbook loop, and of populations of each size.
+
+    Returns:
+        `textbook` and the sizes as strings → seconds.
+    """
+    dataset = load_dataset(recipe.data).to(device)
+    stride = recipe.train.discriminator_steps
+    textbook = Textbook(recipe, load_dataset(recipe.data), device)
+    chunk = 10
+
+    def plain() -> int:
+        for _ in range(chunk):
+            textbook.iterate()
+        return chunk * stride
+
+    contestants = {"textbook": seconds(plain, turn_sec, device)}
+    for size in sizes:
+        trainer = Trainer(Population([recipe] * size, range(size), dataset=dataset, device=device), dataset)
+
+        def advance(trainer: Trainer = trainer, size: int = size) -> int:
+            return trainer.advance(chunk) * size
+
+        contestants[str(size)] = seconds(advance, turn_sec, device)
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(turns + 1):
+        for name, turn in contestants.items():
+            times[name].append(turn())
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def main() -> None:
+    """Compare, print a table and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="recipes; all by default")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turn-sec", type=float, default=0.2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    table = Table("recipe", "textbook", *(f"K={size}" for size in SIZES), "goal, K=1", "")
+    found = {}
+    for name in arguments.names or recipes.names():
+        recipe = find_recipe(name)
+        times = compare(recipe, device, SIZES, arguments.turns, arguments.turn_sec)
+        found[name] = times
+        ratios = {key: times["textbook"] / sec for key, sec in times.items()}
+        goal = GOALS.get(recipe.data.name, 1.0)
+        cells = [f"{times[str(size)] * 1e6:.0f} µs {ratios[str(size)]:.2f}×" for size in SIZES]
+        verdict = "[green]met" if ratios["1"] >= goal else "[red]missed"
+        table.add_row(name, f"{times['textbook'] * 1e6:.0f} µs", *cells, f"{goal:g}×", verdict)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=130)
+    console.print(table)
+    console.print(
+        f"Time a D step of a run takes, with its share of G steps; {device}, {arguments.threads} thread(s)."
+    )
+    record = {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "processor": processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": arguments.threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "turns": arguments.turns,
+        "run_step_sec": found,
+        "speedup": {
+            name: {key: times["textbook"] / sec for key, sec in times.items() if key != "textbook"}
+            for name, times in found.items()
+        },
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{platform.node() or 'unknown'}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    console.print(f"Written to {path}.", soft_wrap=True)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+if __name__ == "__main__":
+    main()
