@@ -150,7 +150,7 @@ def test_arms_with_one_seed_share_initialisation_order_and_noise() -> None:
     first, second = (Population([arm], [4], dataset=data(arm)) for arm in (adam, sgd))
     assert torch.equal(first.generator.matrix, second.generator.matrix)
     assert torch.equal(first.discriminator.matrix, second.discriminator.matrix)
-    batches = [Trainer(p, data(adam))._streams[70] for p in (first, second)]
+    batches = [Trainer(p, data(adam)).input(70) for p in (first, second)]
     assert torch.equal(batches[0].real[0], batches[1].real[0])
     assert torch.equal(batches[0].latents[0], batches[1].latents[0])
 
@@ -330,7 +330,7 @@ def test_a_population_on_cuda_equals_one_on_the_cpu(name: str, K: int) -> None:
     assert torch.equal(start, on_cuda.generator.matrix.cpu())
     trainer, other = (Trainer(population, data(recipe)) for population in (on_cpu, on_cuda))
     for index in range(4):
-        batches = trainer._streams[index]
+        batches = trainer.input(index)
         trainer.iterate(batches)
         moved = type(batches)(
             *([t.cuda() for t in group] for group in (batches.real, batches.latents, batches.mixes))

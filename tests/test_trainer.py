@@ -176,7 +176,7 @@ class Reference:
 
     def __init__(self, trainer: Trainer) -> None:
         self.recipe = trainer.population.recipe
-        self.streams = trainer._streams
+        self.trainer = trainer
         self.generator = trainer.population.generator_module(0).train()
         self.discriminator = trainer.population.discriminator_module(0).train()
         options = [self.recipe.generator_optimizer.options, self.recipe.discriminator_optimizer.options]
@@ -186,7 +186,7 @@ class Reference:
         ]
 
     def iterate(self, index: int) -> None:
-        train, batches = self.recipe.train, self.streams[index]
+        train, batches = self.recipe.train, self.trainer.input(index)
         latents, mixes = iter(batches.latents), iter(batches.mixes)
         if train.order == "generator-first":
             for _ in range(train.generator_steps):

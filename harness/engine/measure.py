@@ -9,13 +9,11 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.data import Dataset
-from harness.engine.network import Network
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe
@@ -39,7 +37,7 @@ class Measurement:
         step_sec: seconds a D step and run take at that K, with its share of G steps.
         step_sec_by_size: the same at every K measured; larger ones are left out once K is clearly too large.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
-            the sum of all that lives between steps and of what forward passes keep.
+            what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
         num_threads: CPU threads it was measured with.
     """
@@ -141,27 +139,23 @@ def _memory(trainer: Trainer) -> int:
         trainer.advance(2)
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device))
-    alive: dict[int, int] = {}
+    held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        alive[storage.data_ptr()] = storage.nbytes()
+        held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, _unchanged):
-        trainer.advance(1)
-    for tensor in trainer.tensors():
+    population, batches = trainer.population, trainer.input(0)
+    real = batches.real[0]
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        fake, of_generator = population.generator.record(batches.latents[0])
+        both = torch.cat([real, fake], dim=int(population.stacked))
+        _, of_discriminator = population.discriminator.record(both)
+    kept = [*of_generator.tensors(), *of_discriminator.tensors()]
+    for tensor in (*trainer.tensors(), *kept):
         note(tensor)
-    gradients = max(network.matrix.nbytes for network in _networks(trainer))
-    return sum(alive.values()) + gradients
-
-
-def _networks(trainer: Trainer) -> tuple[Network, Network]:
-    return trainer.population.generator, trainer.population.discriminator
-
-
-def _unchanged(value: Any) -> Any:
-    return value
+    return sum(held.values())
 
 
 def _synchronize(trainer: Trainer) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -48,6 +48,13 @@ class Record:
     to_inputs: bool
     tape: list[Any] | None = None
     graph: tuple[Tensor, Tensor] | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors kept, apart from those in autograd's hands."""
+        for saved in (*(self.tape or ()), *(self.graph or ())):
+            for item in saved if isinstance(saved, tuple) else (saved,):
+                if isinstance(item, Tensor):
+                    yield item
 
 
 class Network:
@@ -136,7 +143,7 @@ class Network:
             to_inputs = self._chain.backward(
                 record.tape, gradient, to_parameters=to_parameters, to_inputs=record.to_inputs
             )
-            return to_inputs if record.to_inputs else self._gradient
+            return to_inputs if record.to_inputs else self.gradient
         assert record.graph is not None
         source, outputs = record.graph
         if record.to_inputs:
@@ -235,8 +242,8 @@ class Network:
             tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         self._leaves = [tensors[name] for name in self._shapes]
         if self._chain is not None:
-            self._gradient = torch.zeros_like(self.matrix)
-            parts = self._split(self._gradient)
+            self.gradient = torch.zeros_like(self.matrix)
+            parts = self._split(self.gradient)
             self._chain.bind(tensors, parts if self.stacked else {name: p[0] for name, p in parts.items()})
 
     def _split(self, matrix: Tensor) -> dict[str, Tensor]:

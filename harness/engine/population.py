@@ -184,6 +184,8 @@ class Population:
         for network in (self.generator, self.discriminator):
             yield network.matrix
             yield from network.buffers.values()
+            if network.is_chain:
+                yield network.gradient
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             yield from optimizer.buffers.values()
         if self.average is not None:

@@ -229,6 +229,10 @@ class Trainer:
                 self.step += stride
         return iterations * stride
 
+    def input(self, iteration: int) -> Iteration:
+        """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
+        return self._streams[iteration]
+
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor that lives as long as training does, the data set apart."""
         yield from self.population.tensors()
