@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-__all__ = ["Array", "as_points", "as_scores"]
+from harness.data import scaled
+
+__all__ = ["Array", "as_images", "as_points", "as_scores", "to_array"]
 
 Array = NDArray[np.float64]
 
@@ -51,3 +55,40 @@ def as_scores(scores: ArrayLike, what: str) -> Array:
             f"{bad} of {len(array)} scores of {what} samples are not finite; the run has diverged."
         )
     return array
+
+
+def as_images(images: Tensor | ArrayLike, shape: tuple[int, ...], what: str, minimum: int = 1) -> Tensor:
+    """Images as float32 in [-1, 1] on their own device; bytes are scaled.
+
+    Args:
+        images: (N, C, H, W).
+        shape: the (C, H, W) that they must have.
+        what: what they are, for the message: `generated` or `real`.
+        minimum: the fewest images that will do.
+
+    Raises:
+        ValueError: another shape, too few images, or a value that is not finite.
+    """
+    found = images.detach() if isinstance(images, Tensor) else torch.as_tensor(np.asarray(images))
+    if found.ndim == 4 and found.shape[1] != shape[0]:
+        raise ValueError(
+            f"the {what} images have {found.shape[1]} channels, but the data set's have {shape[0]}; "
+            "score them against the data set that they imitate."
+        )
+    if tuple(found.shape[1:]) != shape:
+        wanted = ", ".join(str(size) for size in shape)
+        raise ValueError(f"the {what} images must have shape (N, {wanted}), but have {tuple(found.shape)}.")
+    if len(found) < minimum:
+        raise ValueError(f"the scores need at least {minimum} {what} images, but got {len(found)}.")
+    found = scaled(found).float()
+    bad = int((~found.isfinite()).flatten(1).any(dim=1).sum())
+    if bad:
+        raise ValueError(f"{bad} of {len(found)} {what} images are not finite; the run has diverged.")
+    return found
+
+
+def to_array(values: Tensor | ArrayLike) -> Array:
+    """Numbers as a float64 array on the host."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().double().numpy()
+    return np.asarray(values, dtype=np.float64)

@@ -1,77 +1,67 @@
-"""All scores of generated points at once, with everything about the reals computed only once."""
+"""All scores of generated samples at once, for any kind of data set."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from harness.data import Dataset
-from harness.diagnostics import modes
-from harness.diagnostics.checks import Array, as_points
-from harness.diagnostics.coverage import (
-    bin_centres,
-    bin_counts,
-    compare_counts,
-    neighbour_radii,
-    neighbours_within,
-)
-from harness.diagnostics.fidelity import (
-    d_auc,
-    directions,
-    energy,
-    interval_means,
-    mean_distance,
-    sliced_w2_to,
-    sorted_projections,
-    w2,
-)
-from harness.diagnostics.metrics import MetricInfo
-from harness.registry import metrics
+from harness.diagnostics.image_scores import HeldOut, ImageScorer
+from harness.diagnostics.point_scores import PointScorer
+from harness.diagnostics.scores import Scores
+
+if TYPE_CHECKING:
+    from harness.diagnostics.extractors import Extractor
 
 __all__ = ["Evaluator"]
 
-MIN_SAMPLES = 20
-"""Points below which the scores mean nothing."""
-
 
 class Evaluator:
-    """Scores generated points against a data set's held-out reals.
+    """Scores generated samples against a data set's held-out reals.
 
-    What concerns the reals alone (sorted projections, radii, bins, widths of the mixture's parts) is computed
-    when the evaluator is made, so keep it: one serves all runs on a data set, and it holds no other state.
+    What concerns the reals alone (sorted projections, radii, bins, embeddings) is computed once, when it is
+    first needed, so keep the evaluator: one serves all runs on a data set, and it holds no other state.
 
     Args:
         dataset: the data set; `dataset.test` are the reals.
+        held_out: for images, which of the held-out reals to score against: `all`; or `select`, one half, to
+            choose a checkpoint by, and `report`, the other, to say how good it is.
+        extractor: for images, what embeds them; by default the classifier shipped for the data set, or else
+            the random convolutions.
 
     Raises:
-        ValueError: samples that are no points in the plane, fewer than 20 held out, or all of them the same.
+        ValueError: samples that are neither points in the plane nor images, or too few held out.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        if dataset.sample_shape != (2,):
-            raise ValueError(
-                f"these scores are for points in the plane, but a sample of `{dataset.name}` has shape "
-                f"{dataset.sample_shape}; choose a data set of points."
-            )
-        self._real = as_points(_to_array(dataset.test), "real", MIN_SAMPLES)
-        self._mixture = dataset.mixture
-        self._real_distance = mean_distance(self._real)
-        if self._real_distance == 0:
-            raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
-        self._real_radii = neighbour_radii(self._real)
-        self._centres = bin_centres(self._real)
-        self._real_counts = bin_counts(self._real, self._centres)
-        self._projections = sorted_projections(self._real, directions())
-        self._means: dict[int, tuple[Array, float]] = {}
-        self._widths = None if self._mixture is None else modes.true_short_axis_sd(self._mixture)
+    def __init__(
+        self, dataset: Dataset, *, held_out: HeldOut = "all", extractor: Extractor | None = None
+    ) -> None:
+        self._scorer: PointScorer | ImageScorer
+        if dataset.kind == "images":
+            self._scorer = ImageScorer(dataset, held_out=held_out, extractor=extractor)
+        else:
+            self._scorer = PointScorer(dataset)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The scores that this data set gets, those of the final evaluation included."""
-        infos: list[MetricInfo] = list(metrics.items().values())
-        return tuple(info.name for info in infos if self._mixture is not None or not info.needs_mixture)
+        return self._scorer.names
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Full names of scores that depend on an extractor: `frechet` → `frechet/lenet-mnist@1a2b3c4d`."""
+        return self._scorer.sources
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What the scores are measured against; scores are comparable only where it is the same.
+
+        Record it with the scores, and compare two with `harness.diagnostics.check_comparable`.
+        """
+        return self._scorer.fingerprint
 
     def evaluate(
         self,
@@ -80,57 +70,24 @@ class Evaluator:
         real_scores: Tensor | ArrayLike | None = None,
         fake_scores: Tensor | ArrayLike | None = None,
         exact: bool = False,
-    ) -> dict[str, float]:
-        """All scores of a generator's points.
+        fake_labels: Tensor | ArrayLike | None = None,
+    ) -> Scores:
+        """All scores of a generator's samples.
 
         Args:
-            fake: (N, 2) generated points, at least 20, in random order.
+            fake: (N, *sample_shape) generated samples, at least 20, in random order; images in [-1, 1].
             real_scores: (M,) D's scores of the held-out reals; without them there is no `d_auc`.
             fake_scores: (N,) D's scores of `fake`.
-            exact: also compute `w2`, which is dear: 0.1 s at 1200 good points and 1 s at
-                collapsed ones, and cubic in their number.
+            exact: also compute the dear scores, those whose `MetricInfo.exact` is set.
+            fake_labels: (N,) classes that the samples were asked to be of, where the generator is told.
 
         Returns:
-            Name to score, by the names in the registry of metrics; those that need a mixture are there only
-            where it is known.
+            Name to score, by the names in the registry of metrics, with `.failures`: the scores that were due
+            but could not be computed, and why.
 
         Raises:
-            ValueError: too few points, another shape, or a number that is not finite.
+            ValueError: too few samples, another shape, or a number that is not finite.
         """
-        points = as_points(_to_array(fake), "generated", MIN_SAMPLES)
-        between = cdist(points, self._real)
-        fake_distance = mean_distance(points)
-        near = neighbours_within(between, neighbour_radii(points), self._real_radii)
-        scores = {
-            "sliced_w2": sliced_w2_to(points, *self._real_means(len(points)), directions()),
-            "mmd2": energy(float(between.mean()), fake_distance, self._real_distance),
-            "bin_recall": compare_counts(bin_counts(points, self._centres), self._real_counts),
-            "precision": near.precision,
-            "recall": near.recall,
-            "density": near.density,
-            "coverage": near.coverage,
-            "pair_distance": fake_distance / self._real_distance,
-        }
-        if self._mixture is not None:
-            found = modes.assign(points, self._mixture)
-            scores["modes"] = float(modes.modes(found, self._mixture))
-            scores["modes_hit"] = float(modes.modes_hit(found))
-            scores["high_quality"] = modes.high_quality(found)
-            scores["mode_kl"] = modes.mode_kl(found, self._mixture)
-            scores["thinness"] = modes.thinness(found, self._mixture, self._widths)
-        if real_scores is not None and fake_scores is not None:
-            scores["d_auc"] = d_auc(_to_array(real_scores), _to_array(fake_scores))
-        if exact:
-            scores["w2"] = w2(points, self._real)
-        return scores
-
-    def _real_means(self, count: int) -> tuple[Array, float]:
-        if count not in self._means:
-            self._means[count] = interval_means(self._projections, count)
-        return self._means[count]
-
-
-def _to_array(values: Tensor | ArrayLike) -> Array:
-    if isinstance(values, Tensor):
-        return values.detach().cpu().double().numpy()
-    return np.asarray(values, dtype=np.float64)
+        return self._scorer.evaluate(
+            fake, real_scores=real_scores, fake_scores=fake_scores, exact=exact, fake_labels=fake_labels
+        )

@@ -17,7 +17,7 @@ class MetricInfo:
     Attributes:
         name: its key, without the prefix `eval/`.
         goal: which way is better. Where `ideal` lies in between, the way in which failing runs miss it.
-        kind: the data it is for: `points` in the plane, or `any`.
+        kind: the data it is for: `points` in the plane, `images`, or `any`.
         description: one plain sentence or two.
         unit: what it is counted in; `data units` are those of the points' coordinates.
         ideal: the value that a perfect generator has, but for chance; None where it depends on the data.
@@ -27,7 +27,7 @@ class MetricInfo:
 
     name: str
     goal: Literal["minimize", "maximize"]
-    kind: Literal["points", "any"]
+    kind: Literal["points", "images", "any"]
     description: str
     unit: str
     ideal: float | None
@@ -58,10 +58,10 @@ _ENTRIES = (
     MetricInfo(
         name="mmd2",
         goal="minimize",
-        kind="points",
-        description="Energy distance: how much farther generated points are from real ones than each kind is "
-        "from its own; chance can make it slightly negative.",
-        unit="data units",
+        kind="any",
+        description="Energy distance: how much farther generated samples are from real ones than each kind "
+        "is from its own; chance can make it slightly negative.",
+        unit="units of distance",
         ideal=0.0,
     ),
     MetricInfo(
@@ -114,8 +114,8 @@ _ENTRIES = (
     MetricInfo(
         name="bin_recall",
         goal="maximize",
-        kind="points",
-        description="Share of 50 small regions of the data that get at least a fifth of the points they "
+        kind="any",
+        description="Share of 50 small regions of the data that get at least a fifth of the samples they "
         "should get; low when whole regions are missing.",
         unit="share",
         ideal=1.0,
@@ -123,42 +123,42 @@ _ENTRIES = (
     MetricInfo(
         name="precision",
         goal="maximize",
-        kind="points",
-        description="Share of generated points that lie among real ones.",
+        kind="any",
+        description="Share of generated samples that lie among real ones.",
         unit="share",
         ideal=None,
     ),
     MetricInfo(
         name="recall",
         goal="maximize",
-        kind="points",
-        description="Share of real points that lie among generated ones.",
+        kind="any",
+        description="Share of real samples that lie among generated ones.",
         unit="share",
         ideal=None,
     ),
     MetricInfo(
         name="density",
         goal="maximize",
-        kind="points",
-        description="How crowded the real points are where the generated ones lie: 1 is right, below 1 means "
-        "that points lie off the data.",
+        kind="any",
+        description="How crowded the real samples are where the generated ones lie: 1 is right, below 1 "
+        "means that samples lie off the data, far above 1 that they huddle inside of it.",
         unit="ratio",
         ideal=1.0,
     ),
     MetricInfo(
         name="coverage",
         goal="maximize",
-        kind="points",
-        description="Share of real points that have a generated point in their neighbourhood.",
+        kind="any",
+        description="Share of real samples that have a generated one in their neighbourhood.",
         unit="share",
         ideal=0.969,
     ),
     MetricInfo(
         name="pair_distance",
         goal="maximize",
-        kind="points",
-        description="Mean distance between two generated points over that between two real ones: 1 is right, "
-        "0 means that all generated points are the same.",
+        kind="any",
+        description="Mean distance between two generated samples over that between two real ones: 1 is "
+        "right, 0 means that all generated samples are the same.",
         unit="ratio",
         ideal=1.0,
     ),

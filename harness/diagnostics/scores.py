@@ -1,0 +1,21 @@
+"""What an evaluation gives back: scores, and beside them what could not be computed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["Scores"]
+
+
+class Scores(dict[str, float]):
+    """Scores by name, with the failures apart: a score that fails never stops a run, and is never made up.
+
+    Args:
+        values: name to score.
+        failures: name to the reason, one line, for scores that were due but could not be computed.
+    """
+
+    def __init__(self, values: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
+        super().__init__(values)
+        self.failures: Mapping[str, str] = MappingProxyType(dict(failures or {}))
