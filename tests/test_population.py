@@ -276,6 +276,7 @@ def streams(seeds: Sequence[int], *, stacked: bool, num: int = 100, batch: int =
     return Streams(
         seeds,
         torch.arange(num, dtype=torch.float32),
+        device=torch.device("cpu"),
         batch_size=batch,
         latent_dim=3,
         num_real=2,

@@ -147,11 +147,13 @@ def _memory(trainer: Trainer) -> int:
         return tensor
 
     population, batches = trainer.population, trainer.input(0)
-    real = batches.real[0]
+    labels = batches.labels[0] if batches.labels else None
     with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        fake, of_generator = population.generator.record(batches.latents[0])
-        both = torch.cat([real, fake], dim=int(population.stacked))
-        _, of_discriminator = population.discriminator.record(both)
+        fake, of_generator = population.generator.record(batches.latents[0], labels)
+        both = torch.cat([batches.real[0], fake], dim=int(population.stacked))
+        if labels is not None:
+            labels = torch.cat([batches.real_labels[0], labels], dim=int(population.stacked))
+        _, of_discriminator = population.discriminator.record(both, labels)
     kept = [*of_generator.tensors(), *of_discriminator.tensors()]
     for tensor in (*trainer.tensors(), *kept):
         note(tensor)

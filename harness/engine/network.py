@@ -1,9 +1,10 @@
 """K copies of one module, with all their parameters in one matrix.
 
-Shapes: K runs, B samples, P parameters. With K = 1 inputs and outputs have no K axis, and the module itself
-is called: its parameters are views of the matrix's only row. With K > 1 they are (K, B, ...), and the module
-is mapped over the rows, forward only: autograd stays outside, so that running statistics are updated and
-double backward works. Which of the two a network does is settled when it is made.
+Shapes: K runs, B samples, P parameters. Labels, where the module takes any, are (K, B) beside inputs of
+(K, B, ...). With K = 1 inputs and outputs have no K axis, and the module itself is called: its parameters are
+views of the matrix's only row. With K > 1 the module is mapped over the rows, forward only: autograd stays
+outside, so that running statistics are updated and double backward works. Which of the two a network does is
+settled when it is made.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Network:
         assert all(p.dtype == torch.float32 and p.requires_grad for p in named.values())
         self.stacked = len(modules) > 1
         self.mixes_samples = mixes_samples(self.module)
+        self.takes_labels = bool(getattr(self.module, "takes_labels", False))
         self._shapes = {name: p.shape for name, p in named.items()}
         ends = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
         self._spans = list(pairwise(ends))
@@ -82,7 +84,7 @@ class Network:
             for name, _ in self.module.named_buffers()
         }
         self._chain = chain_of(self.module, stacked=self.stacked)
-        self._map = vmap(self._call, in_dims=(0, 0, 0), randomness="different")
+        self._map = vmap(self._call, randomness="different")
         self._bind()
 
     @property
@@ -90,16 +92,18 @@ class Network:
         """K."""
         return self.matrix.shape[0]
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
         """The forward pass, in training mode.
 
         Args:
             inputs: (K, B, ...), or (B, ...) where the network is not stacked.
+            labels: classes, (K, B) or (B,); a network that takes none leaves them.
         """
         if self._chain is not None:
             return self._chain.forward(inputs)
+        given = self._given(inputs, labels)
         outputs: Tensor = (
-            self._map(self._views, self.buffers, inputs) if self.stacked else self.module(inputs)
+            self._map(self._views, self.buffers, *given) if self.stacked else self.module(*given)
         )
         return outputs
 
@@ -108,11 +112,14 @@ class Network:
         """Whether it is computed layer by layer, and not through the module and autograd."""
         return self._chain is not None
 
-    def record(self, inputs: Tensor, *, to_inputs: bool = False) -> tuple[Tensor, Record]:
+    def record(
+        self, inputs: Tensor, labels: Tensor | None = None, *, to_inputs: bool = False
+    ) -> tuple[Tensor, Record]:
         """The forward pass, in training mode, for one backward pass; both are to be called under `no_grad`.
 
         Args:
             inputs: (K, B, ...), or (B, ...) where the network is not stacked.
+            labels: classes, (K, B) or (B,); a network that takes none leaves them.
             to_inputs: whether the gradient is wanted by the inputs, instead of by the parameters.
 
         Returns:
@@ -123,7 +130,7 @@ class Network:
             return outputs, Record(to_inputs=to_inputs, tape=tape)
         with torch.enable_grad():
             source = inputs.detach().requires_grad_(to_inputs)
-            outputs = self(source)
+            outputs = self(source, labels)
         return outputs.detach(), Record(to_inputs=to_inputs, graph=(source, outputs))
 
     def backward(self, record: Record, gradient: Tensor) -> Tensor:
@@ -169,24 +176,28 @@ class Network:
         return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1)
 
     @torch.no_grad()
-    def evaluate(self, inputs: Tensor, matrix: Tensor | None = None) -> Tensor:
+    def evaluate(
+        self, inputs: Tensor, labels: Tensor | None = None, *, matrix: Tensor | None = None
+    ) -> Tensor:
         """The forward pass in evaluation mode, without gradients.
 
         Args:
             inputs: (K, N, ...), with the K axis in every case.
+            labels: classes, (K, N); a network that takes none leaves them.
             matrix: other parameters than its own, (K, P).
 
         Returns:
             (K, N, ...).
         """
         views = self._views if matrix is None else self._split(matrix)
+        given = self._given(inputs, labels)
         self.module.eval()
         try:
             if self.stacked:
-                outputs: Tensor = self._map(views, self.buffers, inputs)
+                outputs: Tensor = self._map(views, self.buffers, *given)
                 return outputs
             only = {name: view[0] for name, view in views.items()}
-            outputs = functional_call(self.module, only, (inputs[0],))
+            outputs = functional_call(self.module, only, tuple(part[0] for part in given))
             return outputs.unsqueeze(0)
         finally:
             self.module.train()
@@ -253,5 +264,12 @@ class Network:
             for (name, shape), (start, end) in zip(self._shapes.items(), self._spans, strict=True)
         }
 
-    def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
-        return functional_call(self.module, (parameters, buffers), (inputs,))
+    def _given(self, inputs: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """What the module is called with."""
+        if not self.takes_labels:
+            return (inputs,)
+        assert labels is not None, "this network takes labels"
+        return inputs, labels
+
+    def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor) -> Any:
+        return functional_call(self.module, (parameters, buffers), given)

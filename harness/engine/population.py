@@ -10,13 +10,14 @@ rounds differently here and there). Runs stopped on purpose are dropped by `keep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.data import Dataset
+from harness.data import Dataset, scaled
 from harness.engine.losses import Loss
 from harness.engine.network import Network
 from harness.engine.optimizers import Number, PopulationOptimizer, per_run, pick
@@ -27,6 +28,8 @@ from harness.registry import losses
 
 __all__ = ["Population", "structure"]
 
+_MAX_NUMBERS = 2**20
+"""Numbers in the samples that are evaluated at once; layers in between hold some times as many."""
 _PER_RUN = ("loss", "generator_optimizer", "discriminator_optimizer", "train")
 _WEIGHTS = (
     "discriminator_scale",
@@ -82,7 +85,8 @@ class Population:
         self.recipes = tuple(recipes)
         self.seeds = tuple(seeds)
         self.rows = self.live = tuple(range(len(recipes)))
-        self._sample_dims = len(dataset.sample_shape)
+        self.num_classes = dataset.num_classes
+        self._sample_shape = dataset.sample_shape
         self.generator = self._build(build_generator, "init/generator", dataset)
         self.discriminator = self._build(build_discriminator, "init/discriminator", dataset)
         self.generator_optimizer = PopulationOptimizer(
@@ -106,30 +110,44 @@ class Population:
         """Whether tensors carry the K axis: a population of one leaves it out."""
         return self.generator.stacked
 
-    def generate(self, latents: Tensor) -> Tensor:
+    @property
+    def takes_labels(self) -> bool:
+        """Whether any of the two networks is class-conditional."""
+        return self.generator.takes_labels or self.discriminator.takes_labels
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Samples of every live run, in evaluation mode, of the averaged weights where those are on.
 
         Args:
             latents: z, (K, N, latent_dim).
+            labels: the classes to make, (K, N), or (N,) for all runs the same; only a G that takes labels
+                reads them, and it needs them.
 
         Returns:
             (K, N, *sample_shape).
-        """
-        return self._all_rows(self.generator.evaluate, latents.to(self.device), self.average)
 
-    def discriminate(self, samples: Tensor) -> Tensor:
+        Raises:
+            ValueError: not as many rows as live runs, or no labels where they are needed.
+        """
+        return self._all_rows(self.generator, latents, labels, self.average)
+
+    def discriminate(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """D's scores for every live run, in evaluation mode.
 
         Args:
-            samples: (K, N, *sample_shape), or (N, *sample_shape) to show all runs the same.
+            samples: (K, N, *sample_shape), or (N, *sample_shape) to show all runs the same; as networks make
+                them, or bytes as they are stored.
+            labels: their classes, (K, N) or (N,); only a D that takes labels reads them, and it needs them.
 
         Returns:
             Logits, (K, N).
+
+        Raises:
+            ValueError: as for `generate`.
         """
-        samples = samples.to(self.device)
-        if samples.ndim == self._sample_dims + 1:
+        if samples.ndim == len(self._sample_shape) + 1:
             samples = samples.expand(len(self.live), *samples.shape)
-        return self._all_rows(self.discriminator.evaluate, samples)
+        return self._all_rows(self.discriminator, samples, labels)
 
     def generator_module(self, row: int) -> nn.Module:
         """G of one run as a plain module in evaluation mode, of the averaged weights where those are on."""
@@ -257,16 +275,35 @@ class Population:
             raise ValueError(f"row {row} is not live; live rows: {', '.join(map(str, self.live)) or 'none'}.")
         return self.rows.index(row)
 
-    def _all_rows(self, evaluate: Callable[..., Tensor], inputs: Tensor, *args: Tensor | None) -> Tensor:
-        """Evaluate the live runs' inputs; retired rows are shown the first one's, and left out again."""
-        positions = self.positions()
+    def _all_rows(
+        self, network: Network, inputs: Tensor, labels: Tensor | None, matrix: Tensor | None = None
+    ) -> Tensor:
+        """Evaluate the live runs' inputs, a part at a time where they are many."""
         if len(inputs) != len(self.live):
             raise ValueError(f"input for {len(inputs)} runs was given, but {len(self.live)} are live.")
-        if len(positions) == len(self.rows):
-            return evaluate(inputs, *args)
+        if network.takes_labels and labels is None:
+            which = "generator" if network is self.generator else "discriminator"
+            choice = getattr(self.recipe, which).name
+            raise ValueError(f"`{which}.name` {choice} is class-conditional, but no labels were given.")
+        if labels is not None:
+            labels = labels.expand(inputs.shape[:2])
+        size = max(1, _MAX_NUMBERS // (len(self.rows) * math.prod(self._sample_shape)))
+        parts = []
+        for start in range(0, max(1, inputs.shape[1]), size):
+            given = scaled(self._padded(inputs[:, start : start + size]))
+            of_given = None if labels is None else self._padded(labels[:, start : start + size])
+            parts.append(network.evaluate(given, of_given, matrix=matrix))
+        outputs = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return outputs if len(self.live) == len(self.rows) else outputs[self.positions()]
+
+    def _padded(self, inputs: Tensor) -> Tensor:
+        """Input of the live runs for all rows, on the device; retired ones are shown the first one's."""
+        inputs = inputs.to(self.device)
+        if len(self.live) == len(self.rows):
+            return inputs
         padded = inputs[:1].expand(len(self.rows), *inputs.shape[1:]).clone()
-        padded[positions] = inputs
-        return evaluate(padded, *args)[positions]
+        padded[self.positions()] = inputs
+        return padded
 
     def _build(self, build: Callable[..., nn.Module], purpose: str, dataset: Dataset) -> Network:
         """K networks, each initialised from its own seed, on the CPU, so that every device starts alike."""

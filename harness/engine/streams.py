@@ -1,25 +1,27 @@
-"""The random input of training: real batches, latents and mixing weights, for every run its own.
+"""The random input of training: real batches, latents, labels and mixing weights, for every run its own.
 
 Shapes: K runs, B samples a batch; without the K axis where the population is not stacked.
 
 Input is drawn in blocks of iterations. Block i of a run depends on its seed and i alone, and the block's size
-on the recipe alone, so a run sees the same numbers alone or in a population, interrupted or not.
+on the recipe alone, so a run sees the same numbers alone or in a population, interrupted or not. Blocks hold
+real samples as they are stored; those that are bytes are scaled a batch at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from harness.data import gather, scaled
 from harness.engine.seeding import generator_for
 
 __all__ = ["Iteration", "Streams"]
 
 _MAX_ITERATIONS = 64
-_MAX_NUMBERS = 2**20  # 4 MiB of real samples or of latents a run
+_MAX_BYTES = 2**22  # of real samples or of latents, a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,15 @@ class Iteration:
         real: one batch for each D step, (K, B, *sample_shape).
         latents: one batch for each batch of fakes, (K, B, latent_dim).
         mixes: for each D step, where between real and fake to look, in [0, 1), (K, B); empty if not wanted.
+        real_labels: for each batch of real samples their classes, (K, B) int64; empty if not wanted.
+        labels: for each batch of latents the classes to make, (K, B) int64; empty if not wanted.
     """
 
     real: Sequence[Tensor]
     latents: Sequence[Tensor]
     mixes: Sequence[Tensor]
+    real_labels: Sequence[Tensor] = ()
+    labels: Sequence[Tensor] = ()
 
 
 class Streams:
@@ -42,12 +48,16 @@ class Streams:
 
     Args:
         seeds: the runs' seeds.
-        train: the training set, (N, *sample_shape), on the device where input is wanted.
+        train: the training set, (N, *sample_shape), float32 or uint8; on the device, or on the host, from
+            where a block's rows are brought as they are stored.
+        device: where input is wanted.
         batch_size: B.
         latent_dim: numbers in a latent.
         num_real: batches of real samples an iteration.
         num_latents: batches of latents an iteration.
         with_mixes: whether mixing weights are wanted.
+        train_labels: classes of the training set, (N,) int64, where labels are wanted.
+        num_classes: number of classes, where labels are wanted.
         stacked: whether tensors carry the K axis; without it there is one run.
     """
 
@@ -56,16 +66,23 @@ class Streams:
         seeds: Sequence[int],
         train: Tensor,
         *,
+        device: torch.device,
         batch_size: int,
         latent_dim: int,
         num_real: int,
         num_latents: int,
         with_mixes: bool,
         stacked: bool,
+        train_labels: Tensor | None = None,
+        num_classes: int = 0,
     ) -> None:
         assert stacked or len(seeds) == 1, seeds
+        assert (train_labels is None) == (num_classes == 0), num_classes
         self._seeds = tuple(seeds)
         self._train = train
+        self._train_labels = train_labels
+        self._num_classes = num_classes
+        self._device = device
         self._batch_size = batch_size
         self._latent_dim = latent_dim
         self._num_real = num_real
@@ -73,12 +90,14 @@ class Streams:
         self._with_mixes = with_mixes
         self._stacked = stacked
         self._batches_per_epoch = len(train) // batch_size
-        numbers = batch_size * max(num_real * train[0].numel(), num_latents * latent_dim)
-        self.block_size = max(1, min(_MAX_ITERATIONS, _MAX_NUMBERS // numbers))
+        iteration = batch_size * max(num_real * train[0].nbytes, num_latents * latent_dim * 4)
+        self.block_size = max(1, min(_MAX_ITERATIONS, _MAX_BYTES // iteration))
         self._block = -1
         self._real: tuple[Tensor, ...] = ()
         self._latents: tuple[Tensor, ...] = ()
         self._mixes: tuple[Tensor, ...] = ()
+        self._real_labels: tuple[Tensor, ...] = ()
+        self._labels: tuple[Tensor, ...] = ()
         self._orders: dict[int, Tensor] = {}
 
     def __getitem__(self, iteration: int) -> Iteration:
@@ -86,11 +105,14 @@ class Streams:
         block, offset = divmod(iteration, self.block_size)
         if block != self._block:
             self._draw(block)
-        real, latents = offset * self._num_real, offset * self._num_latents
+        reals = slice(offset * self._num_real, (offset + 1) * self._num_real)
+        fakes = slice(offset * self._num_latents, (offset + 1) * self._num_latents)
         return Iteration(
-            self._real[real : real + self._num_real],
-            self._latents[latents : latents + self._num_latents],
-            self._mixes[real : real + self._num_real],
+            [scaled(batch) for batch in self._real[reals]],
+            self._latents[fakes],
+            self._mixes[reals],
+            self._real_labels[reals],
+            self._labels[fakes],
         )
 
     def keep(self, positions: Sequence[int]) -> None:
@@ -101,37 +123,33 @@ class Streams:
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held."""
-        for views in (self._real, self._latents, self._mixes):
+        for views in (self._real, self._latents, self._mixes, self._real_labels, self._labels):
             yield from views[:1]
         yield from self._orders.values()
 
     def _draw(self, block: int) -> None:
-        device, size = self._train.device, self._batch_size
+        size = self._batch_size
         num_real, num_latents = self.block_size * self._num_real, self.block_size * self._num_latents
-        self._real = self._draw_real(block * num_real, num_real)
-        latents = torch.stack(
-            [
-                torch.randn(
-                    (num_latents, size, self._latent_dim),
-                    generator=generator_for(seed, "noise", block, device),
-                    device=device,
-                )
-                for seed in self._seeds
-            ],
-            dim=1,
-        )
-        self._latents = self._unbind(latents)
+        self._draw_real(block * num_real, num_real)
+        latents = (num_latents, size, self._latent_dim)
+        self._latents = self._each("noise", block, lambda **own: torch.randn(latents, **own))
         if self._with_mixes:
-            mixes = [
-                torch.rand(
-                    (num_real, size), generator=generator_for(seed, "mixes", block, device), device=device
-                )
-                for seed in self._seeds
-            ]
-            self._mixes = self._unbind(torch.stack(mixes, dim=1))
+            self._mixes = self._each("mixes", block, lambda **own: torch.rand((num_real, size), **own))
+        if self._num_classes:
+            self._labels = self._each(
+                "labels", block, lambda **own: torch.randint(self._num_classes, (num_latents, size), **own)
+            )
         self._block = block
 
-    def _draw_real(self, first: int, count: int) -> tuple[Tensor, ...]:
+    def _each(self, purpose: str, block: int, draw: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        """What each run draws from its own generator for this purpose, batch by batch."""
+        drawn = [
+            draw(generator=generator_for(seed, purpose, block, self._device), device=self._device)
+            for seed in self._seeds
+        ]
+        return self._unbind(torch.stack(drawn, dim=1))
+
+    def _draw_real(self, first: int, count: int) -> None:
         """Batches `first` to `first + count` of the run, through as many epochs as they span."""
         per_epoch, size = self._batches_per_epoch, self._batch_size
         epochs = range(first // per_epoch, (first + count - 1) // per_epoch + 1)
@@ -141,12 +159,13 @@ class Streams:
         order = torch.cat(list(self._orders.values()), dim=1)
         start = (first - epochs[0] * per_epoch) * size
         indices = order[:, start : start + count * size].view(-1, count, size).transpose(0, 1)
-        samples = self._train.index_select(0, indices.reshape(-1))
-        return self._unbind(samples.view(count, -1, size, *self._train.shape[1:]))
+        self._real = self._unbind(gather(self._train, indices))
+        if self._train_labels is not None:
+            self._real_labels = self._unbind(gather(self._train_labels, indices))
 
     def _order(self, epoch: int) -> Tensor:
         """The training set's order in this epoch, (K, samples in whole batches)."""
-        device, used = self._train.device, self._batches_per_epoch * self._batch_size
+        device, used = self._device, self._batches_per_epoch * self._batch_size
         orders = [
             torch.randperm(
                 len(self._train), generator=generator_for(seed, "order", epoch, device), device=device

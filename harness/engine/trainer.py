@@ -1,7 +1,8 @@
 """The training loop.
 
-Shapes: K live runs, B samples a batch. Samples are (K, B, ...) and scores (K, B); a population of one leaves
-the K axis out. A *step* is one batch of real data shown to D; an iteration is all D and G steps of one turn.
+Shapes: K live runs, B samples a batch. Samples are (K, B, ...), scores and labels (K, B); a population of one
+leaves the K axis out. A *step* is one batch of real data shown to D; an iteration is all D and G steps of one
+turn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from harness.engine.streams import Iteration, Streams
 
 __all__ = ["Trainer"]
 
+Labelled = tuple[Tensor, Tensor | None]
+"""Samples and their classes; None where no network takes labels."""
+
 _NORM_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
 _STAGES = ("log", "check", "evaluate", "finish")
 
@@ -36,7 +40,7 @@ class Trainer:
 
     Args:
         population: the runs.
-        dataset: what they are trained on.
+        dataset: what they are trained on; best on the population's device already, or it is brought there.
         log_every_steps: D steps between two `Logged` events; by default 250, or a thousandth of the whole.
 
     Raises:
@@ -68,15 +72,19 @@ class Trainer:
         self._stage = 0
         self._dataset_fingerprint = dataset.fingerprint
         reused = int(train.reuse_fakes)
+        dataset = dataset.to(population.device)
         self._streams = Streams(
             population.seeds,
-            dataset.train.to(population.device),
+            dataset.train,
+            device=population.device,
             batch_size=train.batch_size,
             latent_dim=population.recipe.latent_dim,
             num_real=train.discriminator_steps,
             num_latents=train.discriminator_steps + train.generator_steps - reused,
             with_mixes=population.recipe.loss.gradient_penalty > 0,
             stacked=population.stacked,
+            train_labels=dataset.train_labels if population.takes_labels else None,
+            num_classes=dataset.num_classes if population.takes_labels else 0,
         )
         self._meter = Meter(len(population.live), population.device)
         self._random_state = RandomState(population.seeds[0], population.device)
@@ -131,6 +139,20 @@ class Trainer:
         generator = generator_for(self.population.seeds[row], "evaluation", 0, torch.device("cpu"))
         latents = torch.randn(num_samples, self.population.recipe.latent_dim, generator=generator)
         return latents.to(self.population.device)
+
+    def fixed_labels(self, row: int, num_samples: int) -> Tensor | None:
+        """The classes that go with `fixed_latents`: every class in turn, so that grids have columns of them.
+
+        Args:
+            row: original row number.
+            num_samples: N.
+
+        Returns:
+            (N,) int64 on the population's device, or None where neither network takes labels.
+        """
+        if not self.population.takes_labels:
+            return None
+        return torch.arange(num_samples, device=self.population.device) % self.population.num_classes
 
     @property
     def spent(self) -> dict[str, int]:
@@ -191,19 +213,27 @@ class Trainer:
             with_norm: whether to measure the gradients.
         """
         train, generator = self.population.recipe.train, self.population.generator
-        latents = iter(batches.latents)
+        reals = _labelled(batches.real, batches.real_labels)
+        sources = iter(_labelled(batches.latents, batches.labels))
         last = train.discriminator_steps - 1
-        made: tuple[Tensor, Record] | None = None
+        made: tuple[Labelled, Record] | None = None
+
+        def make() -> tuple[Labelled, Record]:
+            latents, labels = next(sources)
+            fake, record = generator.record(latents, labels)
+            return (fake, labels), record
+
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
-                made = generator.record(next(latents))
-                self._step_generator(*made, batches.real[0], with_norm)
-        for index, real in enumerate(batches.real):
+                made = make()
+                self._step_generator(*made, reals[0], with_norm)
+        for index, real in enumerate(reals):
             if not (train.reuse_fakes and index == last):
-                fake = generator(next(latents))
+                latents, labels = next(sources)
+                fake = generator(latents, labels), labels
             else:
                 if train.order == "discriminator-first":
-                    made = generator.record(next(latents))
+                    made = make()
                 assert made is not None
                 fake = made[0]
             mixes = batches.mixes[index] if batches.mixes else None
@@ -211,9 +241,9 @@ class Trainer:
         if train.order == "discriminator-first":
             for index in range(train.generator_steps):
                 if index or not train.reuse_fakes:
-                    made = generator.record(next(latents))
+                    made = make()
                 assert made is not None
-                self._step_generator(*made, batches.real[-1], with_norm)
+                self._step_generator(*made, reals[-1], with_norm)
 
     def advance(self, iterations: int) -> int:
         """Train for a number of iterations without any event, to measure speed say.
@@ -238,18 +268,20 @@ class Trainer:
         yield from self.population.tensors()
         yield from self._streams.tensors()
 
-    def _step_discriminator(self, real: Tensor, fake: Tensor, mixes: Tensor | None, with_norm: bool) -> None:
+    def _step_discriminator(
+        self, real: Labelled, fake: Labelled, mixes: Tensor | None, with_norm: bool
+    ) -> None:
         discriminator, settings = self.population.discriminator, self.population.recipe.loss
         if discriminator.mixes_samples:
-            real_scores, of_real = discriminator.record(real)
-            fake_scores, of_fake = discriminator.record(fake)
+            real_scores, of_real = discriminator.record(*real)
+            fake_scores, of_fake = discriminator.record(*fake)
             loss, (by_real, by_fake) = _derive(self._discriminator_loss, real_scores, fake_scores)
             gradients = discriminator.backward(of_real, by_real).clone()
             gradients += discriminator.backward(of_fake, by_fake)
         else:  # one forward pass does for both
-            axis = int(self.population.stacked)
-            size = real.shape[axis]
-            scores, record = discriminator.record(torch.cat([real, fake], dim=axis))
+            both = self._joined(real, fake)
+            size = both[0].shape[int(self.population.stacked)] // 2
+            scores, record = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
             loss, by_scores = _derive(self._discriminator_loss, real_scores, fake_scores)
             gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
@@ -260,21 +292,32 @@ class Trainer:
         norm = self.population.update_discriminator(gradients, with_norm=with_norm)
         self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
 
+    def _joined(self, real: Labelled, fake: Labelled) -> Labelled:
+        """Both batches as one."""
+        axis = int(self.population.stacked)
+        (samples, classes), (others, other_classes) = real, fake
+        if classes is None or other_classes is None:
+            return torch.cat([samples, others], dim=axis), None
+        return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)
+
     @torch.enable_grad()
-    def _penalty(self, real: Tensor, fake: Tensor, mixes: Tensor | None) -> Tensor:
-        """Penalties on D's gradients by its inputs, weighted, (K,); autograd differentiates them again."""
+    def _penalty(self, real: Labelled, fake: Labelled, mixes: Tensor | None) -> Tensor:
+        """Penalties on D's gradients by its inputs, weighted, (K,); autograd differentiates them again.
+
+        Between a real and a fake sample D is shown the class of the real one.
+        """
         discriminator, weights = self.population.discriminator, self.population.weights
         settings = self.population.recipe.loss
         penalties = []
         if mixes is not None:
-            mixed = interpolate(real, fake, mixes)
+            mixed = interpolate(real[0], fake[0], mixes)
             target = weights["gradient_penalty_target"]
-            penalty = gradient_penalty(discriminator(mixed), mixed, target)
+            penalty = gradient_penalty(discriminator(mixed, real[1]), mixed, target)
             penalties.append(weights["gradient_penalty"] * penalty)
-        for key, samples in (("r1", real), ("r2", fake)):
+        for key, (samples, labels) in (("r1", real), ("r2", fake)):
             if getattr(settings, key):
                 source = samples.detach().requires_grad_()
-                penalty = squared_gradient_norm(discriminator(source), source)
+                penalty = squared_gradient_norm(discriminator(source, labels), source)
                 penalties.append(weights[key] * (0.5 * penalty))
         return functools.reduce(torch.add, penalties)
 
@@ -288,11 +331,11 @@ class Trainer:
             loss = loss + population.weights["drift"] * drift(real_scores)
         return loss
 
-    def _step_generator(self, fake: Tensor, record: Record, real: Tensor, with_norm: bool) -> None:
+    def _step_generator(self, fake: Labelled, record: Record, real: Labelled, with_norm: bool) -> None:
         population = self.population
         discriminator = population.discriminator
-        real_scores = discriminator(real) if population.loss.compares else None
-        fake_scores, through = discriminator.record(fake, to_inputs=True)
+        real_scores = discriminator(*real) if population.loss.compares else None
+        fake_scores, through = discriminator.record(*fake, to_inputs=True)
         loss, (by_scores,) = _derive(
             lambda scores: population.loss.generator(scores, scores if real_scores is None else real_scores),
             fake_scores,
@@ -372,6 +415,11 @@ class Trainer:
             "data": self._dataset_fingerprint,
             "schedule": [self.total_steps, self.log_every_steps],
         }
+
+
+def _labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
+    """Batches with their labels, or with None where there are none."""
+    return list(zip(batches, labels or [None] * len(batches), strict=True))
 
 
 def _derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
