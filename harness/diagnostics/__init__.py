@@ -6,5 +6,6 @@ from harness.diagnostics import image_metrics as image_metrics
 from harness.diagnostics.evaluator import Evaluator
 from harness.diagnostics.metrics import MetricInfo
 from harness.diagnostics.scores import Scores
+from harness.diagnostics.selection import EXTRACTORS, check_comparable, find_extractor
 
-__all__ = ["Evaluator", "MetricInfo", "Scores"]
+__all__ = ["EXTRACTORS", "Evaluator", "MetricInfo", "Scores", "check_comparable", "find_extractor"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
@@ -27,6 +27,7 @@ __all__ = [
     "Features",
     "RandomConv",
     "load_classifier",
+    "on_device",
     "random_conv",
     "resized_to",
     "save_classifier",
@@ -48,10 +49,36 @@ class Features:
     Attributes:
         embedding: (N, d) float64.
         logits: (N, classes) float64, or None where the extractor is no classifier.
+        stacked: (N, 3, 10) float64, logits of three stacked digits, or None for other images.
     """
 
     embedding: Tensor
     logits: Tensor | None = None
+    stacked: Tensor | None = None
+
+    def to(self, device: torch.device) -> Features:
+        """The same features on a device."""
+
+        def moved(found: Tensor | None) -> Tensor | None:
+            return None if found is None else found.to(device)
+
+        return Features(
+            embedding=self.embedding.to(device), logits=moved(self.logits), stacked=moved(self.stacked)
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Features of parts, one after the other."""
+
+        def all_of(found: list[Tensor | None]) -> Tensor | None:
+            kept = [one for one in found if one is not None]
+            return torch.cat(kept) if kept else None
+
+        return cls(
+            embedding=torch.cat([part.embedding for part in parts]),
+            logits=all_of([part.logits for part in parts]),
+            stacked=all_of([part.stacked for part in parts]),
+        )
 
 
 class Extractor(Protocol):
@@ -72,6 +99,14 @@ class Extractor(Protocol):
     @property
     def num_classes(self) -> int:
         """Classes told apart, or 0."""
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it reads three stacked digits."""
+
+    @property
+    def costly(self) -> bool:
+        """Whether the reals' features are worth a place on the disk."""
 
     def __call__(self, images: Tensor) -> Features:
         """Features of (N, C, H, W) images in [-1, 1], computed on their device."""
@@ -139,6 +174,8 @@ class Classifier:
     title: str
     manifest: Mapping[str, Any]
     network: nn.Module
+    stacked: bool = False
+    costly: bool = False
     _by_device: dict[torch.device, nn.Module] = field(default_factory=dict)
 
     @property
@@ -173,7 +210,7 @@ class Classifier:
             raise ValueError(
                 f"the extractor `{self.name}` is for images of 1 channel, but these have {images.shape[1]}."
             )
-        network = _on(self.network, images.device, self._by_device)
+        network = on_device(self.network, images.device, self._by_device)
         side, scale = int(self.manifest["side"]), float(self.manifest["feature_scale"])
         parts = [network(resized_to(part.float(), side)) for part in torch.split(images, _CHUNK)]
         return Features(
@@ -241,6 +278,8 @@ class RandomConv:
 
     num_classes: int = 0
     dimension: int = 128
+    stacked: bool = False
+    costly: bool = False
     preprocessing: str = f"[-1, 1], grey repeated to 3 channels, larger sides to {_RANDOM_SIDE}, bilinear"
 
     @property
@@ -287,7 +326,7 @@ def random_conv() -> RandomConv:
     return RandomConv(weights=weights, sha256=weights_digest(weights))
 
 
-def _on(network: nn.Module, device: torch.device, made: dict[torch.device, nn.Module]) -> nn.Module:
+def on_device(network: nn.Module, device: torch.device, made: dict[torch.device, nn.Module]) -> nn.Module:
     """The network's copy on a device, made once."""
     if device not in made:
         made[device] = network if device.type == "cpu" else copy.deepcopy(network).to(device)

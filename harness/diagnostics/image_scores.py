@@ -5,10 +5,7 @@ Shapes: fake (N, C, H, W) in [-1, 1], real the same; embeddings (N, d) float64; 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -17,21 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from harness.data import Dataset, gather
-from harness.diagnostics.checks import Array, as_images, as_scores, to_array
-from harness.diagnostics.coverage import compare_counts
-from harness.diagnostics.extractors import Extractor, Features, random_conv
-from harness.diagnostics.fidelity import d_auc
-from harness.diagnostics.manifold import found_neighbours, ndb, nearest_bins, pairwise, radii
-from harness.diagnostics.pixels import (
-    mean_symmetry,
-    ms_ssim_scales,
-    pair_distance_of,
-    pair_ms_ssim,
-    sharpness_of,
-)
-from harness.diagnostics.pyramid import NUM_IMAGES, swd
+from harness.diagnostics.checks import as_images, as_scores, to_array
+from harness.diagnostics.extractors import Extractor
+from harness.diagnostics.image_groups import D_AUC, LABEL_ACCURACY, Batch, Group, groups_of
 from harness.diagnostics.reference import MAX_NEIGHBOURS, Reference
 from harness.diagnostics.scores import Scores
+from harness.diagnostics.selection import find_extractor
 
 __all__ = ["HeldOut", "ImageScorer"]
 
@@ -42,8 +30,6 @@ MIN_SAMPLES = 20
 
 MAX_REALS = 10_000
 _ORDER_SEED = 0
-_MIN_SYMMETRY = 0.05
-"""Mean correlation of the reals with their mirror images below which there is nothing to relate to."""
 
 
 class ImageScorer:
@@ -67,7 +53,7 @@ class ImageScorer:
             )
         self._shape = dataset.sample_shape
         self._dataset, self._rows = dataset, torch.from_numpy(chosen)
-        self._extractor = extractor or _default_extractor(dataset)
+        self._extractor = extractor or find_extractor("auto", dataset)
         self.fingerprint: Mapping[str, str] = {
             "extractor": self._extractor.name,
             "data": dataset.fingerprint,
@@ -108,11 +94,13 @@ class ImageScorer:
         judged = None
         if real_scores is not None and fake_scores is not None:
             judged = (as_scores(to_array(real_scores), "real"), as_scores(to_array(fake_scores), "generated"))
-        batch = _Batch(images=images, reference=self._reference(images.device), judged=judged)
+        labels = None if fake_labels is None else torch.as_tensor(fake_labels).to(images.device)
+        batch = Batch(images=images, reference=self._reference(images.device), judged=judged, labels=labels)
+        unasked = [group for group, given in ((D_AUC, judged), (LABEL_ACCURACY, labels)) if given is None]
         values: dict[str, float] = {}
         failures: dict[str, str] = {}
-        for group in _groups(batch.reference):
-            if (group.exact and not exact) or (group is _D_AUC and judged is None):
+        for group in groups_of(batch.reference):
+            if (group.exact and not exact) or group in unasked:
                 continue
             try:
                 values |= group.compute(batch)
@@ -122,10 +110,10 @@ class ImageScorer:
                 failures |= dict.fromkeys(group.names, " ".join(str(error).split()))
         for name in [name for name, value in values.items() if not np.isfinite(value)]:
             failures[name] = f"it came out as {values.pop(name)}."
-        return Scores(values, failures)
+        return Scores(values, failures, batch.details)
 
-    def _groups(self) -> tuple[_Group, ...]:
-        return _groups(self._reference(self._dataset.test.device))
+    def _groups(self) -> tuple[Group, ...]:
+        return groups_of(self._reference(self._dataset.test.device))
 
     def _reference(self, device: torch.device) -> Reference:
         if device not in self._references:
@@ -137,6 +125,7 @@ class ImageScorer:
                 labels=None if labels is None else labels.to(device),
                 num_classes=dataset.num_classes,
                 extractor=self._extractor,
+                fingerprint=self.fingerprint,
             )
         return self._references[device]
 
@@ -145,124 +134,3 @@ def _order(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The rows of a set in random order: files list them by writer, by class, or by name."""
     # RandomState's streams are frozen by numpy's promise (NEP 19), so the order is the same everywhere.
     return np.random.RandomState(_ORDER_SEED).permutation(count).astype(np.int64)
-
-
-def _default_extractor(dataset: Dataset) -> Extractor:
-    return random_conv()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Batch:
-    """Generated images, with what several scores need of them."""
-
-    images: Tensor
-    reference: Reference
-    judged: tuple[Array, Array] | None
-
-    @cached_property
-    def features(self) -> Features:
-        return self.reference.features_of(self.images)
-
-    @property
-    def num_compared(self) -> int:
-        """How many fakes are compared each with each, with as many reals."""
-        return min(len(self.images), len(self.reference.real), MAX_NEIGHBOURS)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Group:
-    """Scores that are computed together, and fail together."""
-
-    names: tuple[str, ...]
-    compute: Callable[[_Batch], dict[str, float]]
-    available: Callable[[Reference], bool] = lambda reference: True
-    exact: bool = False
-    embedded: bool = False
-
-
-def _sharpness(batch: _Batch) -> dict[str, float]:
-    return {"sharpness": sharpness_of(batch.images) / _above_zero(batch.reference.sharpness, "contrast")}
-
-
-def _symmetry(batch: _Batch) -> dict[str, float]:
-    return {"symmetry": mean_symmetry(batch.images) / batch.reference.symmetry}
-
-
-def _pair_distance(batch: _Batch) -> dict[str, float]:
-    spread = _above_zero(batch.reference.pair_distance, "spread")
-    return {"pair_distance": pair_distance_of(batch.images) / spread}
-
-
-def _swd(batch: _Batch) -> dict[str, float]:
-    count = min(len(batch.images), len(batch.reference.pixels), NUM_IMAGES)
-    return {"swd": swd(batch.images[:count], batch.reference.patches(count))}
-
-
-def _ms_ssim(batch: _Batch) -> dict[str, float]:
-    value = pair_ms_ssim(batch.images)
-    return {"ms_ssim": value, "ms_ssim_excess": value - batch.reference.ms_ssim}
-
-
-def _neighbours(batch: _Batch) -> dict[str, float]:
-    count, reference = batch.num_compared, batch.reference
-    fake, real = batch.features.embedding[:count], reference.features.embedding[:count]
-    found = found_neighbours(pairwise(fake, real), radii(pairwise(fake, fake)), reference.radii(count))
-    null = reference.null(min(count, len(reference.train)))
-    scores = {}
-    for name in ("precision", "recall", "density", "coverage"):
-        value, ideal = float(getattr(found, name)), float(getattr(null, name))
-        scores[name] = value
-        scores[f"{name}_over_real"] = value / ideal if ideal else math.nan
-    return scores
-
-
-def _bins(batch: _Batch) -> dict[str, float]:
-    bins = batch.reference.bins
-    nearest = nearest_bins(batch.features.embedding, bins.centres)
-    counts = torch.bincount(nearest, minlength=len(bins.centres))
-    recalled = compare_counts(counts.cpu().numpy(), bins.counts.cpu().numpy())
-    return {"bin_recall": recalled, "ndb": ndb(counts, bins.counts)}
-
-
-def _d_auc(batch: _Batch) -> dict[str, float]:
-    assert batch.judged is not None
-    return {"d_auc": d_auc(*batch.judged)}
-
-
-def _above_zero(value: float, what: str) -> float:
-    if value <= 0:
-        raise ValueError(f"the held-out images have no {what}, so nothing can be related to theirs.")
-    return value
-
-
-def _has_symmetry(reference: Reference) -> bool:
-    return abs(reference.symmetry) >= _MIN_SYMMETRY
-
-
-def _is_large(reference: Reference) -> bool:
-    return ms_ssim_scales(min(reference.real.shape[2:])) > 0
-
-
-_D_AUC = _Group(names=("d_auc",), compute=_d_auc)
-_ALL = (
-    _Group(names=("sharpness",), compute=_sharpness),
-    _Group(names=("symmetry",), compute=_symmetry, available=_has_symmetry),
-    _Group(names=("pair_distance",), compute=_pair_distance),
-    _Group(names=("swd",), compute=_swd),
-    _Group(names=("ms_ssim", "ms_ssim_excess"), compute=_ms_ssim, available=_is_large),
-    _Group(
-        names=tuple(
-            f"{name}{ending}"
-            for ending in ("", "_over_real")
-            for name in ("precision", "recall", "density", "coverage")
-        ),
-        compute=_neighbours,
-        embedded=True,
-    ),
-    _Group(names=("bin_recall", "ndb"), compute=_bins, embedded=True),
-    _D_AUC,
-)
-
-
-def _groups(reference: Reference) -> tuple[_Group, ...]:
-    return tuple(group for group in _ALL if group.available(reference))

@@ -5,14 +5,18 @@ Shapes: M held-out reals (M, C, H, W) as bytes; embeddings (M, d) float64; all o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from harness.data import scaled
+from harness.diagnostics.classes import ClassCounts, class_counts, classifier_score, label_accuracy
 from harness.diagnostics.coverage import Neighbours
 from harness.diagnostics.extractors import Extractor, Features
+from harness.diagnostics.feature_cache import cached_features
+from harness.diagnostics.frechet import Moments, covariance_root, mean_kernel, moments, vendi
 from harness.diagnostics.manifold import Bins, fit_bins, found_neighbours, pairwise, radii
 from harness.diagnostics.pixels import mean_symmetry, pair_distance_of, pair_ms_ssim, sharpness_of
 from harness.diagnostics.pyramid import PatchReference, patch_reference
@@ -35,19 +39,29 @@ class Reference:
         labels: (M,) classes of `real`, or None.
         num_classes: number of classes.
         extractor: what embeds images.
+        fingerprint: what the features of `real` depend on, to keep those of a costly extractor by.
     """
 
     def __init__(
-        self, *, real: Tensor, train: Tensor, labels: Tensor | None, num_classes: int, extractor: Extractor
+        self,
+        *,
+        real: Tensor,
+        train: Tensor,
+        labels: Tensor | None,
+        num_classes: int,
+        extractor: Extractor,
+        fingerprint: Mapping[str, str],
     ) -> None:
         self.real = real
         self.train = train
         self.labels = labels
         self.num_classes = num_classes
         self.extractor = extractor
+        self._fingerprint = fingerprint
         self._within: dict[int, Tensor] = {}
         self._radii: dict[int, Tensor] = {}
         self._null: dict[int, Neighbours] = {}
+        self._vendi: dict[int, float] = {}
         self._patches: dict[int, PatchReference] = {}
 
     @cached_property
@@ -84,21 +98,65 @@ class Reference:
     @cached_property
     def features(self) -> Features:
         """Features of all the reals."""
-        return self.features_of(self.real)
+        return self._kept("held out", self.real)
+
+    def _kept(self, part: str, images: Tensor) -> Features:
+        if not self.extractor.costly:
+            return self.features_of(images)
+        found = cached_features({**self._fingerprint, "part": part}, lambda: self.features_of(images))
+        return found.to(images.device)
 
     def features_of(self, images: Tensor) -> Features:
         """Features of images, bytes or numbers, a thousand at a time."""
         parts = [self.extractor(scaled(part)) for part in torch.split(images, _CHUNK)]
-        logits = [part.logits for part in parts if part.logits is not None]
-        return Features(
-            embedding=torch.cat([part.embedding for part in parts]),
-            logits=torch.cat(logits) if logits else None,
-        )
+        return Features.joined(parts)
 
     @cached_property
     def bins(self) -> Bins:
         """K-means bins of the reals' embeddings."""
         return fit_bins(self.features.embedding)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of the reals' embeddings."""
+        return moments(self.features.embedding, "held-out")
+
+    @cached_property
+    def frechet_root(self) -> Tensor:
+        """Square root of the reals' covariance."""
+        return covariance_root(self.moments)
+
+    @cached_property
+    def kernel(self) -> float:
+        """`mean_kernel` of the first 2500 reals."""
+        return mean_kernel(self.features.embedding[:MAX_NEIGHBOURS])
+
+    @cached_property
+    def classes(self) -> ClassCounts:
+        """How many reals the classifier is sure to be of each class."""
+        return class_counts(self._logits)
+
+    @cached_property
+    def classifier_score(self) -> float:
+        """`classifier_score` of the reals."""
+        return classifier_score(self._logits)
+
+    @cached_property
+    def label_accuracy(self) -> float:
+        """Share of reals that the classifier puts in the class of their label."""
+        return 0.0 if self.labels is None else label_accuracy(self._logits, self.labels)
+
+    @property
+    def _logits(self) -> Tensor:
+        assert self.features.logits is not None
+        return self.features.logits
+
+    def vendi(self, count: int) -> float:
+        """`vendi` of the first so many reals, seen from the mean of all."""
+        if count not in self._vendi:
+            embedding = self.features.embedding
+            self._vendi[count] = vendi(embedding[:count], embedding.mean(dim=0))
+        return self._vendi[count]
 
     def within(self, count: int) -> Tensor:
         """(count, count) distances among the first so many reals."""
@@ -117,7 +175,7 @@ class Reference:
     def null(self, count: int) -> Neighbours:
         """The neighbours' scores of so many reals of the training set: what a perfect generator would get."""
         if count not in self._null:
-            other = self.features_of(self.train[:count]).embedding
+            other = self._kept(f"first {count} of train", self.train[:count]).embedding
             self._null[count] = found_neighbours(
                 pairwise(other, self.features.embedding[:count]),
                 radii(pairwise(other, other)),

@@ -14,8 +14,16 @@ class Scores(dict[str, float]):
     Args:
         values: name to score.
         failures: name to the reason, one line, for scores that were due but could not be computed.
+        details: what is behind a score, by name: `class_ratios`, one number a class, the sure fakes over the
+            number that as many reals would have.
     """
 
-    def __init__(self, values: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, float],
+        failures: Mapping[str, str] | None = None,
+        details: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
         super().__init__(values)
         self.failures: Mapping[str, str] = MappingProxyType(dict(failures or {}))
+        self.details: Mapping[str, tuple[float, ...]] = MappingProxyType(dict(details or {}))
