@@ -6,6 +6,8 @@ Every way in which such a file can be wrong ends in a ValueError of one line: pa
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,6 +102,7 @@ def _read_mat(file: Path, path: str, key: str, head: bytes) -> Any:
             f"`{path}` is a v7.3 (HDF5) file, which is not read here; "
             f"in MATLAB, save it again with save('{Path(path).name}', '{key}', '-v7')."
         )
+    _check_that_reading_ends_well(file, path, key)
     try:
         names = [str(name) for name, _, _ in scipy.io.whosmat(str(file))]
     except Exception as error:
@@ -113,6 +116,19 @@ def _read_mat(file: Path, path: str, key: str, head: bytes) -> Any:
         return scipy.io.loadmat(str(file), variable_names=[key])[key]
     except Exception as error:
         raise ValueError(_damaged(path, "MATLAB", error)) from error
+
+
+def _check_that_reading_ends_well(file: Path, path: str, key: str) -> None:
+    """Read the file in a process of its own first: SciPy's reader can crash outright on a damaged one."""
+    script = "import sys, scipy.io; scipy.io.loadmat(sys.argv[1], variable_names=[sys.argv[2]])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(file), key],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode < 0:
+        raise ValueError(_damaged(path, "MATLAB", ValueError("its reader crashed")))
 
 
 def _read_npy(file: Path, path: str) -> Any:
