@@ -11,14 +11,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from harness.registry import (
-    Bounds,
-    Fraction,
-    NonNegative,
     Option,
-    Positive,
     Registry,
     Value,
     datasets,
@@ -30,6 +26,7 @@ from harness.registry import (
     options_of,
     recipes,
 )
+from harness.settings import EvaluateSettings, LossSettings, TrainSettings
 
 __all__ = [
     "Choice",
@@ -42,7 +39,6 @@ __all__ = [
     "run_id",
 ]
 
-_AtLeastOne = Bounds(low=1)
 _CRITIC_LOSSES = frozenset({"wasserstein", "hinge", "relativistic"})
 _LOGIT_LOSSES = frozenset({"minimax", "non-saturating"})
 _CARRIED = frozenset({"lr", "weight_decay", "latent_dim", "size"})
@@ -57,70 +53,6 @@ class Choice:
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.options.items()))))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSettings:
-    """The adversarial loss and its regularisers.
-
-    Attributes:
-        name: an entry of the loss registry.
-        discriminator_scale: factor on D's loss; 0.5 gives the halved sum (real + fake) / 2.
-        weight_clip: bound c of D's weights, clipped to [-c, c] after each of its steps; 0 is off.
-        gradient_penalty: weight λ of the penalty on D's gradient between real and fake samples.
-        gradient_penalty_target: the norm the gradient is drawn to.
-        r1: weight of the squared gradient norm at real samples.
-        r2: weight of the squared gradient norm at fake samples.
-        drift: weight of the mean squared score of real samples.
-    """
-
-    name: str = "non-saturating"
-    discriminator_scale: Annotated[float, Positive] = 1.0
-    weight_clip: Annotated[float, NonNegative] = 0.0
-    gradient_penalty: Annotated[float, NonNegative] = 0.0
-    gradient_penalty_target: Annotated[float, NonNegative] = 1.0
-    r1: Annotated[float, NonNegative] = 0.0
-    r2: Annotated[float, NonNegative] = 0.0
-    drift: Annotated[float, NonNegative] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """The training schedule.
-
-    A *step* is one batch of real data shown to D. An iteration is `discriminator_steps` steps of D, each on a
-    fresh batch, and `generator_steps` of G.
-
-    Attributes:
-        batch_size: samples in a batch, of real data and of fakes.
-        epochs: passes over the training set; batches that do not fill up are dropped.
-        order: which network moves first within an iteration.
-        discriminator_steps: D steps an iteration.
-        generator_steps: G steps an iteration.
-        reuse_fakes: the network that moves second takes the fakes of the first one's last step.
-        ema: decay of the running average of G's weights, used for samples and scores; 0 is off.
-    """
-
-    batch_size: Annotated[int, Bounds(low=2)] = 256
-    epochs: Annotated[int, _AtLeastOne] = 320
-    order: Literal["discriminator-first", "generator-first"] = "discriminator-first"
-    discriminator_steps: Annotated[int, _AtLeastOne] = 1
-    generator_steps: Annotated[int, _AtLeastOne] = 1
-    reuse_fakes: bool = False
-    ema: Annotated[float, Fraction] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
-    """When a run is scored, and on how much.
-
-    Attributes:
-        every_epochs: epochs between evaluations; the untrained and the final networks are always scored.
-        num_samples: generated samples an evaluation, from a fixed z.
-    """
-
-    every_epochs: Annotated[int, _AtLeastOne] = 10
-    num_samples: Annotated[int, Bounds(low=100)] = 1200
 
 
 _CHOICES: dict[str, Registry[Any]] = {
@@ -171,7 +103,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for section in SECTIONS:
             self._check_section(section)
-        losses[self.loss.name]
+        self._check_losses()
         self._check_combination()
 
     def _check_section(self, section: str) -> None:
@@ -190,18 +122,25 @@ class Recipe:
         if missing:
             raise ValueError(f"`{section}` lacks {', '.join(missing)}; a recipe states every option.")
 
-    def _check_combination(self) -> None:
+    def _check_losses(self) -> None:
         sigmoid = self.discriminator.options.get("sigmoid", False)
-        if sigmoid and self.loss.name in _CRITIC_LOSSES:
-            raise ValueError(
-                f"`loss.name` {self.loss.name} needs unbounded scores, but `discriminator.sigmoid` is true; "
-                "set discriminator.sigmoid to false, or take least-squares."
-            )
-        if sigmoid and self.loss.name in _LOGIT_LOSSES:
-            raise ValueError(
-                f"`loss.name` {self.loss.name} applies the sigmoid itself, but `discriminator.sigmoid` "
-                "is true; set discriminator.sigmoid to false."
-            )
+        for key, name in (("loss.name", self.loss.name), ("loss.early_generator", self.loss.early_generator)):
+            if key == "loss.early_generator" and not name:
+                continue
+            if name not in losses:
+                raise ValueError(_unknown_name(key, name, losses))
+            if sigmoid and name in _CRITIC_LOSSES:
+                raise ValueError(
+                    f"`{key}` {name} needs unbounded scores, but `discriminator.sigmoid` is true; "
+                    "set discriminator.sigmoid to false, or take least-squares."
+                )
+            if sigmoid and name in _LOGIT_LOSSES:
+                raise ValueError(
+                    f"`{key}` {name} applies the sigmoid itself, but `discriminator.sigmoid` is true; "
+                    "set discriminator.sigmoid to false."
+                )
+
+    def _check_combination(self) -> None:
         if (
             self.train.reuse_fakes
             and self.train.order == "generator-first"
@@ -230,6 +169,13 @@ class Recipe:
             found.append(
                 "a Wasserstein critic without loss.weight_clip or loss.gradient_penalty is not Lipschitz: "
                 "its loss has no bound."
+            )
+        if self.loss.clamp and self.loss.name not in _LOGIT_LOSSES:
+            found.append(f"loss.clamp {self.loss.clamp:g} has no effect on the loss {self.loss.name}.")
+        if bool(self.loss.early_generator) != bool(self.loss.early_steps):
+            found.append(
+                f"loss.early_generator {self.loss.early_generator!r} for loss.early_steps "
+                f"{self.loss.early_steps} changes nothing; both are needed."
             )
         return found
 
@@ -303,9 +249,6 @@ class Recipe:
                 values = {key: option.default for key, option in allowed.items()} | kept
         else:
             name, allowed = section, _options(section, self)
-            given = wanted.get("name", ("", part.name if section == "loss" else None))[1]
-            if section == "loss" and (not isinstance(given, str) or given not in losses):
-                raise ValueError(_unknown_name("loss.name", given, losses))
         for option, (key, value) in wanted.items():
             if option not in allowed:
                 raise ValueError(_unknown_option(key, name, option, allowed))

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     "harness.registry",
     "models",
+    "harness.settings",
     "harness.recipe",
     "harness.networks",
     "harness.recipes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.engine.losses import (
     Loss,
+    cross_entropy,
     drift,
     gradient_penalty,
     interpolate,
@@ -103,6 +105,46 @@ def test_a_nan_score_stays_in_its_row(name: str) -> None:
     ):
         assert found[1].isnan()
         assert torch.equal(found[[0, 2]], before[[0, 2]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_clamp_of_100_gives_the_values_and_gradients_of_torch_s_bce_of_a_sigmoid(
+    target: Literal[0, 1], dtype: torch.dtype
+) -> None:
+    values = torch.cat([torch.linspace(-200, 200, 4001), scores(None, 9)]).to(dtype)
+    found, reference = values.clone().requires_grad_(), values.clone().requires_grad_()
+    loss = cross_entropy(found, target=target, clamp=100.0)
+    expected = nn.BCELoss()(reference.sigmoid(), torch.full_like(reference, target))
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    for value in (loss, expected):
+        value.backward()
+    torch.testing.assert_close(found.grad, reference.grad, rtol=1e-5, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
+def test_a_clamp_changes_nothing_where_d_is_not_sure(name: str) -> None:
+    real, fake = scores(3, 1).clamp(-9, 9), scores(3, 2).clamp(-9, 9)
+    clamped, exact = losses[name](clamp=50.0), loss_named(name)
+    assert isinstance(clamped, Loss)
+    torch.testing.assert_close(clamped.discriminator(real, fake), exact.discriminator(real, fake))
+    torch.testing.assert_close(clamped.generator(fake, real), exact.generator(fake, real))
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(100.0, 60.0), (20.0, 20.0)])
+def test_a_clamp_bounds_every_sample(bound: float, expected: float) -> None:
+    loss = losses["non-saturating"](clamp=bound)
+    assert isinstance(loss, Loss)
+    sure = torch.full((1, 4), -60.0)
+    assert float(loss.generator(sure, sure)) == pytest.approx(expected)
+    assert float(loss_named("non-saturating").generator(sure, sure)) == pytest.approx(60.0)
+
+
+def test_a_nan_score_under_a_clamp_stays_in_its_row() -> None:
+    fake = scores(3, 6)
+    fake[1, 0] = torch.nan
+    found = cross_entropy(fake, target=0, clamp=100.0)
+    assert found.isnan().tolist() == [False, True, False]
 
 
 def test_only_the_relativistic_loss_compares_with_real_samples() -> None:

@@ -73,11 +73,20 @@ def test_every_flat_key_can_be_overridden_with_its_own_value(recipe: Recipe) -> 
         ({"optimizer.": 1e-3}, "unknown key `optimizer.`"),
         ({"optimizer.name": "adm"}, "`optimizer.name`: unknown optimizer `adm`; did you mean `adam`?"),
         ({"optimizer.name": 3}, "`optimizer.name`: unknown optimizer `3`"),
+        ({"loss.name": 3}, "`loss.name` must be a string, but got 3."),
         ({"optimizer.momentun": 0.5}, "`optimizer.momentun`: rmsprop has no option `momentun`; did you mean"),
         ({"optimizer.lr": -0.1}, "`optimizer.lr` must be positive, but got -0.1."),
         ({"optimizer.lr": float("nan")}, "`optimizer.lr` must be finite, but got nan."),
         ({"optimizer.lr": "fast"}, "`optimizer.lr` must be a number, but got 'fast'."),
         ({"loss.name": "wassertein"}, "`loss.name`: unknown loss `wassertein`; did you mean `wasserstein`?"),
+        (
+            {"loss.early_generator": "minmax"},
+            "`loss.early_generator`: unknown loss `minmax`; did you mean `minimax`?",
+        ),
+        ({"loss.clamp": 120}, "`loss.clamp` must be in [0, 100], but got 120."),
+        ({"loss.generator_scale": 0}, "`loss.generator_scale` must be positive, but got 0."),
+        ({"loss.early_steps": -1}, "`loss.early_steps` must be zero or more, but got -1."),
+        ({"evaluate.num_grids": 0.5}, "`evaluate.num_grids` must be an integer, but got 0.5."),
         ({"loss.gradient_penalty": -1}, "`loss.gradient_penalty` must be zero or more, but got -1."),
         ({"train.epochs": 0}, "`train.epochs` must be at least 1, but got 0."),
         ({"train.order": "both"}, "`train.order` must be one of discriminator-first, generator-first"),
@@ -101,6 +110,12 @@ def test_a_loss_on_scores_refuses_a_sigmoid(recipe: Recipe, loss: str) -> None:
         recipe.override({"loss.name": loss, "discriminator.sigmoid": True})
 
 
+def test_an_early_loss_on_scores_refuses_a_sigmoid(recipe: Recipe) -> None:
+    changes: dict[str, object] = {"loss.name": "least-squares", "discriminator.sigmoid": True}
+    with pytest.raises(ValueError, match=r"`loss.early_generator` hinge needs unbounded scores"):
+        recipe.override({**changes, "loss.early_generator": "hinge"})
+
+
 def test_least_squares_takes_a_sigmoid(recipe: Recipe) -> None:
     changed = recipe.override({"loss.name": "least-squares", "discriminator.sigmoid": True})
     assert changed.discriminator.options["sigmoid"] is True
@@ -112,10 +127,14 @@ def test_reused_fakes_are_refused_where_several_critic_steps_would_see_the_same(
         recipe.override({**changes, "train.reuse_fakes": True})
 
 
-def test_known_trouble_is_warned_of() -> None:
+def test_known_trouble_is_warned_of(recipe: Recipe) -> None:
     assert find_recipe("points-gan").warnings() == []
     clipped = find_recipe("points-wgan").override({"optimizer.name": "adam"})
     assert any("a clipped critic and momentum" in line for line in clipped.warnings())
+    clamped = find_recipe("points-wgan").override({"loss.clamp": 100})
+    assert any("loss.clamp 100 has no effect on the loss wasserstein" in w for w in clamped.warnings())
+    for half in ({"loss.early_steps": 9}, {"loss.early_generator": "minimax"}):
+        assert any("changes nothing; both are needed" in w for w in recipe.override(half).warnings())
     unclipped = find_recipe("points-wgan").override({"loss.weight_clip": 0})
     assert any("not Lipschitz" in line for line in unclipped.warnings())
 

@@ -48,6 +48,13 @@ SCHEDULES: dict[str, dict[str, object]] = {
     },
     "clip": {"loss.name": "wasserstein", "loss.weight_clip": 0.05},
     "R1, R2, drift": {"loss.r1": 0.3, "loss.r2": 0.2, "loss.drift": 0.1, "loss.discriminator_scale": 0.5},
+    "scaled": {"loss.discriminator_scale": 0.5, "loss.generator_scale": 2.0},
+    "another G loss early": {"loss.early_generator": "non-saturating", "loss.early_steps": 3},
+    "a comparing G loss early, two D steps": {
+        "loss.early_generator": "relativistic",
+        "loss.early_steps": 5,  # within the third iteration, and so to its end
+        "train.discriminator_steps": 2,
+    },
     "relativistic": {"loss.name": "relativistic", "train.generator_steps": 2},
     "relativistic, generator first": {"loss.name": "relativistic", "train.order": "generator-first"},
     "averaged": {"train.ema": 0.9},
@@ -191,7 +198,7 @@ class Reference:
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
                 fake = self.generator(next(latents))
-                self.train_generator(fake, batches.real[0])
+                self.train_generator(fake, batches.real[0], index)
         for step, real in enumerate(batches.real):
             if not (train.order == "generator-first" and train.reuse_fakes and step == 0):
                 fake = self.generator(next(latents))
@@ -200,18 +207,21 @@ class Reference:
             for step in range(train.generator_steps):
                 if step or not train.reuse_fakes:
                     fake = self.generator(next(latents))
-                self.train_generator(fake, batches.real[-1])
+                self.train_generator(fake, batches.real[-1], index)
         assert next(latents, None) is None
         assert next(mixes, None) is None
 
-    def train_generator(self, fake: Tensor, real: Tensor) -> None:
-        scores = self.discriminator(fake)
+    def train_generator(self, fake: Tensor, real: Tensor, iteration: int) -> None:
+        scores, settings = self.discriminator(fake), self.recipe.loss
         losses: dict[str, Callable[[], Tensor]] = {
             "minimax": lambda: torch.log(1 - scores.sigmoid()).mean(),
+            "non-saturating": lambda: -torch.log(scores.sigmoid()).mean(),
             "wasserstein": lambda: -scores.mean(),
             "relativistic": lambda: -F.logsigmoid(scores - self.discriminator(real)).mean(),
         }
-        self.step(0, losses[self.recipe.loss.name]())
+        early = iteration * self.recipe.train.discriminator_steps < settings.early_steps
+        name = settings.early_generator if early else settings.name
+        self.step(0, settings.generator_scale * losses[name]())
 
     def train_discriminator(self, real: Tensor, fake: Tensor, mix: Tensor | None) -> None:
         settings = self.recipe.loss

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged"]
+__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged", "SamplesDue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,19 @@ class EvaluationDue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplesDue:
+    """The consumer should picture samples now; an evaluation, which pictures them too, is not due.
+
+    Attributes:
+        step: D steps taken so far.
+        epoch: the same in passes over the training set.
+    """
+
+    step: int
+    epoch: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunsDiverged:
     """Runs that stopped being finite; they are no longer live when this event arrives.
 
@@ -73,4 +86,4 @@ class Finished:
     step: int
 
 
-Event = Logged | EvaluationDue | RunsDiverged | Finished
+Event = Logged | EvaluationDue | SamplesDue | RunsDiverged | Finished

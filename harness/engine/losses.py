@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from harness.registry import losses
 
 __all__ = [
     "Loss",
+    "cross_entropy",
     "drift",
     "gradient_penalty",
     "hinge",
@@ -47,28 +49,33 @@ class Loss:
 
 
 @losses.register("minimax")
-def minimax() -> Loss:
+def minimax(*, clamp: float = 0.0) -> Loss:
     """The original game: G minimises what D maximises.
 
     D: −E[log σ(D(x))] − E[log(1 − σ(D(G(z))))];  G: E[log(1 − σ(D(G(z))))], which saturates where D is sure.
+    `clamp` bounds every logarithm; see `cross_entropy`.
 
     Source: Goodfellow et al. (2014), Eq. 1. Departure: none.
     """
     return Loss(
-        discriminator=_logistic,
-        generator=lambda fake, _: -F.softplus(fake).mean(-1),
+        discriminator=lambda real, fake: (
+            cross_entropy(fake, target=0, clamp=clamp) + cross_entropy(real, target=1, clamp=clamp)
+        ),
+        generator=lambda fake, _: -cross_entropy(fake, target=0, clamp=clamp),
     )
 
 
 @losses.register("non-saturating")
-def non_saturating() -> Loss:
+def non_saturating(*, clamp: float = 0.0) -> Loss:
     """D as in the minimax game; G maximises log σ(D(G(z))), whose gradient stays where D is sure.
+
+    `clamp` bounds every logarithm; see `cross_entropy`.
 
     Source: Goodfellow et al. (2014), end of section 3. Departure: none.
     """
     return Loss(
-        discriminator=_logistic,
-        generator=lambda fake, _: -F.logsigmoid(fake).mean(-1),
+        discriminator=minimax(clamp=clamp).discriminator,
+        generator=lambda fake, _: cross_entropy(fake, target=1, clamp=clamp),
     )
 
 
@@ -124,8 +131,44 @@ def relativistic() -> Loss:
     )
 
 
-def _logistic(real: Tensor, fake: Tensor) -> Tensor:
-    return F.softplus(fake).mean(-1) - F.logsigmoid(real).mean(-1)
+def cross_entropy(scores: Tensor, *, target: Literal[0, 1], clamp: float = 0.0) -> Tensor:
+    """−E[log σ(s)] for a target of 1, −E[log(1 − σ(s))] for one of 0: exact, or as torch's BCELoss of σ(s).
+
+    BCELoss takes the logarithm of a rounded σ and bounds it by 100. A fake of s ≥ 17 costs 100 at once, for
+    1 − σ rounds to 0 in float32; a real sample costs −s, and 100 from s = −100 on. The gradient by s is the
+    exact one, σ − target, while σ·(1 − σ) is above 1e-12, to |s| = 27.6; then it fades to nothing, and where
+    1 − σ rounds to 0 it is 0. So a D that is sure enough is never corrected, and teaches G nothing.
+
+    Args:
+        scores: s, (K, B).
+        target: what D should say.
+        clamp: the bound of each value, 100 or less; the gradient is BCELoss's whatever it is. 0 is off:
+            values and gradients are exact.
+
+    Returns:
+        One loss for each run, (K,).
+    """
+    if clamp:
+        clamped: Tensor = _Clamped.apply(scores, target, clamp)
+        return clamped.mean(-1)
+    return -F.logsigmoid(scores).mean(-1) if target else F.softplus(scores).mean(-1)
+
+
+class _Clamped(torch.autograd.Function):
+    """BCELoss of a sigmoid, unreduced. Written out, for BCELoss itself stops everything at a NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, target: int, clamp: float) -> Tensor:
+        chance = scores.sigmoid()
+        ctx.save_for_backward(chance)
+        ctx.target = target
+        return -(chance.log() if target else torch.log1p(-chance)).clamp(min=-clamp)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (chance,) = ctx.saved_tensors
+        spread = chance * (1 - chance)
+        return gradients[0] * (chance - ctx.target) / spread.clamp(min=1e-12) * spread, None, None
 
 
 def interpolate(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:

@@ -18,28 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
-from harness.engine.losses import Loss
 from harness.engine.network import Network
+from harness.engine.objective import Objective
 from harness.engine.optimizers import Number, PopulationOptimizer, per_run, pick
 from harness.engine.seeding import seed_for
 from harness.networks import build_discriminator, build_generator
 from harness.recipe import Recipe
-from harness.registry import losses
 
 __all__ = ["Population", "structure"]
 
 _MAX_NUMBERS = 2**20
 """Numbers in the samples that are evaluated at once; layers in between hold some times as many."""
 _PER_RUN = ("loss", "generator_optimizer", "discriminator_optimizer", "train")
-_WEIGHTS = (
-    "discriminator_scale",
-    "weight_clip",
-    "gradient_penalty",
-    "gradient_penalty_target",
-    "r1",
-    "r2",
-    "drift",
-)
+_SHARED = ("loss.clamp",)
+"""Numbers of those sections that all runs share."""
 
 
 def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...]:
@@ -51,9 +43,12 @@ def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...
     Returns:
         A hashable key, (dotted key, value) pairs.
     """
+
+    def is_own(key: str, value: object) -> bool:
+        return isinstance(value, float) and key.split(".")[0] in _PER_RUN and key not in _SHARED
+
     return tuple(
-        (key, value != 0) if isinstance(value, float) and key.split(".")[0] in _PER_RUN else (key, value)
-        for key, value in recipe.flat().items()
+        (key, value != 0) if is_own(key, value) else (key, value) for key, value in recipe.flat().items()
     )
 
 
@@ -95,13 +90,7 @@ class Population:
         self.discriminator_optimizer = PopulationOptimizer(
             [recipe.discriminator_optimizer for recipe in recipes], self.discriminator.matrix
         )
-        loss = losses[self.recipe.loss.name]()
-        assert isinstance(loss, Loss), loss
-        self.loss: Loss = loss
-        self.weights: dict[str, Number] = {
-            key: per_run([getattr(recipe.loss, key) for recipe in recipes], self.generator.matrix)
-            for key in _WEIGHTS
-        }
+        self.objective = Objective([recipe.loss for recipe in recipes], self.generator.matrix)
         self._average_step = per_run([1 - recipe.train.ema for recipe in recipes], self.generator.matrix)
         self.average = self.generator.matrix.clone() if self.recipe.train.ema else None
 
@@ -193,7 +182,7 @@ class Population:
         norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
         self.discriminator_optimizer.update(self.discriminator.matrix, gradients)
         if self.recipe.loss.weight_clip:
-            bound = _column(self.weights["weight_clip"])
+            bound = _column(self.objective.weights["weight_clip"])
             self.discriminator.matrix.clamp_(-bound, bound)
         return norm
 
@@ -237,9 +226,9 @@ class Population:
             self.discriminator,
             self.generator_optimizer,
             self.discriminator_optimizer,
+            self.objective,
         ):
             part.keep(positions)
-        self.weights = {key: pick(value, positions) for key, value in self.weights.items()}
         self._average_step = pick(self._average_step, positions)
         if self.average is not None:
             self.average = self.average[positions]

@@ -7,29 +7,26 @@ turn.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.data import Dataset
-from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
-from harness.engine.losses import drift, gradient_penalty, interpolate, squared_gradient_norm
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
 from harness.engine.meter import Meter
 from harness.engine.network import Record
+from harness.engine.objective import Labelled, derive
 from harness.engine.population import Population
+from harness.engine.schedule import log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
 
 __all__ = ["Trainer"]
 
-Labelled = tuple[Tensor, Tensor | None]
-"""Samples and their classes; None where no network takes labels."""
-
 _NORM_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
-_STAGES = ("log", "check", "evaluate", "finish")
+_STAGES = ("log", "check", "evaluate", "samples", "finish")
 
 
 class Trainer:
@@ -68,6 +65,10 @@ class Trainer:
         if log_every_steps is not None and log_every_steps < 1:
             raise ValueError(f"`log_every_steps` must be at least 1, but got {log_every_steps}.")
         self.log_every_steps = log_every_steps or max(250, self.total_steps // 1000)
+        num_grids, stride = population.recipe.evaluate.num_grids, train.discriminator_steps
+        self.sample_steps = (
+            log_spaced_steps(self.total_steps, max(2, num_grids), multiple_of=stride) if num_grids else ()
+        )
         self.step = 0
         self._stage = 0
         self._dataset_fingerprint = dataset.fingerprint
@@ -271,11 +272,11 @@ class Trainer:
     def _step_discriminator(
         self, real: Labelled, fake: Labelled, mixes: Tensor | None, with_norm: bool
     ) -> None:
-        discriminator, settings = self.population.discriminator, self.population.recipe.loss
+        discriminator, objective = self.population.discriminator, self.population.objective
         if discriminator.mixes_samples:
             real_scores, of_real = discriminator.record(*real)
             fake_scores, of_fake = discriminator.record(*fake)
-            loss, (by_real, by_fake) = _derive(self._discriminator_loss, real_scores, fake_scores)
+            loss, (by_real, by_fake) = derive(objective.discriminator, real_scores, fake_scores)
             gradients = discriminator.backward(of_real, by_real).clone()
             gradients += discriminator.backward(of_fake, by_fake)
         else:  # one forward pass does for both
@@ -283,10 +284,10 @@ class Trainer:
             size = both[0].shape[int(self.population.stacked)] // 2
             scores, record = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
-            loss, by_scores = _derive(self._discriminator_loss, real_scores, fake_scores)
+            loss, by_scores = derive(objective.discriminator, real_scores, fake_scores)
             gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
-        if settings.gradient_penalty or settings.r1 or settings.r2:
-            penalty = self._penalty(real, fake, mixes)
+        if objective.has_penalties:
+            penalty = objective.penalty(discriminator, real, fake, mixes)
             loss = loss + penalty.detach()
             gradients += discriminator.gradients(penalty)
         norm = self.population.update_discriminator(gradients, with_norm=with_norm)
@@ -300,46 +301,17 @@ class Trainer:
             return torch.cat([samples, others], dim=axis), None
         return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)
 
-    @torch.enable_grad()
-    def _penalty(self, real: Labelled, fake: Labelled, mixes: Tensor | None) -> Tensor:
-        """Penalties on D's gradients by its inputs, weighted, (K,); autograd differentiates them again.
-
-        Between a real and a fake sample D is shown the class of the real one.
-        """
-        discriminator, weights = self.population.discriminator, self.population.weights
-        settings = self.population.recipe.loss
-        penalties = []
-        if mixes is not None:
-            mixed = interpolate(real[0], fake[0], mixes)
-            target = weights["gradient_penalty_target"]
-            penalty = gradient_penalty(discriminator(mixed, real[1]), mixed, target)
-            penalties.append(weights["gradient_penalty"] * penalty)
-        for key, (samples, labels) in (("r1", real), ("r2", fake)):
-            if getattr(settings, key):
-                source = samples.detach().requires_grad_()
-                penalty = squared_gradient_norm(discriminator(source, labels), source)
-                penalties.append(weights[key] * (0.5 * penalty))
-        return functools.reduce(torch.add, penalties)
-
-    def _discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-        """The part of D's loss that depends on its scores alone."""
-        population = self.population
-        loss = population.loss.discriminator(real_scores, fake_scores)
-        if population.recipe.loss.discriminator_scale != 1:
-            loss = loss * population.weights["discriminator_scale"]
-        if population.recipe.loss.drift:
-            loss = loss + population.weights["drift"] * drift(real_scores)
-        return loss
-
     def _step_generator(self, fake: Labelled, record: Record, real: Labelled, with_norm: bool) -> None:
-        population = self.population
-        discriminator = population.discriminator
-        real_scores = discriminator(*real) if population.loss.compares else None
+        population, objective = self.population, self.population.objective
+        discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
+        real_scores = discriminator(*real) if adversarial.compares else None
         fake_scores, through = discriminator.record(*fake, to_inputs=True)
-        loss, (by_scores,) = _derive(
-            lambda scores: population.loss.generator(scores, scores if real_scores is None else real_scores),
-            fake_scores,
-        )
+
+        def of(scores: Tensor) -> Tensor:
+            others = scores if real_scores is None else real_scores
+            return objective.scale_generator(adversarial.generator(scores, others))
+
+        loss, (by_scores,) = derive(of, fake_scores)
         by_fake = discriminator.backward(through, by_scores)
         norm = population.update_generator(
             population.generator.backward(record, by_fake), with_norm=with_norm
@@ -354,7 +326,8 @@ class Trainer:
         """The first end of an iteration at which an event is due."""
         stride = self.population.recipe.train.discriminator_steps
         due = min((self.step // grid + 1) * grid for grid in (self.log_every_steps, self._evaluation_steps))
-        return min(-(-due // stride) * stride, self.total_steps)
+        samples = next((step for step in self.sample_steps if step > self.step), self.total_steps)
+        return min(-(-due // stride) * stride, samples, self.total_steps)
 
     @property
     def _evaluation_steps(self) -> int:
@@ -376,7 +349,11 @@ class Trainer:
         if stage == "log":
             due = self._passed(self.log_every_steps) or at_end
             return self._log() if due else None
-        if not (self._passed(self._evaluation_steps) or at_end or self.step == 0):
+        evaluated = self._passed(self._evaluation_steps) or at_end or self.step == 0
+        if stage == "samples":
+            due = self.step in self.sample_steps and not evaluated
+            return SamplesDue(step=self.step, epoch=self.step / self.steps_per_epoch) if due else None
+        if not evaluated:
             return None
         epoch = self.step // self._evaluation_steps * self.population.recipe.evaluate.every_epochs
         if at_end:
@@ -419,12 +396,5 @@ class Trainer:
 
 def _labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
     """Batches with their labels, or with None where there are none."""
-    return list(zip(batches, labels or [None] * len(batches), strict=True))
-
-
-def _derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A loss of scores, (K,), and its derivatives by each of them."""
-    leaves = [score.detach().requires_grad_() for score in scores]
-    with torch.enable_grad():
-        loss = function(*leaves)
-    return loss.detach(), torch.autograd.grad(loss, leaves, torch.ones_like(loss))
+    classes: Sequence[Tensor | None] = labels or [None] * len(batches)
+    return list(zip(batches, classes, strict=True))

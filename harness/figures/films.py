@@ -5,13 +5,13 @@ Shapes: N images of (C, H, W) a step, floats in [-1, 1] or bytes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.engine.schedule import log_spaced_steps
 from harness.figures.canvas import Bytes, Images, image_bytes, write_gif
 from harness.figures.grids import cell_grid, grid, read_grid
 
@@ -19,32 +19,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["filmstrip", "filmstrip_gif", "log_spaced_steps", "read_frames"]
-
-
-def log_spaced_steps(total_steps: int, num: int, *, multiple_of: int = 1) -> tuple[int, ...]:
-    """Steps at which to look: 0, then evenly spaced in their logarithm up to the last; each once.
-
-    Args:
-        total_steps: steps of the whole run, T.
-        num: how many, at most; small steps that round to the same are one.
-        multiple_of: every step is rounded up to a multiple of this, D steps an iteration say.
-
-    Returns:
-        Increasing steps from 0 to T.
-
-    Raises:
-        ValueError: `total_steps` or `multiple_of` is below 1, or `num` below 2.
-    """
-    for name, value, low in (
-        ("total_steps", total_steps, 1),
-        ("num", num, 2),
-        ("multiple_of", multiple_of, 1),
-    ):
-        if value < low:
-            raise ValueError(f"`{name}` must be at least {low}, but got {value}.")
-    spaced = np.geomspace(1, total_steps, num - 1) if num > 2 else np.array([total_steps])
-    rounded = {min(math.ceil(round(step) / multiple_of) * multiple_of, total_steps) for step in spaced}
-    return tuple(sorted({0, total_steps, *(int(step) for step in rounded)}))
 
 
 def read_frames(folder: Path) -> dict[int, Bytes]:
