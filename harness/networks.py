@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerRow", "build_discriminator", "build_generator", "check_networks", "layer_table"]
 
+_MAX_PARAMETERS = 100_000_000
+"""Parameters of both networks together that a batch of two is computed with when they are checked."""
+
 
 def build_generator(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> nn.Module:
     """G of a recipe, freshly initialised from torch's global random state, on its default device."""
@@ -30,9 +33,10 @@ def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_class
 
 
 def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> None:
-    """Check that the networks fit the data and each other, without computing anything.
+    """Check that the networks fit the data and each other, and leave torch's random state as it is.
 
-    Both are built on the meta device and shown a batch of two.
+    Both are built without their random numbers and shown a batch of two: on the CPU, or very large ones on the
+    meta device, which computes nothing, but takes a second for its own imports.
 
     Args:
         recipe: the recipe to check.
@@ -40,21 +44,35 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         num_classes: number of classes of the data, 0 where there are no labels.
 
     Raises:
-        ValueError: the shapes do not fit, or a gradient penalty meets a layer that mixes samples.
+        ValueError: a network does not take such data, the shapes do not fit, or a gradient penalty meets a
+            layer that mixes samples. The message is one line that begins with the setting.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.device("meta"):
-        generator = build_generator(recipe, sample_shape, num_classes)
-        discriminator = build_discriminator(recipe, sample_shape, num_classes)
-        made = generator(torch.empty(2, recipe.latent_dim))
+    class Unfilled(TorchFunctionMode):
+        """Leaves what would be filled with random numbers as it is."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "").endswith(("uniform_", "normal_")):
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    with torch.random.fork_rng(devices=[]), Unfilled():
+        generator, discriminator = _pair(recipe, sample_shape, num_classes)
+    size = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
+    device = torch.device("cpu" if size <= _MAX_PARAMETERS else "meta")
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), device:
+        labels = torch.zeros(2, dtype=torch.int64)
+        made = _called(generator, torch.zeros(2, recipe.latent_dim), labels)
         if tuple(made.shape) != (2, *sample_shape):
             raise ValueError(
                 f"`generator.name` {recipe.generator.name} makes samples of shape {tuple(made.shape[1:])}, "
                 f"but `data.name` {recipe.data.name} has {sample_shape}; choose a generator of that shape."
             )
         try:
-            scores = discriminator(made)
+            scores = _called(discriminator, made, labels)
         except RuntimeError as error:
             raise ValueError(
                 f"`discriminator.name` {recipe.discriminator.name} does not take samples of shape "
@@ -70,6 +88,22 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
             f"{mixing[0]}, which mixes the samples whose gradients it penalises; take it out, or set the "
             "penalty to 0."
         )
+
+
+def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:
+    """G and D; what their builders have against the data begins with the setting."""
+    made = []
+    for section, choice, build in (
+        ("generator", recipe.generator, build_generator),
+        ("discriminator", recipe.discriminator, build_discriminator),
+    ):
+        try:
+            made.append(build(recipe, sample_shape, num_classes))
+        except ValueError as error:
+            setting = f"`{section}.name` {choice.name}"
+            text = str(error)
+            raise ValueError(text if text.startswith(f"`{section}.") else f"{setting}: {text}") from error
+    return made[0], made[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +130,7 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
 
     Args:
         network: the network, on any device, the meta device included.
-        example: a batch of inputs of the shape it takes, (B, ...).
+        example: a batch of inputs of the shape it takes, (B, ...); one that takes labels is shown class 0.
 
     Returns:
         The rows; sums over them are the network's totals.
@@ -124,12 +158,18 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
     training = network.training
     try:
         with torch.no_grad():
-            network.eval()(example)
+            _called(network.eval(), example, example.new_zeros(len(example), dtype=torch.int64))
     finally:
         network.train(training)
         for handle in handles:
             handle.remove()
     return rows
+
+
+def _called(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """A network's output, of the labels too where it takes them."""
+    output: Tensor = network(inputs, labels) if getattr(network, "takes_labels", False) else network(inputs)
+    return output
 
 
 def _multiply_adds(layer: nn.Module, taken: Tensor, output: Tensor) -> int:
