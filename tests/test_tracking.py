@@ -683,7 +683,7 @@ def test_online_run_resumed_behind_what_the_server_has_holds_every_row_once(tmp_
 def test_finished_run_trained_anew_is_another_run_online_and_replaces_the_older_one_offline(
     tmp_path: Path,
 ) -> None:
-    study, finish = tmp_path / "study", "tracker.finish({'outcome': 'completed'})"
+    study, finish = tmp_path / "study", "tracker.finish({'outcome': 'completed'}); wandb.settle()"
     with StandIn() as server:
         run_online(study, server, None, range(4), finish)
         run_online(study, server, None, range(6), finish)

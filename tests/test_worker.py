@@ -258,8 +258,8 @@ def test_samples_that_are_not_finite_are_a_divergence(
 ) -> None:
     generate = Population.generate
 
-    def spoilt(self: Any, latents: torch.Tensor) -> torch.Tensor:
-        samples = generate(self, latents)
+    def spoilt(self: Any, latents: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        samples = generate(self, latents, labels)
         samples[0, 0] = torch.nan
         return samples
 

@@ -9,50 +9,43 @@ from typing import TYPE_CHECKING, Any
 
 from harness.registry import metrics
 from harness.sweep.results import Outcome, RunResult, run_directory, summarise_curve, write_json
-from harness.tracking import CompositeTracker, HistoryTracker, Tracker, WandbTracker, wandb_mode
+from harness.tracking import (
+    CompositeTracker,
+    HistoryTracker,
+    Tracker,
+    WandbTracker,
+    read_history,
+    read_images,
+    wandb_mode,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from torch import Tensor
 
-    from harness.figures import Window
+    from harness.sweep.frames import Frame, Frames
     from harness.sweep.grammar import Metric
     from harness.sweep.plan import PlannedRun
 
-__all__ = ["Pictures", "RunRecorder"]
-
-
-class Pictures:
-    """What all frames of a data set share: the reals, the window, and where to ask D for its surface.
-
-    Args:
-        real: (M, 2) held-out points.
-    """
-
-    def __init__(self, real: NDArray[np.float32]) -> None:
-        from harness.figures import scatter_window, surface_points
-
-        self.real = real
-        self.window: Window = scatter_window(real)
-        self.grid = surface_points(self.window)
-        """(R², 2) points of the plane."""
+__all__ = ["RunRecorder"]
 
 
 class RunRecorder:
     """Writes down one run; see the module's docstring.
 
     A run that goes on from a checkpoint hands its curves back in, and its history is cut back to the
-    checkpoint's step, so that what it leaves is what an undisturbed run would have left.
+    checkpoint's step, so that what it leaves is what an undisturbed run would have left. What the history has
+    of that step from before the interruption is not written twice.
 
     Args:
         run: The run.
         study: Name of the study.
         directory: ``runs/<study>``.
         metric: The study's metric, whose goal it may have set itself.
+        frames: How it is drawn.
         environment: Goes into the result as it is.
         wandb: Mode of the W&B mirror: ``auto``, ``online``, ``offline``, ``disabled``.
         resume_step: Step of the checkpoint that the run goes on from; None for a fresh run.
-        curves: What `curves` was at that checkpoint.
+        state: What `state_dict` gave at that checkpoint.
         trackers: More places for rows and images to go to.
     """
 
@@ -63,10 +56,11 @@ class RunRecorder:
         study: str,
         directory: Path,
         metric: Metric,
+        frames: Frames,
         environment: Mapping[str, Any],
         wandb: str = "auto",
         resume_step: int | None = None,
-        curves: Mapping[str, Sequence[Sequence[float]]] | None = None,
+        state: Mapping[str, Any] | None = None,
         trackers: Sequence[Tracker] = (),
     ) -> None:
         self.run = run
@@ -74,43 +68,52 @@ class RunRecorder:
         self.result: RunResult | None = None
         self._study = study
         self._metric = metric
+        self._frames = frames
         self._environment = environment
+        state = state or {}
         self._curves: dict[str, list[list[float]]] = {
-            metric: [list(point) for point in points] for metric, points in (curves or {}).items()
+            name: [list(point) for point in points] for name, points in state.get("curves", {}).items()
+        }
+        self._failed_scores: dict[str, dict[str, Any]] = {
+            name: dict(failure) for name, failure in state.get("failed_scores", {}).items()
         }
         self._samples = self.directory / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
-        torn = [*self.directory.glob(".*"), *self._samples.glob(".*")]
-        stale = self._samples.glob("step_*.png") if resume_step is None else ()
-        for path in (*torn, *stale):
+        for path in (*self.directory.glob(".*"), *self._samples.glob(".*"), *self._frames_after(resume_step)):
             path.unlink()
         config = run.recipe.to_json()
         write_json(self.directory / "recipe.json", config)
         history = self.directory / "history.jsonl"
         resumed = resume_step is not None and history.exists()
         record: Tracker = HistoryTracker(history, resume_step=resume_step if resumed else None)
-        mirrors: list[Tracker] = [*trackers]
+        self._evaluated = {int(row["train/step"]) for row in read_history(history) if _is_evaluation(row)}
+        self._shown = {(key, step) for key, _, step in read_images(history)}
+        self._step = max((step for _, step in self._shown), default=0)
+        self._mirror: WandbTracker | None = None
         if wandb_mode(wandb) != "disabled":
-            mirrors.append(
-                WandbTracker(
-                    directory=directory,
-                    study=study,
-                    run_id=run.run_id,
-                    cell=run.cell,
-                    seed=run.seed,
-                    config=config,
-                    overrides=run.overrides,
-                    tags=[run.phase, run.cell],
-                    history=history,
-                    mode=wandb,
-                )
+            self._mirror = WandbTracker(
+                directory=directory,
+                study=study,
+                run_id=run.run_id,
+                cell=run.cell,
+                seed=run.seed,
+                config=config,
+                overrides=run.overrides,
+                tags=[run.phase, run.cell],
+                history=history,
+                mode=wandb,
             )
+        mirrors = [*trackers, *([self._mirror] if self._mirror is not None else [])]
         self._trackers = CompositeTracker([record, *mirrors])
 
-    @property
-    def curves(self) -> dict[str, list[list[float]]]:
-        """Metric to its evaluations so far, as [step, value]."""
-        return self._curves
+    def _frames_after(self, step: int | None) -> list[Path]:
+        """Frames that training will draw again."""
+        paths = self._samples.glob("step_*.png")
+        return [path for path in paths if step is None or int(path.stem.removeprefix("step_")) > step]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: the curves, and which scores failed."""
+        return {"curves": self._curves, "failed_scores": self._failed_scores}
 
     @property
     def num_evaluations(self) -> int:
@@ -139,65 +142,87 @@ class RunRecorder:
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
 
     def evaluated(
-        self, step: int, epoch: float, scores: Mapping[str, float], ledger: Mapping[str, float]
-    ) -> None:
-        """Add an evaluation: a row keyed ``eval/…`` and a point on every metric's curve."""
-        for metric, value in scores.items():
-            self._curves.setdefault(metric, []).append([step, value])
-        self._trackers.log(
-            _row(step, epoch, ledger) | {f"eval/{key}": value for key, value in scores.items()}
-        )
-
-    def picture(
         self,
         step: int,
-        epoch: int,
-        pictures: Pictures,
-        fake: NDArray[np.float32],
-        surface: NDArray[np.float32],
+        epoch: float,
+        scores: Mapping[str, float],
+        ledger: Mapping[str, float],
         *,
-        final: bool,
+        failures: Mapping[str, str],
     ) -> None:
-        """Draw the samples over D's surface.
+        """Add an evaluation: a row keyed ``eval/…`` and a point on every metric's curve.
 
         Args:
             step: Where in training.
-            epoch: The same in epochs, for the title.
-            pictures: What all frames share.
-            fake: (N, 2) generated points.
-            surface: (R²,) scores of D at ``pictures.grid``.
-            final: Whether this is the run's last frame, which is also kept as data for the report.
+            epoch: The same in epochs.
+            scores: Metric to score.
+            ledger: What the run has spent.
+            failures: Metric to why it could not be computed.
         """
-        from harness.figures import Scene, scatter_over_surface
+        for metric, value in scores.items():
+            self._curves.setdefault(metric, []).append([step, value])
+        for metric, reason in failures.items():
+            count = self._failed_scores.get(metric, {"count": 0})["count"]
+            self._failed_scores[metric] = {"count": count + 1, "reason": reason}
+        if step not in self._evaluated:
+            values = {f"eval/{key}": value for key, value in scores.items()}
+            self._trackers.log(_row(step, epoch, ledger) | values)
 
-        side = round(len(surface) ** 0.5)
-        scene = Scene(
-            real=pictures.real,
-            fake=fake,
-            surface=surface.reshape(side, side),
-            window=pictures.window,
-            critic=self.run.recipe.loss.name not in ("minimax", "non-saturating"),
-        )
-        score = f" · {self._metric.name} {self.latest:.3g}" if self._metric.name in self._curves else ""
+    def draw(self, step: int, when: str, frame: Frame) -> None:
+        """Draw a frame, unless that step has one.
+
+        Args:
+            step: Where in training.
+            when: The same in words, for the title.
+            frame: What it shows.
+        """
+        self._step = step
+        if (f"samples/{self._frames.key}", step) in self._shown:
+            return
+        if not self._shown:
+            self._show(self._frames.opening(frame, self._samples))
         path = self._samples / f"step_{step:08d}.png"
-        scatter_over_surface(
-            scene, path, title=f"{self.run.cell} · seed {self.run.seed} · epoch {epoch}{score}"
-        )
-        self._trackers.image("samples/scatter", path, step)
-        if final:
-            scene.save(self._samples / "final.npz")
+        frame.draw(path, title=f"{self._name} · {when}")
+        self._show({self._frames.key: path})
+
+    def draw_last(self, frame: Frame, samples: Tensor) -> None:
+        """Draw what belongs to the end of a run that was trained to it.
+
+        Args:
+            frame: The last frame.
+            samples: (N, *sample_shape) samples of the trained generator.
+        """
+        self._show(self._frames.closing(frame, samples, self._samples))
+
+    def score_in_words(self) -> str:
+        """The study's metric at the last evaluation, for a title; nothing if it has no value."""
+        known = self._metric.name in self._curves
+        return f" · {self._metric.name} {self.latest:.3g}" if known else ""
+
+    @property
+    def _name(self) -> str:
+        return f"{self.run.cell} · seed {self.run.seed}"
+
+    def _show(self, files: Mapping[str, Path]) -> None:
+        """Hand images to the trackers, those of the run's present step, each once."""
+        for name, path in files.items():
+            key = f"samples/{name}"
+            if (key, self._step) not in self._shown:
+                self._shown.add((key, self._step))
+                self._trackers.image(key, path, self._step)
 
     def flush(self) -> None:
         """Put all rows on the disk; to be done before a checkpoint is written."""
         self._trackers.flush()
 
     def finish(self, outcome: Outcome, reason: str, ledger: Mapping[str, float]) -> RunResult:
-        """End the run: join its frames, write its result, close its trackers."""
-        from harness.figures import gif
+        """End the run: join its frames, end its trackers, write its result.
 
-        frames = sorted(self._samples.glob("step_*.png"))
-        if frames:
-            gif(frames, self._samples / "run.gif")
+        The result comes last, because it is what makes a run finished: a run that is killed before is taken
+        up again from its checkpoint, and W&B's copy of it too.
+        """
+        if next(self._samples.glob("step_*.png"), None) is not None:
+            self._show(self._frames.film(self._samples, title=self._name))
         scores = {
             name: summarise_curve(
                 [int(step) for step, _ in points],
@@ -220,10 +245,13 @@ class RunRecorder:
             ledger=dict(ledger),
             recipe=self.run.recipe.fingerprint,
             environment=dict(self._environment),
+            failed_scores=self._failed_scores,
         )
         self.flush()
-        write_json(self.directory / "result.json", result.to_json())
         self._trackers.finish(result.to_json())
+        write_json(self.directory / "result.json", result.to_json())
+        if self._mirror is not None:
+            self._mirror.settle()
         self.result = result
         return result
 
@@ -239,3 +267,7 @@ def _row(step: int, epoch: float, ledger: Mapping[str, float]) -> dict[str, floa
         "train/epoch": epoch,
         **{f"ledger/{key}": value for key, value in ledger.items()},
     }
+
+
+def _is_evaluation(row: Mapping[str, float]) -> bool:
+    return any(key.startswith("eval/") for key in row)

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -59,6 +59,8 @@ class RunResult:
         ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec``.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
+        failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
+            time. A score that failed is missing from its curve and is never made up.
     """
 
     run_id: str
@@ -74,6 +76,7 @@ class RunResult:
     ledger: Mapping[str, float]
     recipe: str
     environment: Mapping[str, Any]
+    failed_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.outcome not in _OUTCOMES:
@@ -100,7 +103,7 @@ class RunResult:
             ValueError: If a field is missing or unknown.
         """
         names = {field.name for field in fields(cls)}
-        if names != set(values):
+        if names - {"failed_scores"} != set(values) - {"failed_scores"}:
             raise ValueError(f"A result must have the fields {sorted(names)}, but got {sorted(values)}.")
         decoded = dict(values)
         decoded["scores"] = {
@@ -124,12 +127,12 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
         at: Which summary of the curve: ``last``, ``best``, ``area``, or ``first``.
 
     Returns:
-        The score; NaN if the untrained generator itself had none.
+        The score; NaN if the untrained generator itself had none, or if it could not be computed.
 
     Raises:
         ValueError: If the run was not measured by this metric.
     """
-    if not result.scores:
+    if not result.scores or (metric not in result.scores and metric in result.failed_scores):
         return math.nan
     if metric not in result.scores:
         known = ", ".join(sorted(result.scores))

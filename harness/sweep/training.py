@@ -1,6 +1,6 @@
 """Train one population and write down all of its runs: events in, files out.
 
-Shapes: K live runs, N generated samples and M held-out ones an evaluation, R² grid points of a picture.
+Shapes: K live runs, N generated samples and M held-out ones an evaluation.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from harness.data import Dataset, load_dataset
 from harness.diagnostics import Evaluator
 from harness.engine import checkpoint as checkpoints
-from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
-from harness.sweep.recording import Pictures, RunRecorder
+from harness.registry import metrics
+from harness.sweep.frames import Frames, frames_of
+from harness.sweep.recording import RunRecorder
 from harness.sweep.results import CHECKPOINT_SEC, Outcome, RunResult, load_result, run_directory, score
 from harness.tracking import Tracker
 
@@ -159,19 +162,16 @@ class _Session:
         self._prune = prune
         self._progress = progress
         self._checkpoint_sec = checkpoint_sec
-        self._dataset = load_dataset(runs[0].recipe.data)
-        self._evaluator = _evaluator(self._dataset)
-        self._pictures = _pictures(self._dataset)
-        resident = self._dataset.to(torch.device(device))
-        self._test = resident.test
-        self._grid = torch.from_numpy(self._pictures.grid).to(device)
+        loaded = load_dataset(runs[0].recipe.data)
+        self._evaluator = _evaluator(loaded)
+        self._dataset, self._frames = _at_hand(loaded, torch.device(device))
         self._population = Population(
             [run.recipe for run in runs],
             [run.seed for run in runs],
-            dataset=resident,
+            dataset=self._dataset,
             device=torch.device(device),
         )
-        self._trainer = Trainer(self._population, resident)
+        self._trainer = Trainer(self._population, self._dataset)
         self._elapsed_sec = 0.0
         for torn in checkpoint.parent.glob(f".{checkpoint.name}.*"):
             torn.unlink()  # left by a worker that was killed while it wrote
@@ -188,10 +188,11 @@ class _Session:
                     study=study,
                     directory=directory,
                     metric=metric,
-                    environment={**environment, "population": len(runs), "data": self._dataset.fingerprint},
+                    frames=self._frames,
+                    environment={**environment, "population": len(runs), "data": loaded.fingerprint},
                     wandb=wandb,
                     resume_step=None if state is None else state["step"],
-                    curves=None if state is None else state["curves"].get(run.run_id),
+                    state={} if state is None else state["records"].get(run.run_id, {}),
                     trackers=[] if watch is None else [watch(run, self._trainer.total_steps)],
                 )
         self._saved_at = time.monotonic()
@@ -236,6 +237,8 @@ class _Session:
                 self._recorders[row].log(event.step, event.epoch, values, ledger)
         elif isinstance(event, EvaluationDue):
             self._evaluate(event)
+        elif isinstance(event, SamplesDue):
+            self._draw(event)
         elif isinstance(event, RunsDiverged):
             for row, reason in zip(event.rows, event.reasons, strict=True):
                 self._diverged(row, reason)
@@ -245,41 +248,66 @@ class _Session:
         if not due:
             return
         ledger = self._ledger()
-        num_samples = self._runs[0].recipe.evaluate.num_samples
-        latents = torch.stack([self._trainer.fixed_latents(row, num_samples) for row in self._trainer.live])
-        fake = self._population.generate(latents)
-        fake_scores = self._population.discriminate(fake).cpu()
-        real_scores = self._population.discriminate(self._test).cpu()
-        surface = self._population.discriminate(self._grid).cpu().numpy()
-        points = fake.cpu()
-        exact = event.final or event.step == 0 or self._metric.name == "w2"
+        samples, labels = self._samples()
+        fake_scores = self._population.discriminate(samples, labels).cpu()
+        real_scores = self._real_scores().cpu()
+        frames = self._frames.look(self._population, samples, labels)
+        exact = event.final or event.step == 0 or metrics[self._metric.name].exact
         for position, row in due:
             recorder = self._recorders[row]
             try:
                 scores = self._evaluator.evaluate(
-                    points[position],
+                    samples[position],
                     real_scores=real_scores[position],
                     fake_scores=fake_scores[position],
                     exact=exact,
+                    fake_labels=labels,
                 )
             except ValueError as error:
-                judged = (points[position], fake_scores[position], real_scores[position])
+                judged = (samples[position], fake_scores[position], real_scores[position])
                 if all(bool(values.isfinite().all()) for values in judged):
                     raise
                 self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
                 continue
-            recorder.evaluated(event.step, event.epoch, scores, ledger)
-            recorder.picture(
-                event.step,
-                event.epoch,
-                self._pictures,
-                points[position].numpy(),
-                surface[position],
-                final=event.final,
-            )
+            recorder.evaluated(event.step, event.epoch, scores, ledger, failures=scores.failures)
+            when = f"epoch {event.epoch}{recorder.score_in_words()}"
+            recorder.draw(event.step, when, frames[position])
+            if event.final:
+                recorder.draw_last(frames[position], samples[position])
         self._prune_if_hopeless(event)
-        # Retired rows leave the bits of the others alone.
-        self._population.retire([row for _, row in due if self._recorders[row].result is not None])
+        self._retire_finished()
+
+    def _retire_finished(self) -> None:
+        """Retired rows leave the bits of the others alone."""
+        self._population.retire([row for row, recorder in self._recorders.items() if recorder.result])
+
+    def _draw(self, event: SamplesDue) -> None:
+        samples, labels = self._samples(self._frames.num_shown)
+        frames = self._frames.look(self._population, samples, labels)
+        for position, row in self._open():
+            if bool(samples[position].isfinite().all()):
+                self._recorders[row].draw(event.step, f"step {event.step:,}", frames[position])
+            else:
+                self._diverged(row, f"the generated samples are not finite (step {event.step})")
+        self._retire_finished()
+
+    def _samples(self, most: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples of every live run's fixed latents, (K, N, ...), and their classes, (N,); `most` first ones.
+
+        N is the same in every call: the first of many latents are not those of a few.
+        """
+        num, trainer = self._runs[0].recipe.evaluate.num_samples, self._trainer
+        latents = torch.stack([trainer.fixed_latents(row, num)[:most] for row in trainer.live])
+        labels = trainer.fixed_labels(trainer.live[0], len(latents[0]))
+        return self._population.generate(latents, labels), labels
+
+    def _real_scores(self) -> Tensor:
+        """Every live run's D on held-out samples, (K, M): of images, on as many as are generated."""
+        dataset, num = self._dataset, len(self._dataset.test)
+        if dataset.kind == "images":
+            num = min(num, self._runs[0].recipe.evaluate.num_samples)
+        labels = None if dataset.test_labels is None else dataset.test_labels[:num]
+        return self._population.discriminate(dataset.test[:num], labels)
 
     def _prune_if_hopeless(self, event: EvaluationDue) -> None:
         if self._prune is None or event.final or event.step == 0 or not self._open():
@@ -337,7 +365,7 @@ class _Session:
                 "run_ids": [run.run_id for run in self._runs],
                 "step": self._trainer.step,
                 "elapsed_sec": self._elapsed_sec,
-                "curves": {r.run.run_id: r.curves for r in self._recorders.values()},
+                "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
                 "trainer": self._trainer.state_dict(),
             }
             checkpoints.save(self._checkpoint, state)
@@ -351,7 +379,7 @@ class _Session:
             return None
         try:
             state = checkpoints.load(self._checkpoint)
-            if state["run_ids"] != [run.run_id for run in self._runs]:
+            if state["run_ids"] != [run.run_id for run in self._runs] or "records" not in state:
                 raise ValueError("it is of other runs")
         except (ValueError, KeyError):
             self._checkpoint.unlink(missing_ok=True)
@@ -366,6 +394,8 @@ def _evaluator(dataset: Dataset) -> Evaluator:
     return Evaluator(dataset)
 
 
-@lru_cache(maxsize=2)
-def _pictures(dataset: Dataset) -> Pictures:
-    return Pictures(dataset.test.numpy())
+@lru_cache(maxsize=1)
+def _at_hand(dataset: Dataset, device: torch.device) -> tuple[Dataset, Frames]:
+    """A data set on the device, where the next population finds it, and how runs on it are drawn."""
+    resident = dataset.to(device)
+    return resident, frames_of(resident)

@@ -131,6 +131,13 @@ class WandbTracker:
             summary |= {f"ledger/{key}": value for key, value in ledger.items()}
         self._run.summarise(_plain(summary))
         self._run.finish(exit_code=0)
+
+    def settle(self) -> None:
+        """Note that the run's result is on the disk: training it anew will make another W&B run.
+
+        To be called after `finish`, and once the result is written: a run that is killed in between is
+        trained on, or anew, under the same id.
+        """
         self._run.settle()
 
     def close(self) -> None:
