@@ -6,6 +6,8 @@ description people see. Where a setting is not known from the system it re-creat
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.recipe import Choice, EvaluateSettings, LossSettings, Recipe, TrainSettings, choose
 from harness.registry import datasets, discriminators, generators, optimizers, recipes
 
@@ -101,6 +103,236 @@ def ring_gan() -> Recipe:
 def grid_gan() -> Recipe:
     """A tiny non-saturating GAN on a 5×5 grid of Gaussians: too small for it, so most modes are dropped."""
     return _tiny("grid-gan", _summary(grid_gan), "grid", epochs=100)
+
+
+def _adam(lr: float, *, beta1: float, weight_decay: float = 0.0) -> Choice:
+    return choose(optimizers, "adam", lr=lr, beta1=beta1, beta2=0.999, weight_decay=weight_decay)
+
+
+def _images(
+    name: str,
+    description: str,
+    *,
+    data: Choice,
+    generator: Choice,
+    discriminator: Choice,
+    optimizer: Choice,
+    train: TrainSettings,
+    every_epochs: int,
+    loss: LossSettings | None = None,
+) -> Recipe:
+    return Recipe(
+        name=name,
+        description=description,
+        data=data,
+        generator=generator,
+        discriminator=discriminator,
+        loss=loss or LossSettings(name="non-saturating"),
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+        train=train,
+        evaluate=EvaluateSettings(every_epochs=every_epochs, num_samples=1000, num_grids=16),
+    )
+
+
+@recipes.register("fashion-gan")
+def fashion_gan() -> Recipe:
+    """Fully connected GAN on Fashion-MNIST, one hidden layer of 128 in each network, SGD 0.03 on both.
+
+    Inferred: the optimiser and its learning rate; Adam 2e-4 is the alternative.
+    """
+    return _images(
+        "fashion-gan",
+        _summary(fashion_gan),
+        data=choose(datasets, "fashion-mnist"),
+        generator=choose(generators, "fashion-mlp"),
+        discriminator=choose(discriminators, "fashion-mlp"),
+        optimizer=choose(optimizers, "sgd", lr=0.03),
+        train=TrainSettings(batch_size=64, epochs=10),
+        every_epochs=1,
+    )
+
+
+@recipes.register("fashion-dcgan")
+def fashion_dcgan() -> Recipe:
+    """Convolutional GAN of 28×28 on Fashion-MNIST, Adam 2e-4 (0.5, 0.999), D's loss halved.
+
+    Inferred: D's slope of 0.2, the batch size, the weight decay, and that the G step draws fresh z.
+    """
+    return _images(
+        "fashion-dcgan",
+        _summary(fashion_dcgan),
+        data=choose(datasets, "fashion-mnist"),
+        generator=choose(generators, "dcgan-28"),
+        discriminator=choose(discriminators, "dcgan-28"),
+        optimizer=_adam(2e-4, beta1=0.5, weight_decay=2e-5),
+        train=TrainSettings(batch_size=256, epochs=10),
+        every_epochs=1,
+        loss=LossSettings(name="non-saturating", discriminator_scale=0.5),
+    )
+
+
+@recipes.register("fashion-cgan")
+def fashion_cgan() -> Recipe:
+    """Class-conditional least-squares GAN on Fashion-MNIST: G moves first, on random labels.
+
+    Adam 2e-4 (0.5, 0.999) on both; the squares are not halved in G's loss, and their sum is in D's. D takes
+    the G step's fakes.
+    """
+    return _images(
+        "fashion-cgan",
+        _summary(fashion_cgan),
+        data=choose(datasets, "fashion-mnist"),
+        generator=choose(generators, "cgan"),
+        discriminator=choose(discriminators, "cgan"),
+        optimizer=_adam(2e-4, beta1=0.5),
+        train=TrainSettings(batch_size=64, epochs=200, order="generator-first", reuse_fakes=True),
+        every_epochs=10,
+        loss=LossSettings(name="least-squares", generator_scale=2.0),
+    )
+
+
+@recipes.register("mnist-g1d1")
+def mnist_g1d1() -> Recipe:
+    """Fully connected GAN on MNIST, two hidden layers of 256 in each network, Adam 3e-4.
+
+    Inferred: Adam's default betas, and that the G step draws fresh z.
+    """
+    return _mnist("mnist-g1d1", _summary(mnist_g1d1), "mnist-g1", "mnist-d1", epochs=100, every_epochs=5)
+
+
+@recipes.register("mnist-g2d2")
+def mnist_g2d2() -> Recipe:
+    """A G that is affine before its tanh against a convolutional D of 38 million parameters, on MNIST.
+
+    Inferred: as for mnist-g1d1. With `generator.activation` leaky, G is what was surely meant.
+    """
+    return _mnist("mnist-g2d2", _summary(mnist_g2d2), "mnist-g2", "mnist-d2", epochs=20, every_epochs=1)
+
+
+@recipes.register("mnist-g3d2")
+def mnist_g3d2() -> Recipe:
+    """A small G of transposed convolutions, affine as printed, against that convolutional D, on MNIST.
+
+    Inferred: as for mnist-g1d1. With `generator.activation` leaky, G is what was surely meant.
+    """
+    return _mnist("mnist-g3d2", _summary(mnist_g3d2), "mnist-g3", "mnist-d2", epochs=20, every_epochs=1)
+
+
+def _mnist(
+    name: str, description: str, generator: str, discriminator: str, *, epochs: int, every_epochs: int
+) -> Recipe:
+    return _images(
+        name,
+        description,
+        data=choose(datasets, "mnist"),
+        generator=choose(generators, generator),
+        discriminator=choose(discriminators, discriminator),
+        optimizer=_adam(3e-4, beta1=0.9),
+        train=TrainSettings(batch_size=64, epochs=epochs),
+        every_epochs=every_epochs,
+        loss=LossSettings(name="non-saturating", clamp=100.0),
+    )
+
+
+@recipes.register("faces-dcgan64")
+def faces_dcgan64() -> Recipe:
+    """DCGAN of 64×64 on a folder of colour images, Adam 2e-4 (0.5, 0.999); name the folder by data.path.
+
+    Inferred: the epochs, and that the G step takes the D step's fakes.
+    """
+    return _dcgan64("faces-dcgan64", _summary(faces_dcgan64), choose(datasets, "image-folder"), epochs=5)
+
+
+@recipes.register("faces-dcgan64-deep")
+def faces_dcgan64_deep() -> Recipe:
+    """The DCGAN of 64×64 with one block more in each network: in G at 4×4, in D at 32×32.
+
+    Inferred: as for faces-dcgan64.
+    """
+    folder = choose(datasets, "image-folder")
+    return _dcgan64("faces-dcgan64-deep", _summary(faces_dcgan64_deep), folder, epochs=5, depth=1)
+
+
+def _dcgan64(name: str, description: str, data: Choice, *, epochs: int, depth: int = 0) -> Recipe:
+    return _images(
+        name,
+        description,
+        data=data,
+        generator=choose(generators, "dcgan-64", depth=depth),
+        discriminator=choose(discriminators, "dcgan-64", depth=depth),
+        optimizer=_adam(2e-4, beta1=0.5),
+        train=TrainSettings(batch_size=128, epochs=epochs, reuse_fakes=True),
+        every_epochs=max(1, epochs // 10),
+        loss=LossSettings(name="non-saturating", clamp=100.0),
+    )
+
+
+@recipes.register("cifar10-dcgan28")
+def cifar10_dcgan28() -> Recipe:
+    """The convolutional pair of fashion-dcgan on CIFAR-10 at 28×28, in colour."""
+    return _variant("cifar10-dcgan28", cifar10_dcgan28, fashion_dcgan(), "cifar10", size=28, epochs=50)
+
+
+@recipes.register("cifar10-dcgan32")
+def cifar10_dcgan32() -> Recipe:
+    """The DCGAN of the faces on CIFAR-10 at its own 32×32: one doubling less."""
+    return _variant("cifar10-dcgan32", cifar10_dcgan32, faces_dcgan64(), "cifar10", size=32, epochs=50)
+
+
+@recipes.register("cifar10-dcgan64")
+def cifar10_dcgan64() -> Recipe:
+    """The DCGAN of the faces on CIFAR-10, enlarged to 64×64."""
+    return _variant("cifar10-dcgan64", cifar10_dcgan64, faces_dcgan64(), "cifar10", size=64, epochs=50)
+
+
+@recipes.register("digits-gan")
+def digits_gan() -> Recipe:
+    """The fully connected pair of fashion-gan on digits of 8×8, with Adam 1e-3: seconds on any machine."""
+    recipe = _variant("digits-gan", digits_gan, fashion_gan(), "digits", size=8, epochs=100)
+    return recipe.override({"optimizer.name": "adam", "optimizer.lr": 1e-3, "optimizer.beta1": 0.5})
+
+
+@recipes.register("digits-dcgan")
+def digits_dcgan() -> Recipe:
+    """The convolutional pair of fashion-dcgan on digits of 8×8, with Adam 1e-3."""
+    recipe = _variant("digits-dcgan", digits_dcgan, fashion_dcgan(), "digits", size=8, epochs=100)
+    return recipe.override({"optimizer.lr": 1e-3, "train.batch_size": 64})
+
+
+@recipes.register("digits-cgan")
+def digits_cgan() -> Recipe:
+    """The class-conditional pair of fashion-cgan on digits of 8×8, a quarter as wide, with Adam 1e-3."""
+    recipe = _variant("digits-cgan", digits_cgan, fashion_cgan(), "digits", size=8, epochs=100)
+    return recipe.override({"generator.width": 0.25, "discriminator.width": 0.25, "optimizer.lr": 1e-3})
+
+
+@recipes.register("digits-dcgan28")
+def digits_dcgan28() -> Recipe:
+    """The convolutional pair of fashion-dcgan on digits enlarged to 28×28."""
+    return _variant("digits-dcgan28", digits_dcgan28, fashion_dcgan(), "digits", size=28, epochs=50)
+
+
+@recipes.register("digits-dcgan32")
+def digits_dcgan32() -> Recipe:
+    """The DCGAN of the faces, a quarter as wide, on digits enlarged to 32×32."""
+    recipe = _variant("digits-dcgan32", digits_dcgan32, faces_dcgan64(), "digits", size=32, epochs=20)
+    return recipe.override({"generator.width": 0.25, "discriminator.width": 0.25})
+
+
+@recipes.register("digits-dcgan64")
+def digits_dcgan64() -> Recipe:
+    """The DCGAN of the faces, a quarter as wide, on digits enlarged to 64×64."""
+    recipe = _variant("digits-dcgan64", digits_dcgan64, faces_dcgan64(), "digits", size=64, epochs=20)
+    return recipe.override({"generator.width": 0.25, "discriminator.width": 0.25})
+
+
+def _variant(name: str, recipe: object, base: Recipe, data: str, *, size: int, epochs: int) -> Recipe:
+    """A recipe on other data: with their name, its own, and a tenth of its epochs between evaluations."""
+    changed = base.override(
+        {"data.name": data, "data.size": size, "train.epochs": epochs, "evaluate.every_epochs": epochs // 10}
+    )
+    return replace(changed, name=name, description=_summary(recipe))
 
 
 def _summary(recipe: object) -> str:
