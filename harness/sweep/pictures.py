@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from harness.registry import Value, metrics
 from harness.sweep import tables
+from harness.sweep.gallery import Picture, draw_gallery
 from harness.sweep.results import RunResult, run_directory
 from harness.sweep.statistics import mean
 from harness.sweep.summary import Arm, Summary
@@ -23,15 +23,6 @@ MAX_DOTS = 60
 """Most arms of one figure or list; a study may have more, and its tables show them all."""
 
 _MAX_CURVES = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A figure on the page: its file, its heading and the words below it."""
-
-    path: Path
-    title: str
-    caption: str
 
 
 def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
@@ -77,6 +68,7 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 "points lie all over the data and nowhere else.",
             )
         )
+    pictures += draw_gallery(summary, shown, folder)
     histories = {arm.name: [_history(summary, run) for run in arm.runs] for arm in shown}
     pictures += _curves(summary, shown, styles, histories, folder)
     trials = _trials(summary, styles)

@@ -23,6 +23,7 @@ import numpy as np
 from harness.registry import Value, metrics
 from harness.sweep import tables
 from harness.sweep.findings import Answer, answers, flags, headline
+from harness.sweep.gallery import neighbour_pictures
 from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.sweep.results import read_json, run_directory, write_text
 from harness.sweep.summary import Arm, Summary, summarise
@@ -96,6 +97,11 @@ def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
         rows=rows,
         pictures=[(picture, _data_url(picture.path, "image/png")) for picture in pictures],
         gifs=[_gif(summary, arm) for arm in shown],
+        film_shows=_film_shows(summary),
+        neighbours=[
+            (name, _data_url(path, "image/png"), words)
+            for name, path, words in neighbour_pictures(summary, shown)
+        ],
         trial_rows=_trial_rows(summary),
         best_trials=[(name, trial) for name, trial in best.items() if trial is not None],
         num_trials=len(summary.trials),
@@ -133,6 +139,12 @@ def _gif(summary: Summary, arm: Arm) -> tuple[str, str, str]:
     value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
     words = f"seed {run.seed}, {summary.metric} {value}"
     return arm.name, _data_url(path, "image/gif") if path.exists() else "", words
+
+
+def _film_shows(summary: Summary) -> str:
+    """What the animations show, for those who cannot see them."""
+    images = next((summary.directory / "runs").glob("*/samples/real.png"), None) is not None
+    return "generated images" if images else "generated points over the discriminator's surface"
 
 
 def _trial_rows(summary: Summary) -> list[list[str]]:
