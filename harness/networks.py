@@ -35,8 +35,8 @@ def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_class
 def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> None:
     """Check that the networks fit the data and each other, and leave torch's random state as it is.
 
-    Both are built without their random numbers and shown a batch of two: on the CPU, or very large ones on the
-    meta device, which computes nothing, but takes a second for its own imports.
+    Both are built without their random numbers and shown a batch of two: on the CPU, or very large ones on
+    the meta device, which computes nothing, but takes a second for its own imports.
 
     Args:
         recipe: the recipe to check.

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from harness import networks
 from harness.networks import build_discriminator, build_generator, check_networks, layer_table
-from harness.recipe import find_recipe
+from harness.recipe import Recipe, find_recipe
 from harness.registry import discriminators, generators
 
 SHAPE = (2,)
@@ -120,3 +121,70 @@ def test_a_gradient_penalty_refuses_batch_norm_in_d(monkeypatch: pytest.MonkeyPa
         ValueError, match=r"`loss.gradient_penalty` is 0.001, but the discriminator holds BatchNorm1d"
     ):
         check_networks(recipe, (2,))
+
+
+def conditional(**changes: object) -> Recipe:
+    names = {"data.name": "digits", "generator.name": "cgan", "discriminator.name": "cgan"}
+    return find_recipe("points-gan").override({**names, "generator.latent_dim": 6, **changes})
+
+
+@pytest.mark.parametrize("largest", [0, 10**8])
+def test_conditional_networks_are_checked_with_labels(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_MAX_PARAMETERS", largest)
+    check_networks(conditional(), (1, 8, 8), 10)
+    check_networks(conditional(**{"discriminator.name": "mnist-d1"}), (1, 8, 8), 10)
+    check_networks(conditional(**{"generator.name": "mnist-g1"}), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("which", ["generator", "discriminator"])
+def test_a_conditional_network_on_unlabelled_data_is_refused(which: str) -> None:
+    plain = {"generator": "discriminator.name", "discriminator": "generator.name"}[which]
+    recipe = conditional(**{plain: "tiny-mlp"})
+    with pytest.raises(
+        ValueError, match=rf"^`{which}.name` cgan is class-conditional, but the data has no labels; choose .*"
+    ) as caught:
+        check_networks(recipe, (1, 8, 8), 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("which", ["generator", "discriminator"])
+def test_a_network_of_another_image_size_is_refused(which: str) -> None:
+    recipe = conditional(**{f"{which}.name": "dcgan-64"})
+    with pytest.raises(
+        ValueError,
+        match=rf"^`{which}.name` dcgan-64 takes images .*, but the data has .* \(1, 9",
+    ):
+        check_networks(recipe, (1, 9, 9), 10)
+
+
+def test_what_a_builder_has_against_the_data_begins_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fixed(*, sample_shape: tuple[int, ...], num_classes: int, latent_dim: int = 2) -> nn.Module:
+        raise ValueError("takes 28×28 images alone, but the data has 64×64.")
+
+    monkeypatch.setitem(generators._entries, "fixed", fixed)
+    with pytest.raises(ValueError, match=r"^`generator.name` fixed: takes 28×28 images alone, but the data"):
+        check_networks(find_recipe("points-gan").override({"generator.name": "fixed"}), (3, 64, 64))
+
+
+@pytest.mark.parametrize("largest", [0, 10**8])
+def test_a_check_leaves_the_random_state_alone(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_MAX_PARAMETERS", largest)
+    before = torch.get_rng_state()
+    for name, shape in (("cgan", (1, 8, 8)), ("dcgan-64", (1, 8, 8)), ("mnist-g3", (1, 8, 8))):
+        check_networks(conditional(**{"generator.name": name, "generator.dropout": 0.5}), shape, 10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_layer_table_of_a_conditional_network_adds_up() -> None:
+    recipe = conditional()
+    generator, discriminator = (
+        build_generator(recipe, (1, 28, 28), 10),
+        build_discriminator(recipe, (1, 28, 28), 10),
+    )
+    for network, example in ((generator, torch.zeros(2, 6)), (discriminator, torch.zeros(2, 1, 28, 28))):
+        rows = layer_table(network, example)
+        assert sum(row.num_parameters for row in rows) == count(network)
+        assert rows[0].kind == "LabelEmbedding"
+        assert rows[0].output_shape == (10,)
+        linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
+        assert sum(row.multiply_adds for row in rows) == linear
