@@ -556,9 +556,44 @@ def test_a_larger_population_is_taken_only_for_a_clear_gain(monkeypatch: pytest.
     from harness.engine import measure as module
 
     def pretend(sec: dict[int, float]) -> int:
-        monkeypatch.setattr(module, "_time", lambda run, _: sec[len(run.live)] * len(run.live))
+        monkeypatch.setattr(module, "_time", lambda run, _: sec[len(run.live)] * len(run.live) / 1000)
         return measure(tiny(), data()).population
 
     assert pretend({1: 1.0, 2: 0.95, 4: 0.9, 8: 0.88}) == 1
     assert pretend({1: 1.0, 2: 0.9, 4: 0.5, 8: 0.6}) == 4
     assert pretend({1: 1.0, 2: 1.3, 4: 1.1, 8: 0.5}) == 8
+
+
+def test_a_long_step_is_timed_twice_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.engine import measure as module
+
+    monkeypatch.setattr(module, "_LONG_STEP_SEC", 0.0)
+    advanced: list[int] = []
+    advance = Trainer.advance
+
+    def spy(self: Trainer, iterations: int) -> int:
+        advanced.append(iterations)
+        return advance(self, iterations)
+
+    monkeypatch.setattr(Trainer, "advance", spy)
+    found = measure(tiny(train__discriminator_steps=2), data(), budget_sec=0.0)
+    assert advanced == [1, 1]
+    assert list(found.step_sec_by_size) == [1]
+    assert found.population == 1
+    assert 0 < found.step_sec < 1
+
+
+def test_no_population_is_measured_that_memory_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.engine import measure as module
+
+    monkeypatch.setattr(module, "_memory", lambda run: len(run.live) * 1000)
+    monkeypatch.setattr(module, "_memory_allowed", lambda device, threads: 4500)
+    assert list(measure(tiny(), data(), budget_sec=0.05).step_sec_by_size) == [1, 2, 4]
+    monkeypatch.setattr(module, "_memory_allowed", lambda device, threads: 10)
+    assert list(measure(tiny(), data(), budget_sec=0.05).step_sec_by_size) == [1]
+
+
+def test_free_memory_is_told_where_the_system_tells_it() -> None:
+    from harness.engine.measure import _free_memory
+
+    assert _free_memory() > 2**20

@@ -6,9 +6,11 @@ Shapes: K runs in lockstep.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ _SIZES_CUDA = (1, 2, 4, 8, 16, 32, 64)
 _REPEATS = 3
 _BUDGET_SEC = 1.5
 _NEEDED_GAIN = 1.15
+_LONG_STEP_SEC = 0.02  # on a CPU: of one run, beyond which arithmetic takes all the time, and K gains nothing
+_MEMORY_SHARE = 0.5  # of what is free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,9 @@ def measure(
     population: int | None = None,
     budget_sec: float = _BUDGET_SEC,
 ) -> Measurement:
-    """Time a recipe at K = 1, 2, 4, ... for a moment each.
+    """Time a recipe at K = 1, 2, 4, ... for a moment each, as far as memory goes.
+
+    Where a step takes long, two of them are all that is timed, and on a CPU K = 1 alone.
 
     Args:
         recipe: what to train.
@@ -86,21 +92,34 @@ def measure(
         if population is not None:
             sizes = (population,)
         times: dict[int, float] = {}
+        memory: dict[int, int] = {}
+        total_steps = 0
         for size in sizes:
-            trainer = _trainer(recipe, dataset, device, size)
-            times[size] = _time(trainer, budget_sec / len(sizes)) / size
-            if size > 2 and times[size] > min(times.values()) * 1.2:
+            try:
+                trainer = _trainer(recipe, dataset, device, size)
+                times[size] = _time(trainer, budget_sec / len(sizes)) / size
+                memory[size] = _memory(trainer)
+            except torch.OutOfMemoryError:
+                times.pop(size, None)
+                if not times:
+                    raise
+                break
+            total_steps = trainer.total_steps
+            del trainer
+            long = device.type == "cpu" and times[size] > _LONG_STEP_SEC
+            if long or (size > 2 and times[size] > min(times.values()) * 1.2):
+                break
+            if 2 * memory[size] > _memory_allowed(device, threads):
                 break
         best = min(times, key=lambda size: times[size])
         if times.get(1, math.inf) < _NEEDED_GAIN * times[best]:
             best = 1
-        trainer = _trainer(recipe, dataset, device, best)
         return Measurement(
             population=best,
             step_sec=times[best],
             step_sec_by_size=times,
-            memory_bytes=_memory(trainer),
-            total_steps=trainer.total_steps,
+            memory_bytes=memory[best],
+            total_steps=total_steps,
             num_threads=threads,
         )
     finally:
@@ -117,9 +136,11 @@ def _time(trainer: Trainer, budget_sec: float) -> float:
     trainer.advance(1)
     _synchronize(trainer)
     warmed = time.perf_counter()
-    trainer.advance(1)
+    steps = trainer.advance(1)
     _synchronize(trainer)
     ended = time.perf_counter()
+    if _REPEATS * (ended - warmed) > budget_sec:
+        return (ended - warmed) / steps
     iterations = max(1, int((budget_sec - (ended - started)) / (ended - warmed) / _REPEATS))
     times = []
     for _ in range(_REPEATS):
@@ -158,6 +179,30 @@ def _memory(trainer: Trainer) -> int:
     for tensor in (*trainer.tensors(), *kept):
         note(tensor)
     return sum(held.values())
+
+
+def _memory_allowed(device: torch.device, threads: int) -> float:
+    """Bytes one population may take; on a CPU others like it train on the other cores."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+    populations = max(1, (os.cpu_count() or 1) // threads)
+    return _MEMORY_SHARE * _free_memory() / populations
+
+
+def _free_memory() -> float:
+    """Bytes of the machine that are free, as far as the system tells it."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024.0
+    except (OSError, StopIteration, ValueError):
+        return math.inf
+    try:  # a container's limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (float((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        return min(free, limit - used)
+    except (OSError, ValueError):
+        return free
 
 
 def _synchronize(trainer: Trainer) -> None:
