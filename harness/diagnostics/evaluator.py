@@ -25,6 +25,10 @@ class Evaluator:
     What concerns the reals alone (sorted projections, radii, bins, embeddings) is computed once, when it is
     first needed, so keep the evaluator: one serves all runs on a data set, and it holds no other state.
 
+    One evaluation of 28×28 images takes 0.16 s of one CPU core at 1000 samples and 0.39 s at 2500, half of it
+    for neighbours and KID; of 32×32 colour images 0.48 s at 1000, most of it for `swd`. Making it takes
+    another second, at the first evaluation.
+
     Args:
         dataset: the data set; `dataset.test` are the reals.
         held_out: for images, which of the held-out reals to score against: `all`; or `select`, one half, to
@@ -62,6 +66,22 @@ class Evaluator:
         Record it with the scores, and compare two with `harness.diagnostics.check_comparable`.
         """
         return self._scorer.fingerprint
+
+    @property
+    def held_out_rows(self) -> Tensor:
+        """(M,) int64 rows of `dataset.test` that are scored against, in random order where they are images.
+
+        D's scores of the first thousand or two of them will do for `real_scores`.
+        """
+        return self._scorer.held_out_rows
+
+    def null(self, count: int) -> Scores:
+        """The scores of real training samples in place of generated ones: what a perfect generator gets.
+
+        Args:
+            count: how many generated samples they stand for; at most 2500, and as many as there are.
+        """
+        return self._scorer.null(count)
 
     def evaluate(
         self,

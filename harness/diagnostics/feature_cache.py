@@ -49,7 +49,7 @@ def cached_features(fingerprint: Mapping[str, str], make: Callable[[], Features]
 
 def _read(path: Path) -> Features | None:
     try:
-        with np.load(path) as content:
+        with path.open("rb") as stream, np.load(stream) as content:
             return Features(
                 embedding=torch.from_numpy(content["embedding"]).double(),
                 logits=torch.from_numpy(content["logits"]).double() if "logits" in content else None,

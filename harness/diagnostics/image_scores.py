@@ -78,6 +78,15 @@ class ImageScorer:
             for name in group.names
         }
 
+    @property
+    def held_out_rows(self) -> Tensor:
+        """(M,) rows of the held-out images that are scored against, in random order."""
+        return self._rows
+
+    def null(self, count: int) -> Scores:
+        """Scores of real training images. See `Evaluator.null`."""
+        return self.evaluate(self._reference(self._dataset.test.device).train[:count], exact=True)
+
     def evaluate(
         self,
         fake: Tensor | ArrayLike,

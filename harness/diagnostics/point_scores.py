@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -41,6 +42,9 @@ MIN_SAMPLES = 20
 """Points below which the scores mean nothing."""
 
 
+MAX_NULL = 2500
+
+
 class PointScorer:
     """Scores generated points against a data set's held-out reals.
 
@@ -63,6 +67,7 @@ class PointScorer:
         self.fingerprint: Mapping[str, str] = {"data": dataset.fingerprint}
         self._real = as_points(to_array(dataset.test), "real", MIN_SAMPLES)
         self._mixture = dataset.mixture
+        self._train = dataset.train
         self._real_distance = mean_distance(self._real)
         if self._real_distance == 0:
             raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
@@ -87,6 +92,15 @@ class PointScorer:
             for info in infos
             if info.kind in ("points", "any") and (self._mixture is not None or not info.needs_mixture)
         )
+
+    @property
+    def held_out_rows(self) -> Tensor:
+        """(M,) rows of the held-out points: all of them."""
+        return torch.arange(len(self._real))
+
+    def null(self, count: int) -> Scores:
+        """Scores of real training points. See `Evaluator.null`."""
+        return self.evaluate(self._train[: min(count, MAX_NULL)], exact=True)
 
     def evaluate(
         self,

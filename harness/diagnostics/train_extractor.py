@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.data import Dataset, load_dataset, scaled
-from harness.diagnostics.extractors import CLASSIFIERS, build_network, save_classifier
+from harness.diagnostics.extractors import CLASSIFIERS, build_network, resized_to, save_classifier
 from harness.recipe import choose
 from harness.registry import datasets
 
-__all__ = ["accuracy", "junk", "main", "train"]
+__all__ = ["accuracy", "junk", "main", "resampled", "train"]
 
 BATCH = 128
 JUNK_SHARE = 0.5
@@ -75,6 +75,20 @@ def junk(images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
     return kinds[kind, torch.arange(count)]
 
 
+def resampled(images: Tensor, random: torch.Generator) -> Tensor:
+    """Images taken to another resolution and back, half of the time: what resizing does is not of no class.
+
+    Args:
+        images: (B, 1, S, S).
+        random: chooses whether, and a resolution of 5/7 S to 64.
+    """
+    side = images.shape[2]
+    if float(torch.rand(1, generator=random)) < 0.5:
+        return images
+    other = int(torch.randint(side * 5 // 7 + 1, 65, (1,), generator=random))
+    return resized_to(resized_to(images, other), side)
+
+
 def train(dataset: Dataset, *, epochs: int, seed: int = 0, device: str = "cpu") -> nn.Module:
     """A classifier of a labelled data set's images.
 
@@ -102,7 +116,7 @@ def train(dataset: Dataset, *, epochs: int, seed: int = 0, device: str = "cpu") 
             none = junk(images, labels, random)[: int(JUNK_SHARE * BATCH)].to(device)
             padded = F.pad(images, (reach,) * 4, value=-1.0)
             top, left = torch.randint(2 * reach + 1, (2,), generator=random).tolist()
-            shifted = padded[:, :, top : top + side, left : left + side].to(device)
+            shifted = resampled(padded[:, :, top : top + side, left : left + side], random).to(device)
             _, logits = network(torch.cat([shifted, none]))
             known = F.cross_entropy(logits[: len(rows)], labels.to(device))
             unknown = -F.log_softmax(logits[len(rows) :], dim=1).mean()
