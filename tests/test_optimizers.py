@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.engine import optimizers as module
 from harness.engine.optimizers import PopulationOptimizer
 from harness.recipe import choose
 from harness.registry import optimizers
@@ -123,6 +124,18 @@ def test_each_row_obeys_its_own_hyper_parameters(name: str, rows: list[dict[str,
     found = train(name, 3, rows)
     for row, first, options in zip(found, start(3), rows, strict=True):
         np.testing.assert_allclose(row, reference(name, first, options), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), [*CASES, ("optimistic-adam", {})])
+@pytest.mark.parametrize("K", [1, 3])
+def test_a_large_matrix_is_updated_in_parts_to_the_same_end(
+    name: str, options: dict[str, Any], K: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**options, "lr": LR * (1 + row)} for row in range(K)]
+    whole = train(name, K, rows)
+    monkeypatch.setattr(module, "_LARGE", P - 1)
+    monkeypatch.setattr(module, "_BLOCK", 8 * K)
+    torch.testing.assert_close(train(name, K, rows), whole, rtol=1e-5, atol=1e-6)
 
 
 def optimistic_adam_in_float64(

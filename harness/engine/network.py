@@ -156,7 +156,8 @@ class Network:
         if record.to_inputs:
             (found,) = torch.autograd.grad(outputs, source, gradient)
             return found
-        return self._joined(torch.autograd.grad(outputs, self._leaves, gradient, materialize_grads=True))
+        parts = torch.autograd.grad(outputs, self._leaves, gradient, materialize_grads=True)
+        return self._joined(parts, out=self.gradient)
 
     def gradients(self, losses: Tensor) -> Tensor:
         """The gradient of each run's loss by its own parameters, and nothing else's.
@@ -170,10 +171,8 @@ class Network:
         parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses), materialize_grads=True)
         return self._joined(parts)
 
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        if not self.stacked:
-            return torch.cat([part.reshape(-1) for part in parts]).unsqueeze(0)
-        return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1)
+    def _joined(self, parts: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+        return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1, out=out)
 
     @torch.no_grad()
     def evaluate(
@@ -252,8 +251,8 @@ class Network:
                 buffer.data = self.buffers[name][0]
             tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         self._leaves = [tensors[name] for name in self._shapes]
+        self.gradient = torch.zeros_like(self.matrix)
         if self._chain is not None:
-            self.gradient = torch.zeros_like(self.matrix)
             parts = self._split(self.gradient)
             self._chain.bind(tensors, parts if self.stacked else {name: p[0] for name, p in parts.items()})
 

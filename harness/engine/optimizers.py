@@ -33,6 +33,9 @@ __all__ = [
 
 Number = float | Tensor
 
+_LARGE = 2**23  # numbers; 32 MiB
+_BLOCK = 2**20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
@@ -277,9 +280,20 @@ class PopulationOptimizer:
         )
 
     def update(self, parameters: Tensor, gradients: Tensor) -> None:
-        """One update of the (K, P) parameters in place; the gradients may be overwritten."""
+        """One update of the (K, P) parameters in place; the gradients may be overwritten.
+
+        On a CPU very large matrices are updated some columns at a time: what a rule computes in between then
+        fits in memory that the C library keeps, where fresh pages would take longer than the arithmetic.
+        """
         self.step += 1
-        self.rule.update(parameters, gradients, self.buffers, self.options, self.step)
+        if parameters.numel() <= _LARGE or parameters.device.type != "cpu":
+            self.rule.update(parameters, gradients, self.buffers, self.options, self.step)
+            return
+        columns = max(1, _BLOCK // parameters.shape[0])
+        for start in range(0, parameters.shape[1], columns):
+            some = slice(start, start + columns)
+            buffers = {name: buffer[:, some] for name, buffer in self.buffers.items()}
+            self.rule.update(parameters[:, some], gradients[:, some], buffers, self.options, self.step)
 
     def keep(self, positions: Tensor) -> None:
         """Keep these rows only."""

@@ -190,9 +190,8 @@ class Population:
         """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""
         for network in (self.generator, self.discriminator):
             yield network.matrix
+            yield network.gradient
             yield from network.buffers.values()
-            if network.is_chain:
-                yield network.gradient
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             yield from optimizer.buffers.values()
         if self.average is not None:
