@@ -16,7 +16,8 @@ SSIM_SD = 1.5
 SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 NUM_SSIM_PAIRS = 500
 NUM_SHIFTS = 16
-_CHUNK = 512
+_CHUNK_VALUES = 2**18
+"""Values looked at together: a processor's cache holds them."""
 
 
 def sharpness_of(images: Tensor) -> float:
@@ -28,7 +29,7 @@ def sharpness_of(images: Tensor) -> float:
     Source: Pech-Pacheco et al. 2000.
     """
     total = 0.0
-    for part in torch.split(images.float(), _CHUNK):
+    for part in torch.split(images.float(), _chunk(images)):
         around = part[..., :-2, 1:-1] + part[..., 2:, 1:-1] + part[..., 1:-1, :-2] + part[..., 1:-1, 2:]
         edges = around.sub_(part[..., 1:-1, 1:-1], alpha=4.0).flatten(2).double()
         total += float(edges.var(dim=2, correction=0).sum())
@@ -44,7 +45,7 @@ def mean_symmetry(images: Tensor) -> float:
         images: (N, C, H, W).
     """
     total = 0.0
-    for part in torch.split(images, _CHUNK):
+    for part in torch.split(images, _chunk(images)):
         centred = part.double()
         centred = centred - centred.mean(dim=(1, 2, 3), keepdim=True)
         power = centred.square().sum(dim=(1, 2, 3))
@@ -62,12 +63,12 @@ def pair_distance_of(images: Tensor) -> float:
     Args:
         images: (N, ...), at least 2.
     """
-    flat = images.flatten(1).float()
+    flat, chunk = images.flatten(1).float(), _chunk(images)
     shifts = range(1, min(NUM_SHIFTS, len(flat) - 1) + 1)
     total = 0.0
     for shift in shifts:
-        for start in range(0, len(flat), _CHUNK):
-            part = flat[start : start + _CHUNK]
+        for start in range(0, len(flat), chunk):
+            part = flat[start : start + chunk]
             rows = (torch.arange(start, start + len(part), device=flat.device) + shift) % len(flat)
             total += float((part - flat[rows]).square_().sum(dim=1).double().sqrt().sum())
     return total / (len(flat) * len(shifts))
@@ -105,13 +106,26 @@ def pair_ms_ssim(images: Tensor) -> float:
     across = (torch.arange(count, device=images.device) + len(images) // 2) % len(images)
     one, other = ((some.float() + 1) / 2 for some in (images[:count], images[across]))
     weights = torch.tensor(SSIM_WEIGHTS[:scales], dtype=torch.float64, device=images.device)
-    result = torch.ones(count, dtype=torch.float64, device=images.device)
-    for scale, weight in enumerate(weights / weights.sum()):
+    weights /= weights.sum()
+    chunk = max(1, _chunk(images) // 5)
+    pairs = zip(torch.split(one, chunk), torch.split(other, chunk), strict=True)
+    return sum(float(_ms_ssim(x, y, weights).sum()) for x, y in pairs) / count
+
+
+def _chunk(images: Tensor) -> int:
+    """How many images to look at together."""
+    return max(1, _CHUNK_VALUES // images[0].numel())
+
+
+def _ms_ssim(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
+    """(P,) similarity of pairs of images in [0, 1]."""
+    result = torch.ones(len(one), dtype=torch.float64, device=one.device)
+    for scale, weight in enumerate(weights):
         luminance, contrast = _ssim(one, other)
-        term = luminance * contrast if scale == scales - 1 else contrast
+        term = luminance * contrast if scale == len(weights) - 1 else contrast
         result *= term.mean(dim=(1, 2, 3)).double().clamp_min(0.0) ** weight
         one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
-    return float(result.mean())
+    return result
 
 
 def _ssim(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
