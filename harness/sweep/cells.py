@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.recipe import Recipe
 from harness.registry import Value
-from harness.sweep.document import FieldError
+from harness.sweep.document import FieldError, FieldPath
 
 if TYPE_CHECKING:
     from harness.sweep.study import Study
@@ -25,7 +25,7 @@ class Cell:
     """One arm: a point of the study's grid.
 
     Attributes:
-        name: what people call it: ``adam``, ``discriminator_steps=5``, ``adam, depth=4``.
+        name: what people call it: ``adam``, ``discriminator_steps=5``, ``adam, depth=4``, or the file's word.
         overrides: the settings that tell it from the others, by dotted key.
         recipe: the whole of it, with the study's fixed settings.
         is_baseline: whether the others are compared with it.
@@ -38,36 +38,48 @@ class Cell:
 
 
 def grid_cells(study: Study) -> Iterator[Cell]:
-    """The cells of an ablation's grid, or of a grid without arms up to its `run_cap`, the last key fastest.
+    """An ablation's arms as listed or as a grid, or a grid without arms up to its `run_cap`.
+
+    Of a grid the last key goes fastest.
 
     Raises:
         FieldError: a key cannot be gone through, or there are too many cells.
     """
-    section = ("ablate", "parameters") if study.ablate is not None else ("parameters",)
+    ablate = study.ablate
+    if ablate is not None and ablate.arms:
+        for name, chosen in ablate.arms.items():
+            yield _cell(study, name, chosen, ("ablate", "arms", name))
+        return
+    section = ("ablate", "parameters") if ablate is not None else ("parameters",)
     axes: dict[str, list[Value]]
-    if study.ablate is not None:
-        axes = {key: list(values) for key, values in study.ablate.parameters.items()}
+    if ablate is not None:
+        axes = {key: list(values) for key, values in ablate.parameters.items()}
     else:
         axes = {key: [value for _, value in points] for key, points in axes_of(study, {}).items()}
     size = math.prod(len(values) for values in axes.values())
-    wanted = size if study.ablate is not None else min(size, study.run_cap or size)
+    wanted = size if ablate is not None else min(size, study.run_cap or size)
     if wanted > _MAX_CELLS:
         raise FieldError(
             section, f"`{section[0]}` makes a grid of {size} cells; at most {_MAX_CELLS} are planned."
         )
     for point in itertools.islice(itertools.product(*axes.values()), wanted):
         chosen = dict(zip(axes, point, strict=True))
-        fixed = {
-            key: found.arguments["value"]
-            for key, found in study.parameters.items()
-            if not found.is_searched and found.applies(chosen)
-        }
-        yield Cell(
-            name=cell_name(chosen) or study.recipe,
-            overrides=chosen | fixed,
-            recipe=study.build(chosen | fixed, section),
-            is_baseline=study.ablate is not None and chosen == dict(study.ablate.baseline),
-        )
+        yield _cell(study, cell_name(chosen) or study.recipe, chosen, section)
+
+
+def _cell(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPath) -> Cell:
+    """An arm with its settings, and those that are fixed in such arms only."""
+    fixed = {
+        key: found.arguments["value"]
+        for key, found in study.parameters.items()
+        if not found.is_searched and found.applies(chosen)
+    }
+    return Cell(
+        name=name,
+        overrides=dict(chosen) | fixed,
+        recipe=study.build(dict(chosen) | fixed, section),
+        is_baseline=study.ablate is not None and dict(chosen) == dict(study.ablate.baseline),
+    )
 
 
 def axes_of(study: Study, arm: Mapping[str, Value]) -> dict[str, list[tuple[Any, Value]]]:

@@ -10,7 +10,9 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     ablation must give it; elsewhere the default is one seed, W&B's one run per configuration.
 ``ablate``
     ``parameters`` (dotted recipe key, or ``recipe`` itself → a list of values, bare or under ``values``)
-    and ``baseline`` (one value for each of those keys). The cells of its grid are the study's arms.
+    and ``baseline`` (one value for each of those keys). The cells of its grid are the study's arms. Where
+    arms are no full grid: ``arms`` (a name → dotted recipe keys and their values, one each) and ``baseline``
+    (the name of one of them). What an arm does not say is as the recipe has it.
 ``parameters``
     ``{value: x}`` fixes a setting in the whole study. Everything else is searched, by ``method``, inside
     each arm where there are arms. ``when: {key of the ablation: value or list of values}`` beside a
@@ -45,8 +47,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from harness.registry import metrics, nearest
+from harness.sweep.arms import Ablate, read_ablate
 from harness.sweep.document import Document, FieldError, FieldPath, dotted, shown
-from harness.sweep.parameters import Ablate, read_ablate, read_mapping, read_parameters, read_setting
+from harness.sweep.parameters import read_mapping, read_parameters, read_setting
 
 __all__ = ["CHANGEABLE", "METHODS", "Ablate", "EarlyTerminate", "Metric", "read_sections", "read_seeds"]
 

@@ -1,12 +1,11 @@
-"""What a sweep file says of its settings: ``parameters`` and ``ablate``, read into distributions and arms."""
+"""What a sweep file says of its settings: ``parameters``, read into fixed values and distributions."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.registry import Value, nearest
 from harness.sweep.document import Document, FieldError, FieldPath, dotted, shown
@@ -20,17 +19,19 @@ from harness.sweep.space import (
     multiples,
 )
 
-__all__ = ["Ablate", "read_ablate", "read_distribution", "read_mapping", "read_parameters", "read_setting"]
+if TYPE_CHECKING:
+    from harness.sweep.arms import Ablate
+
+__all__ = [
+    "flatten",
+    "read_distribution",
+    "read_mapping",
+    "read_parameters",
+    "read_setting",
+    "read_values",
+]
 
 _MAX_VALUES = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ablate:
-    """The arms of a study: the grid of `parameters`, one of whose cells is the baseline."""
-
-    parameters: Mapping[str, tuple[Value, ...]]
-    baseline: Mapping[str, Value]
 
 
 def read_mapping(value: Any, path: FieldPath, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -64,10 +65,14 @@ def read_setting(value: Any, path: FieldPath) -> Value:
     return value
 
 
-def _flatten(
+def flatten(
     value: Any, path: FieldPath, document: Document, prefix: str = ""
 ) -> dict[str, tuple[Any, FieldPath]]:
-    """Dotted key → (spec, where it stands), W&B's nested `parameters:` unfolded."""
+    """Dotted key → (spec, where it stands), W&B's nested `parameters:` unfolded.
+
+    Raises:
+        FieldError: no mapping, or a key that is there twice.
+    """
     name = dotted(path)
     if not isinstance(value, Mapping) or not value:
         raise FieldError(path, f"`{name}` must map dotted recipe keys to values, but got {shown(value)}.")
@@ -83,7 +88,7 @@ def _flatten(
                     f"`{dotted(where)}.{beside[0]}` cannot stand beside nested `parameters`; remove one.",
                     at_key=True,
                 )
-            inner = _flatten(spec["parameters"], (*where, "parameters"), document, f"{prefix}{key}.")
+            inner = flatten(spec["parameters"], (*where, "parameters"), document, f"{prefix}{key}.")
         else:
             inner = {f"{prefix}{key}": (spec, where)}
         for flat, entry in inner.items():
@@ -97,66 +102,24 @@ def _flatten(
     return found
 
 
-def read_ablate(value: Any, document: Document) -> Ablate:
-    """Read the section `ablate`.
-
-    Args:
-        value: what the file says.
-        document: the file, which learns where the flattened keys stand.
+def read_values(value: Any, path: FieldPath) -> tuple[Value, ...]:
+    """The values that an ablation's key takes: a list, or a mapping that lists them under `values`.
 
     Raises:
-        FieldError: no values, no baseline, or one that is no cell of the grid.
+        FieldError: a range, no values, or one given twice.
     """
-    given = read_mapping(value, ("ablate",), ("parameters", "baseline"))
-    for key in ("parameters", "baseline"):
-        if key not in given:
-            example = (
-                "{optimizer.name: [rmsprop, adam]}" if key == "parameters" else "{optimizer.name: rmsprop}"
-            )
-            raise FieldError(("ablate",), f"`ablate.{key}` is missing; write {key}: {example}, for example.")
-    parameters: dict[str, tuple[Value, ...]] = {}
-    for key, (spec, where) in _flatten(given["parameters"], ("ablate", "parameters"), document).items():
-        listed = spec
-        if isinstance(spec, Mapping):
-            found = read_distribution(spec, where)
-            if found.name != "categorical" or "when" in spec:
-                raise FieldError(
-                    where,
-                    f"`{dotted(where)}` must list its values, but got {shown(dict(spec))}; to search a "
-                    "range, put it under `parameters`.",
-                )
-            listed = found.arguments["values"]
-        listed = _argument("categorical", "values", listed, where)
-        parameters[key] = tuple(read_setting(item, (*where, index)) for index, item in enumerate(listed))
-    baseline = given["baseline"]
-    if not isinstance(baseline, Mapping):
-        raise FieldError(
-            ("ablate", "baseline"),
-            f"`ablate.baseline` must map each key to its value, but got {shown(baseline)}.",
-        )
-    for key, chosen in baseline.items():
-        where = ("ablate", "baseline", key)
-        if key not in parameters:
-            hint = nearest(key, parameters) or "."
+    listed = value
+    if isinstance(value, Mapping):
+        found = read_distribution(value, path)
+        if found.name != "categorical" or "when" in value:
             raise FieldError(
-                where, f"`ablate.baseline.{key}` is no key of `ablate.parameters`{hint}", at_key=True
+                path,
+                f"`{dotted(path)}` must list its values, but got {shown(dict(value))}; to search a "
+                "range, put it under `parameters`.",
             )
-        if not contains(parameters[key], chosen):
-            listed = ", ".join(str(item) for item in parameters[key])
-            raise FieldError(
-                where, f"`ablate.baseline.{key}` must be one of the values {listed}, but got {shown(chosen)}."
-            )
-    missing = [key for key in parameters if key not in baseline]
-    if missing:
-        raise FieldError(
-            ("ablate", "baseline"),
-            f"`ablate.baseline` says nothing of `{missing[0]}`; give it one of its values.",
-        )
-    chosen_values = {
-        key: next(item for item in values if contains((item,), baseline[key]))
-        for key, values in parameters.items()
-    }
-    return Ablate(parameters=parameters, baseline=chosen_values)
+        listed = found.arguments["values"]
+    listed = _argument("categorical", "values", listed, path)
+    return tuple(read_setting(item, (*path, index)) for index, item in enumerate(listed))
 
 
 def read_parameters(
@@ -177,7 +140,7 @@ def read_parameters(
     """
     overrides: dict[str, Value] = {}
     parameters: dict[str, Distribution] = {}
-    for key, (spec, where) in _flatten(value, ("parameters",), document).items():
+    for key, (spec, where) in flatten(value, ("parameters",), document).items():
         found = read_distribution(spec, where)
         if ablate is not None and key in ablate.parameters:
             raise FieldError(

@@ -3,7 +3,7 @@
 A study is one of four kinds:
 
 ``ablation``
-    The file has ``ablate``. Each cell of its grid is trained with every seed, and compared with the baseline.
+    The file has ``ablate``. Each of its arms is trained with every seed, and compared with the baseline.
 ``tuned-ablation``
     It has ``ablate``, and something to search. In each arm ``run_cap`` trials are trained with every seed;
     then each arm's best is trained with the final seeds, and these are compared.
@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.recipe import Recipe, find_recipe
 from harness.registry import Value, nearest
+from harness.sweep.arms import Ablate
 from harness.sweep.cells import Cell, axes_of, grid_cells
 from harness.sweep.checks import check_study
 from harness.sweep.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.sweep.grammar import CHANGEABLE, EarlyTerminate, Metric, read_sections
-from harness.sweep.parameters import Ablate
 from harness.sweep.space import Distribution
 
 if TYPE_CHECKING:
@@ -281,10 +281,7 @@ class Study:
         if self.final_seeds:
             nested["final_seeds"] = list(self.final_seeds)
         if self.ablate is not None:
-            nested["ablate"] = {
-                "parameters": {key: list(values) for key, values in self.ablate.parameters.items()},
-                "baseline": dict(self.ablate.baseline),
-            }
+            nested["ablate"] = self.ablate.to_json()
         if self.method is not None:
             nested["method"] = self.method
         fixed = {key: {"value": value} for key, value in self.overrides.items()}
