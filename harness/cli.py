@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,21 @@ _directory = click.option(
     show_default=True,
     help="Where runs go.",
 )
+
+
+def _use_data_root(_context: click.Context, _parameter: click.Parameter, root: Path | None) -> None:
+    """Workers inherit the environment, so they find the data where this process does."""
+    if root is not None:
+        os.environ["HARNESS_DATA"] = str(root.absolute())
+
+
+_data_root = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    callback=_use_data_root,
+    expose_value=False,
+    help="Folder of data sets, in place of $HARNESS_DATA.",
+)
 _smoke = click.option("--smoke", is_flag=True, help="The study's two-minute version.")
 _seeds = click.option("--seeds", type=click.IntRange(min=1), help="Seeds an arm, in place of the file's.")
 
@@ -85,7 +101,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     workers = click.option(
         "--workers", type=click.IntRange(min=1), help="Worker processes; one a core on a CPU."
     )
-    for option in (_set, _device, _directory, _smoke, _seeds, workers):
+    for option in (_set, _device, _directory, _data_root, _smoke, _seeds, workers):
         command = option(command)
     return command
 
@@ -125,23 +141,24 @@ def _summary(entry: Any) -> str:
 @harness.command()
 @click.argument("recipe")
 @_set
+@_data_root
 def show(recipe: str, settings: tuple[str, ...]) -> None:
     """Print a recipe: its networks, their layers' cost, and every setting."""
     import torch
 
-    from harness.data import load_dataset
+    from harness.data import outline
     from harness.networks import build_discriminator, build_generator, check_networks
 
     resolved = _recipe(recipe, settings)
-    dataset = load_dataset(resolved.data)
-    check_networks(resolved, dataset.sample_shape, dataset.num_classes)
+    data = outline(resolved.data)
+    check_networks(resolved, data.sample_shape, data.num_classes)
     console = Console()
     console.print(f"[bold]{resolved.name}[/bold]  {resolved.description}\n")
     with torch.device("meta"):
-        generator = build_generator(resolved, dataset.sample_shape, dataset.num_classes)
-        discriminator = build_discriminator(resolved, dataset.sample_shape, dataset.num_classes)
+        generator = build_generator(resolved, data.sample_shape, data.num_classes)
+        discriminator = build_discriminator(resolved, data.sample_shape, data.num_classes)
         latent = torch.empty(1, resolved.latent_dim)
-        sample = torch.empty(1, *dataset.sample_shape)
+        sample = torch.empty(1, *data.sample_shape)
     for title, network, example in (
         ("Generator", generator, latent),
         ("Discriminator", discriminator, sample),
@@ -181,6 +198,7 @@ def _layers(network: nn.Module, example: Tensor) -> Table:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_device
 @_directory
+@_data_root
 def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, directory: Path) -> None:
     """Train one recipe with one seed, and print its scores. Run again to resume."""
     from harness.sweep.worker import train as train_run
