@@ -156,6 +156,7 @@ def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
             f"{': ' + reasons if reasons else ''}). A diverged run counts with the score of its own "
             "untrained generator; it is not left out.",
         )
+    yield from _failed_scores(arm)
     if summary.study.kind == "search":
         return
     if len(arm.runs) < arm.num_planned:
@@ -168,6 +169,20 @@ def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
         yield Flag(arm=arm.name, label=_WORST, text=text)
     if text := _barely_moved(summary, arm):
         yield Flag(arm=arm.name, label="barely moved", text=text)
+
+
+def _failed_scores(arm: Arm) -> Iterator[Flag]:
+    """Flag scores that could not be computed at some evaluations."""
+    names = dict.fromkeys(name for run in arm.runs for name in run.failed_scores)
+    for name in names:
+        failures = [run.failed_scores[name] for run in arm.runs if name in run.failed_scores]
+        count = sum(int(failure["count"]) for failure in failures)
+        yield Flag(
+            arm=arm.name,
+            label=f"{name} missing",
+            text=f"{name} could not be computed at {_number(count, 'evaluation')} of "
+            f"{_number(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}.",
+        )
 
 
 def _barely_moved(summary: Summary, arm: Arm) -> str:

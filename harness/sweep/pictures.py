@@ -23,6 +23,8 @@ MAX_DOTS = 60
 """Most arms of one figure or list; a study may have more, and its tables show them all."""
 
 _MAX_CURVES = 8
+_DERIVED = ("_over_real", "_over_trace", "_minus_null", "_excess")
+"""Endings of scores that only relate another one to what is natural: the tables have them."""
 
 
 def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
@@ -153,6 +155,7 @@ def _curves(
     others = {
         metric_label(metric, summary).replace(" (", "\n("): series(f"eval/{metric}")
         for metric in summary.metric_names[1:]
+        if not metric.endswith(_DERIVED)
     }
     others |= {
         "generator gradient norm": series("train/g_grad_norm"),
@@ -161,7 +164,7 @@ def _curves(
     others = {label: found for label, found in others.items() if found}
     if others:
         figures.metric_curves(others, folder / "metric_curves")
-        pictures.append(Picture(path=folder / "metric_curves.png", title="Every other score", caption=words))
+        pictures.append(Picture(path=folder / "metric_curves.png", title="Other scores", caption=words))
     return pictures
 
 

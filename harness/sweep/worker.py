@@ -103,7 +103,7 @@ def train(
             study=directory.name,
             directory=directory,
             device=device,
-            metric=Metric(name="swd" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
+            metric=Metric(name="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
             environment=describe_environment(device),
             checkpoint=directory / "populations" / f"{unit.id}.pt",
             wandb=wandb,
