@@ -46,12 +46,12 @@ class LoggedRun:
 
     @property
     def images(self) -> list[tuple[str, Path, int]]:
-        """(key, file, train/step) of every image."""
+        """(key, file, train/step) of every image and film."""
         return [
             (key, self.folder / "files" / value["path"], row["train/step"])
             for row in self.rows
             for key, value in row.items()
-            if isinstance(value, dict) and value.get("_type") == "image-file"
+            if isinstance(value, dict) and value.get("_type") in ("image-file", "video-file")
         ]
 
 

@@ -110,7 +110,7 @@ class WandbTracker:
     def image(self, key: str, path: Path, step: int) -> None:
         """Mirror one image; see `Tracker.image`."""
         if not self._is_known():
-            self._run.log(lambda library: {STEP: step, key: library.Image(str(path))}, what="image")
+            self._run.log(lambda library: {STEP: step, key: _media(library, path)}, what="image")
 
     def flush(self) -> None:
         """Do nothing: what W&B has not written when the process dies is replayed from the history."""
@@ -207,6 +207,11 @@ def log_summary(
     run.summarise(_plain(scalars or {}))
     run.finish(exit_code=0)
     return dict(run.failures)
+
+
+def _media(library: Any, path: Path) -> object:
+    """An image as W&B keeps it; a GIF is a film, and as an image the library would leave its file open."""
+    return library.Video(str(path), format="gif") if path.suffix == ".gif" else library.Image(str(path))
 
 
 def _tags(tags: Sequence[str]) -> list[str]:
