@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from harness.sweep.plan import Arm, PlannedRun, chunks, grouped, trial_units
 from harness.sweep.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.sweep.planner import make_plan
 from harness.sweep.results import write_json
-from harness.sweep.study import Cell
+from harness.sweep.study import Cell, Study
 
 
 @pytest.fixture
@@ -364,3 +365,19 @@ def test_a_trial_that_may_be_pruned_is_one_population(tmp_path: Path) -> None:
     plan = unmeasured_plan(study, tmp_path)
     units = trial_units(plan, plan.arms[0], 0, {"optimizer.lr": 0.001}, "search")
     assert [len(unit.runs) for unit in units] == [2]
+
+
+def test_a_metric_of_another_kind_of_data_is_refused(tmp_path: Path) -> None:
+    study = Study.from_json({"recipe": "ring-gan", "seeds": 1, "metric": {"name": "frechet"}})
+    with pytest.raises(ValueError, match=r"`metric.name` frechet is a score of images, but `data.name` ring"):
+        make_plan(study, directory=tmp_path)
+
+
+def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_path: Path) -> None:
+    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(600, 2)))
+    parameters = {"data.name": {"value": "points-file"}, "data.path": {"value": str(tmp_path / "cloud.npy")}}
+    study = Study.from_json(
+        {"recipe": "ring-gan", "seeds": 1, "metric": {"name": "modes"}, "parameters": parameters}
+    )
+    with pytest.raises(ValueError, match="needs to know where the data's clusters lie"):
+        make_plan(study, directory=tmp_path / "runs")

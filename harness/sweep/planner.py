@@ -132,8 +132,27 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
                 "give the study another name, or move the folder away."
             )
         check_networks(arm.cell.recipe, dataset.sample_shape, dataset.num_classes)
+        _check_metric(plan.study.metric.name, dataset)
         found[arm.name] = dataset
     return found
+
+
+def _check_metric(name: str, dataset: Dataset) -> None:
+    """Refuse a study whose metric its data cannot have, before hours are spent."""
+    from harness.registry import metrics
+
+    info = metrics[name]
+    fit = [key for key, other in metrics.items().items() if other.kind in ("any", dataset.kind)]
+    if info.kind not in ("any", dataset.kind):
+        raise ValueError(
+            f"`metric.name` {name} is a score of {info.kind}, but `data.name` {dataset.name} holds "
+            f"{dataset.kind}; take one of {', '.join(fit)}."
+        )
+    if info.needs_mixture and dataset.mixture is None:
+        raise ValueError(
+            f"`metric.name` {name} needs to know where the data's clusters lie, which is not known of "
+            f"`data.name` {dataset.name}; take sliced_w2, for example."
+        )
 
 
 def _num_workers(plan: Plan, asked: int | None) -> int:
