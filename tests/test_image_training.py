@@ -341,3 +341,24 @@ def test_image_recipes_are_measured(family: str) -> None:
     found = measure(small(family), digits(), num_threads=1, budget_sec=0.2)
     assert 0 < found.step_sec < 1
     assert found.memory_bytes > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("K", [1, 2])
+@families
+def test_a_set_left_on_the_host_trains_on_cuda_like_one_that_moved(
+    family: str, K: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.data import dataset as module
+
+    results = []
+    for fits in (True, False):
+        monkeypatch.setattr(module, "_fits", lambda samples, device, fits=fits: fits)
+        population = Population([small(family)] * K, range(K), dataset=digits(), device="cuda")
+        trainer = Trainer(population, digits())
+        assert trainer.input(0).real[0].is_cuda
+        trainer.advance(2)
+        results.append(matrices(population))
+    for moved, left in zip(*results, strict=True):
+        torch.testing.assert_close(moved, left)
