@@ -148,3 +148,10 @@ def test_a_run_without_pictures_leaves_a_blank_and_no_error(folder: Path, tmp_pa
         path.unlink()
     write_report(copy)
     assert (copy / "report" / "figures" / "samples.png").exists()
+
+
+def test_named_arms_are_not_spelt_out_in_the_table_that_people_read(folder: Path) -> None:
+    header = (folder / "report" / "table.md").read_text().splitlines()[4]
+    assert "optimizer.lr" not in header
+    assert "optimizer.lr" in (folder / "report" / "table.csv").read_text().splitlines()[0]
+    assert "optimizer.lr" in page(folder)

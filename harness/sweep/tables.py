@@ -113,14 +113,17 @@ def trials_csv(summary: Summary) -> str:
 def reading_table(summary: Summary) -> list[list[str]]:
     """The table that people read, header first: fewer columns and fewer digits than `table.csv`.
 
-    A parameter that only repeats the arms' names is left out, and so are failures if there are none.
+    A parameter that only repeats the arms' names is left out, and what named arms are made of; so are
+    failures if there are none.
     """
     compared = bool(summary.comparisons)
     decisions = {found.cell: found for found in summary.comparisons}
+    ablate = summary.study.ablate
+    named = ablate.parameters if ablate is not None and ablate.arms else {}
     names = [
         name
         for name in summary.parameter_names
-        if any(in_words(arm.parameters.get(name)) != arm.name for arm in summary.arms)
+        if name not in named and any(in_words(arm.parameters.get(name)) != arm.name for arm in summary.arms)
     ]
     any_failed = any(arm.failed for arm in summary.arms)
     header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
