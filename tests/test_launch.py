@@ -168,6 +168,9 @@ def test_a_finished_study_is_not_trained_measured_or_reported_again(
     assert run_study(study, directory=tmp_path, wandb="disabled", console=quiet()) == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert plan.directory / "report" == first
+    (first / "index.html").unlink()
+    run_study(study, directory=tmp_path, wandb="disabled", console=quiet())
+    assert (first / "index.html").exists()
 
 
 def test_a_report_is_written_anew_when_the_study_asks_for_other_seeds(

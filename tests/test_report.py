@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import shlex
 import shutil
 import time
 from html.parser import HTMLParser
@@ -20,6 +21,8 @@ from synthetic_study import (
     plan_study,
 )
 
+from harness.cli import _settings
+from harness.recipe import find_recipe, run_id
 from harness.sweep.findings import answers, flags, headline
 from harness.sweep.report import write_report
 from harness.sweep.statistics import interquartile_mean, signed_rank_test
@@ -243,6 +246,17 @@ def test_grid_without_a_baseline_is_ranked_and_has_no_comparisons(tmp_path: Path
     assert comparisons.startswith("baseline,cell,")
     assert comparisons.count("\n") == 1
     assert "The best of 2 cells is lr=0.0001." in _page(folder).text
+
+
+def test_command_on_the_page_trains_one_of_the_runs(tmp_path: Path) -> None:
+    text = "name: norm\nrecipe: points-gan\nmetric: {name: sliced_w2}\nseeds: 1\nparameters:\n"
+    text += "  generator.batch_norm: {values: [true]}\n  optimizer.lr: {value: 0.00012345678}\n"
+    folder = make_ablation(tmp_path, Study.parse(f"{text}  data.name: {{value: ring}}\nmethod: grid\n"))
+    write_report(folder)
+    line = next(line for line in _page(folder).text.splitlines() if line.startswith("harness train"))
+    _, _, name, *words = shlex.split(line)
+    recipe = find_recipe(name).override(_settings(tuple(words[1:-2:2])))
+    assert [path.name for path in (folder / "runs").iterdir()] == [run_id(recipe, int(words[-1]))]
 
 
 def test_tuned_arms_are_compared_by_their_fresh_seeds_only(tmp_path: Path) -> None:

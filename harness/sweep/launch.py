@@ -37,6 +37,8 @@ __all__ = ["WorkerError", "run_study"]
 _POLL_SEC = 0.5
 _MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
 """Columns of the table that W&B shows as numbers of the study."""
+_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv")
+"""What a report must have to be left as it is."""
 
 
 def run_study(
@@ -146,13 +148,14 @@ def _remarks(study: Study) -> list[str]:
 
 
 def _report(plan: Plan, wandb: str) -> Path:
-    """Write the report, unless the one that is there was written from these very results."""
+    """Write the report, unless the one that is there is whole and was written from these very results."""
     from harness.sweep.report import write_report
 
     folder = plan.directory / "report"
     stamp = folder / ".made-from"
     inputs = _fingerprint(plan)
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
+    is_whole = all((folder / name).exists() for name in (*_FILES, "figures"))
+    if is_whole and stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
         return folder
     folder = write_report(plan.directory)
     if wandb_mode(wandb) != "disabled":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -263,8 +264,13 @@ def _single_run(summary: Summary) -> str:
         return f"harness train {recipe}"
     changes = dict(summary.study.overrides) | dict(arm.parameters)
     recipe = str(changes.pop("recipe", recipe))
-    words = " ".join(f"--set {key}={value}" for key, value in changes.items())
+    words = " ".join(f"--set {shlex.quote(f'{key}={_typed(value)}')}" for key, value in changes.items())
     return f"harness train {recipe} {words + ' ' if words else ''}--seed {arm.runs[0].seed}"
+
+
+def _typed(value: Value) -> str:
+    """A setting as the command line reads it back, no digit lost."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _data_url(path: Path, kind: str) -> str:
