@@ -40,12 +40,22 @@ def main() -> None:
         sys.exit(130)
     except (ValueError, OSError) as error:
         _fail(_message(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or --workers.")
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(message: str) -> None:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(2)
+
+
+def _is_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether it is an allocation that failed: on a CPU, torch says so in the text of a RuntimeError."""
+    words = ("can't allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _message(error: ValueError | OSError) -> str:
@@ -255,15 +265,13 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 
 @harness.command()
 @click.argument("sweep")
-@_set
 @_directory
 @_smoke
-@_seeds
-def report(sweep: str, directory: Path, **options: Any) -> None:
+def report(sweep: str, directory: Path, smoke: bool) -> None:
     """Write a study's report anew, from the runs that are finished."""
     from harness.sweep.report import write_report
 
-    study = _study(sweep, **options)
+    study = _study(sweep, smoke=smoke, seeds=None, settings=())
     folder = directory / study.name
     if not (folder / "plan.json").exists():
         raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")

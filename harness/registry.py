@@ -70,9 +70,8 @@ class Bounds:
             return f"{'more than' if self.open_low else 'at least'} {self.low:g}"
         if self.low == -math.inf:
             return f"{'less than' if self.open_high else 'at most'} {self.high:g}"
-        return (
-            f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
-        )
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:.9g}, {self.high:.9g}{right}"
 
 
 Positive = Bounds(low=0.0, open_low=True)

@@ -9,7 +9,7 @@ from harness.registry import Bounds, Fraction, NonNegative, Positive
 
 __all__ = ["EvaluateSettings", "LossSettings", "TrainSettings"]
 
-_AtLeastOne = Bounds(low=1)
+_AtLeastOne = Bounds(low=1, high=1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class TrainSettings:
         ema: decay of the running average of G's weights, used for samples and scores; 0 is off.
     """
 
-    batch_size: Annotated[int, Bounds(low=2)] = 256
+    batch_size: Annotated[int, Bounds(low=2, high=1_000_000)] = 256
     epochs: Annotated[int, _AtLeastOne] = 320
     order: Literal["discriminator-first", "generator-first"] = "discriminator-first"
     discriminator_steps: Annotated[int, _AtLeastOne] = 1
@@ -84,5 +84,5 @@ class EvaluateSettings:
     """
 
     every_epochs: Annotated[int, _AtLeastOne] = 10
-    num_samples: Annotated[int, Bounds(low=100)] = 1200
-    num_grids: Annotated[int, Bounds(low=0)] = 0
+    num_samples: Annotated[int, Bounds(low=100, high=1_000_000)] = 1200
+    num_grids: Annotated[int, Bounds(low=0, high=1000)] = 0

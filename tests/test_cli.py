@@ -128,6 +128,10 @@ def test_show_prints_networks_costs_and_settings() -> None:
             ("train", "points-gan", "--set", "train.epochs=1", "--set", "train.epochs=2"),
             "`--set` gives train.epochs twice",
         ),
+        (
+            ("train", "points-gan", "--set", "evaluate.num_samples=100000000000"),
+            "`evaluate.num_samples` must be in [100, 1000000], but got 1e+11.",
+        ),
         (("train", "points-gan", "--seed", "-1"), "Invalid value for '--seed'"),
         (("train", "points-gan", "--device", "tpu"), "`device`"),
         (("list", "recipe"), "unknown kind `recipe`; did you mean `recipes`?"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 from harness.sweep.plan import Arm, PlannedRun, chunks, grouped, trial_units
 from harness.sweep.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.sweep.planner import make_plan
+from harness.sweep.report import write_report
 from harness.sweep.results import write_json
 from harness.sweep.study import Cell, Study
 
@@ -381,3 +384,27 @@ def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_pat
     )
     with pytest.raises(ValueError, match="needs to know where the data's clusters lie"):
         make_plan(study, directory=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda plan: plan.update(version=0), "has version 0"),
+        (lambda plan: plan.update(study=[]), "cannot be used by this harness"),
+        (lambda plan: plan.pop("arms"), "it lacks 'arms'"),
+    ],
+)
+def test_a_damaged_plan_is_refused_by_sweep_and_report_alike(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    unmeasured_plan(ablation(), tmp_path)
+    folder = next(tmp_path.rglob("plan.json")).parent
+    values = json.loads((folder / "plan.json").read_text())
+    damage(values)
+    (folder / "plan.json").write_text(json.dumps(values))
+    for read in (read_plan, write_report):
+        with pytest.raises(ValueError, match=re.escape(message)) as caught:
+            read(folder)
+        assert str(caught.value).startswith(str(folder))
+        assert "move" in str(caught.value)
+    assert not (folder / "report").exists()

@@ -332,7 +332,7 @@ def test_folder_without_a_study_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no study \(there is no plan.json\)"):
         write_report(tmp_path)
     (tmp_path / "plan.json").write_text('{"version": 1}')
-    with pytest.raises(ValueError, match=r"plan.json cannot be read by this harness \(it lacks 'study'\)"):
+    with pytest.raises(ValueError, match=r"plan.json cannot be used by this harness \(it lacks 'study'\)"):
         write_report(tmp_path)
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(ValueError, match=r"plan.json is not valid JSON"):

@@ -254,10 +254,13 @@ def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
     if math.isfinite(found.interval.low):
         low, high = (rounded(end, sign=True) for end in (found.interval.low, found.interval.high))
         evidence += f", 95 % interval of the difference {low} to {high}"
-    evidence += (
-        f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
-        f"{_percent(found.probability_of_improvement)} of the time."
-    )
+    if math.isnan(found.p_holm):
+        evidence += "; no test, for a seed has no value."
+    else:
+        evidence += (
+            f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
+            f"{_percent(found.probability_of_improvement)} of the time."
+        )
     return Answer(arm=arm.name, verdict=found.decision, claim=claims[found.decision], evidence=evidence)
 
 

@@ -32,6 +32,9 @@ FOLDERS = ("runs", "leases", "populations", "workers")
 """The folders that a study's workers write to."""
 
 
+_DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
+
+
 def read_plan(directory: Path, workers: int = 1) -> Plan:
     """Read the plan of a study.
 
@@ -42,20 +45,10 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
     Raises:
         ValueError: If the plan is of another version or not one, or if what it planned has changed since.
     """
-    from harness.sweep.study import Study
-
     path = directory / "plan.json"
-    values = read_json(path)
-    version = values.get("version") if isinstance(values, dict) else None
-    if version != PLAN_VERSION:
-        raise ValueError(
-            f"{path} has version {version}, but this harness ({harness.__version__}) reads {PLAN_VERSION}; "
-            f"{_how_to_go_on(directory)}"
-        )
+    values, study, recipes = read_planned(directory)
     try:
-        study = Study.from_json(values["study"])
         kept = {arm["name"]: arm for arm in values["arms"]}
-        recipes = {name: Recipe.from_json(arm["recipe"]) for name, arm in kept.items()}
         arms = tuple(
             Arm(
                 cell=cell,
@@ -66,10 +59,8 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
             for cell in study.cells
         )
         device, num_threads, populations = values["device"], values["num_threads"], values["populations"]
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error).rstrip(".") if isinstance(error, ValueError) else f"it lacks {error}"
-        message = f"{path} cannot be used by this harness ({reason}); {_how_to_go_on(directory)}"
-        raise ValueError(message) from None
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
     for arm in arms:
         changed = _changes(recipes[arm.name], arm.cell.recipe)
         if changed:
@@ -94,6 +85,45 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
         units=units,
         done=finished_runs(directory),
     )
+
+
+def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Recipe]]:
+    """What a study asked, as its plan kept it.
+
+    Args:
+        directory: ``runs/<study>``, with its `plan.json`.
+
+    Returns:
+        The file's content, the study, and each arm's recipe by name.
+
+    Raises:
+        ValueError: If the plan is of another version, or damaged.
+    """
+    from harness.sweep.study import Study
+
+    path = directory / "plan.json"
+    try:
+        values = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; {_how_to_go_on(directory)}") from None
+    version = values.get("version") if isinstance(values, dict) else None
+    if version != PLAN_VERSION:
+        raise ValueError(
+            f"{path} has version {version}, but this harness ({harness.__version__}) reads {PLAN_VERSION}; "
+            f"{_how_to_go_on(directory)}"
+        )
+    try:
+        study = Study.from_json(values["study"])
+        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
+    return values, study, recipes
+
+
+def _unusable(directory: Path, error: Exception) -> ValueError:
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+    path = directory / "plan.json"
+    return ValueError(f"{path} cannot be used by this harness ({reason}); {_how_to_go_on(directory)}")
 
 
 def extended(old: Plan, study: Study) -> Plan:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from harness.registry import Value, metrics
-from harness.sweep.results import RunResult, load_results, read_json, score
+from harness.sweep.results import RunResult, load_results, score
 from harness.sweep.statistics import (
     Comparison,
     Goal,
@@ -225,20 +225,13 @@ def summarise(directory: Path) -> Summary:
     Raises:
         ValueError: there is no plan, or a file is not what it should be.
     """
-    from harness.recipe import Recipe
-    from harness.sweep.study import Study
+    from harness.sweep.plan_file import read_planned
 
     path = directory / "plan.json"
     if not path.exists():
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
-    plan = read_json(path)
-    try:
-        study = Study.from_json(plan["study"])
-        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in plan["arms"]}
-        cells = study.cells
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error).rstrip(".") if isinstance(error, ValueError) else f"it lacks {error}"
-        raise ValueError(f"{path} cannot be read by this harness ({reason}).") from None
+    _, study, recipes = read_planned(directory)
+    cells = study.cells
     results = load_results(directory)
     searched = {run.run_id: run for run in results if run.phase == "search"}
     trials = [trial for cell in cells for trial in _trials(study, cell, directory, searched)]
