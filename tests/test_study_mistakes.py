@@ -165,7 +165,7 @@ from harness.sweep.study import Study
         (
             "train.epochs: 3",
             "train.epochs: 0",
-            r"^s\.yaml:14:17: in `smoke`: `train\.epochs` must be at least 1",
+            r"^s\.yaml:14:17: in `smoke`: `train\.epochs` must be in",
         ),
         ("train.epochs: 3", "train.epoch: 3", r"in `smoke`: `train\.epoch`: .* did you mean `epochs`"),
         (
