@@ -165,7 +165,7 @@ from harness.sweep.study import Study
         (
             "train.epochs: 3",
             "train.epochs: 0",
-            r"^s\.yaml:14:17: in `smoke`: `train\.epochs` must be in",
+            r"^s\.yaml:14:17: in `smoke`: `train\.epochs` must be in \[1, 1000000\], but got 0",
         ),
         ("train.epochs: 3", "train.epoch: 3", r"in `smoke`: `train\.epoch`: .* did you mean `epochs`"),
         (
