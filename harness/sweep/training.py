@@ -270,8 +270,7 @@ class _Session:
                 self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
                 continue
             recorder.evaluated(event.step, event.epoch, scores, ledger, failures=scores.failures)
-            when = f"epoch {event.epoch}{recorder.score_in_words()}"
-            recorder.draw(event.step, when, frames[position])
+            recorder.draw(event.step, f"epoch {event.epoch}{recorder.score_in_words()}", frames[position])
             if event.final:
                 recorder.draw_last(frames[position], samples[position])
         self._prune_if_hopeless(event)
@@ -296,7 +295,7 @@ class _Session:
 
         N is the same in every call: the first of many latents are not those of a few.
         """
-        num, trainer = self._runs[0].recipe.evaluate.num_samples, self._trainer
+        trainer, num = self._trainer, self._runs[0].recipe.evaluate.num_samples
         latents = torch.stack([trainer.fixed_latents(row, num)[:most] for row in trainer.live])
         labels = trainer.fixed_labels(trainer.live[0], len(latents[0]))
         return self._population.generate(latents, labels), labels
