@@ -85,6 +85,7 @@ def test_a_short_version_is_short_and_needs_no_download(path: Path, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two of them may share two cores with other work
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
 def test_a_short_version_runs_to_its_report(path: Path, tmp_path: Path) -> None:
     study = Study.load(path, smoke=True)
