@@ -7,5 +7,28 @@ from harness.diagnostics.evaluator import Evaluator
 from harness.diagnostics.metrics import MetricInfo
 from harness.diagnostics.scores import Scores
 from harness.diagnostics.selection import EXTRACTORS, check_comparable, find_extractor
+from harness.diagnostics.verdict import (
+    HOPELESS,
+    VERDICTS,
+    Judge,
+    Thresholds,
+    Verdict,
+    VerdictName,
+    judge_history,
+)
 
-__all__ = ["EXTRACTORS", "Evaluator", "MetricInfo", "Scores", "check_comparable", "find_extractor"]
+__all__ = [
+    "EXTRACTORS",
+    "HOPELESS",
+    "VERDICTS",
+    "Evaluator",
+    "Judge",
+    "MetricInfo",
+    "Scores",
+    "Thresholds",
+    "Verdict",
+    "VerdictName",
+    "check_comparable",
+    "find_extractor",
+    "judge_history",
+]
