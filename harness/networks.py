@@ -179,6 +179,7 @@ def _multiply_adds(layer: nn.Module, taken: Tensor, output: Tensor) -> int:
         return layer.weight.numel() * (output[0].numel() // layer.out_features)
     if isinstance(layer, nn.ConvTranspose2d):
         return layer.weight.numel() * taken.shape[-2] * taken.shape[-1]
-    if isinstance(layer, nn.Conv2d):
-        return layer.weight.numel() * output.shape[-2] * output.shape[-1]
+    if isinstance(layer, nn.Conv2d):  # one that takes a vector is a product with all of its weights
+        places = output.shape[-2] * output.shape[-1] if taken.ndim == 4 else 1
+        return layer.weight.numel() * places
     return 0

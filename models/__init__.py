@@ -5,3 +5,4 @@ from models import convolutional as convolutional
 from models import dcgan as dcgan
 from models import fully_connected as fully_connected
 from models import points as points
+from models import progan as progan
