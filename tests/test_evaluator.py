@@ -16,6 +16,7 @@ from harness.data.points import four_gaussians
 from harness.diagnostics import Evaluator, MetricInfo, modes
 from harness.diagnostics.coverage import bin_recall, neighbours, pair_distance
 from harness.diagnostics.fidelity import d_auc, mmd2, sliced_w2, w2
+from harness.diagnostics.point_scores import PointScorer
 from harness.recipe import choose
 from harness.registry import datasets, metrics
 
@@ -181,6 +182,30 @@ def test_evaluating_again_gives_the_same_numbers_and_changes_no_input() -> None:
     evaluator.evaluate(fake[:200])
     assert evaluator.evaluate(fake) == first == Evaluator(load("ring")).evaluate(fake)
     assert torch.equal(fake, before)
+
+
+@pytest.mark.parametrize("metric", ["sliced_w2", "w2", "coverage"])
+def test_halves_of_held_out_points_share_none_and_score_like_all(metric: str) -> None:
+    data = load("points")
+    evaluator = Evaluator(data)
+    fake = sample(four_gaussians(), 500, 0)
+    select, report = evaluator.halves(fake, metric)
+    assert select != report
+    assert (select, report) == evaluator.halves(fake, metric)
+    whole = evaluator.evaluate(fake, exact=True)[metric]
+    assert select == pytest.approx(whole, rel=0.35, abs=0.02)
+    first, second = PointScorer(data)._reference.halves
+    assert {*map(tuple, first.real), *map(tuple, second.real)} == {*map(tuple, data.test.double().tolist())}
+    assert len(first.real) + len(second.real) == len(data.test)
+
+
+def test_a_score_that_looks_at_the_truth_alone_has_equal_halves_and_d_auc_needs_scores() -> None:
+    evaluator = Evaluator(load("points"))
+    fake = sample(four_gaussians(), 200, 0)
+    assert evaluator.halves(fake, "modes") == (4.0, 4.0)
+    assert math.isnan(evaluator.halves(fake, "d_auc")[0])
+    halves = evaluator.halves(fake, "d_auc", real_scores=[1.0, -1.0, 2.0], fake_scores=np.zeros(200))
+    assert halves == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e12])

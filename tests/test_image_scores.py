@@ -259,9 +259,62 @@ def test_halves_of_the_held_out_images_share_none_and_make_up_all(digits: Datase
     select, report = (Evaluator(digits, held_out=half) for half in ("select", "report"))
     fake = reals(digits, 200)
     assert select.evaluate(fake)["kid"] != report.evaluate(fake)["kid"]
-    rows = [set(half._scorer._rows.tolist()) for half in (select, report)]
+    rows = [set(half.held_out_rows.tolist()) for half in (select, report)]
     assert not rows[0] & rows[1]
     assert rows[0] | rows[1] == set(range(300))
+
+
+@pytest.mark.parametrize("metric", ["frechet", "swd", "coverage_over_real", "d_auc", "label_accuracy"])
+def test_a_score_on_two_halves_is_that_of_evaluators_of_these_halves(
+    digits: Dataset, evaluator: Evaluator, metric: str
+) -> None:
+    fake, context = reals(digits, 200), given(digits, 200)
+    context["real_scores"] = torch.linspace(-1, 1, 300)
+    halves = evaluator.halves(fake, metric, **context)
+    rows = evaluator.held_out_rows
+    for number, half in enumerate(("select", "report")):
+        apart = Evaluator(digits, held_out="select" if number == 0 else "report")
+        assert apart.held_out_rows.tolist() == rows[number::2].tolist(), half
+        context["real_scores"] = torch.linspace(-1, 1, 300)[number::2]
+        assert halves[number] == pytest.approx(apart.evaluate(fake, **context)[metric], rel=1e-9)
+    assert (halves.select, halves.report) == halves
+    assert not halves.reason
+
+
+def test_halves_embed_the_fakes_once_more_only_if_these_have_changed(digits: Dataset) -> None:
+    extractor, fake, seen = find_extractor("auto", digits), reals(digits, 111), []
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            return getattr(extractor, name)
+
+        def __call__(self, images: Tensor) -> object:
+            seen.append(torch.equal(images, fake))
+            return extractor(images)
+
+    evaluator = Evaluator(digits, extractor=Counting())  # type: ignore[arg-type]
+    evaluator.evaluate(fake)
+    first = evaluator.halves(fake, "kid")
+    assert sum(seen) == 1
+    fake.mul_(0.5)
+    assert evaluator.halves(fake, "kid") != first
+    assert sum(seen) == 2
+    evaluator.halves(fake.clone(), "kid")
+    assert sum(seen) == 3
+
+
+def test_a_score_without_halves_says_why(evaluator: Evaluator, digits: Dataset) -> None:
+    fake = reals(digits, 50)
+    for metric, reason in (
+        ("frechet", "at least 85 generated images"),
+        ("d_auc", "`d_auc` needs scores, which were not given"),
+        ("w2", "`w2` is not a score of this data set"),
+    ):
+        halves = evaluator.halves(fake, metric)
+        assert all(math.isnan(value) for value in halves)
+        assert reason in halves.reason
+    few = Evaluator(Dataset(name="few", kind="images", train=digits.train[:30], test=digits.train[-30:]))
+    assert "half of the held-out samples are fewer than 20" in few.halves(fake, "kid").reason
 
 
 def test_names_tell_the_extractor_and_its_hash(evaluator: Evaluator, colour: Evaluator) -> None:

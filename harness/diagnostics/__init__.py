@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.diagnostics import image_metrics as image_metrics
 from harness.diagnostics.evaluator import Evaluator
 from harness.diagnostics.metrics import MetricInfo
-from harness.diagnostics.scores import Scores
+from harness.diagnostics.scores import Halves, Scores
 from harness.diagnostics.selection import EXTRACTORS, check_comparable, find_extractor
 from harness.diagnostics.verdict import (
     HOPELESS,
@@ -22,6 +22,7 @@ __all__ = [
     "HOPELESS",
     "VERDICTS",
     "Evaluator",
+    "Halves",
     "Judge",
     "MetricInfo",
     "Scores",

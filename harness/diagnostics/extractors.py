@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
@@ -58,13 +58,16 @@ class Features:
 
     def to(self, device: torch.device) -> Features:
         """The same features on a device."""
+        return self._mapped(lambda values: values.to(device))
 
-        def moved(found: Tensor | None) -> Tensor | None:
-            return None if found is None else found.to(device)
+    def __getitem__(self, rows: slice) -> Features:
+        """The features of some of the images."""
+        return self._mapped(lambda values: values[rows])
 
-        return Features(
-            embedding=self.embedding.to(device), logits=moved(self.logits), stacked=moved(self.stacked)
-        )
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Features:
+        logits = None if self.logits is None else change(self.logits)
+        stacked = None if self.stacked is None else change(self.stacked)
+        return Features(embedding=change(self.embedding), logits=logits, stacked=stacked)
 
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:

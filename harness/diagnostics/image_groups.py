@@ -19,6 +19,7 @@ from harness.diagnostics.coverage import compare_counts
 from harness.diagnostics.extractors import Features
 from harness.diagnostics.fidelity import d_auc, energy
 from harness.diagnostics.frechet import frechet, frechet_null, kid, moments, vendi
+from harness.diagnostics.groups import Group
 from harness.diagnostics.manifold import found_neighbours, ndb, nearest_bins, pairwise, radii
 from harness.diagnostics.pixels import (
     mean_symmetry,
@@ -30,7 +31,7 @@ from harness.diagnostics.pixels import (
 from harness.diagnostics.pyramid import NUM_IMAGES, swd
 from harness.diagnostics.reference import MAX_NEIGHBOURS, Reference
 
-__all__ = ["D_AUC", "LABEL_ACCURACY", "Batch", "Group", "groups_of"]
+__all__ = ["Batch", "groups_of"]
 
 _MIN_SYMMETRY = 0.05
 """Mean correlation of the reals with their mirror images below which there is nothing to relate to."""
@@ -45,14 +46,15 @@ class Batch:
     """Generated images, with what several scores need of them."""
 
     images: Tensor
+    embed: Callable[[], Features]
     reference: Reference
-    judged: tuple[Array, Array] | None
+    judged: tuple[Array, Array] | None = None
     labels: Tensor | None = None
     details: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> Features:
-        return self.reference.features_of(self.images)
+        return self.embed()
 
     @property
     def logits(self) -> Tensor:
@@ -70,17 +72,6 @@ class Batch:
     def num_compared(self) -> int:
         """How many fakes are compared each with each, with as many reals."""
         return min(len(self.images), len(self.reference.real), MAX_NEIGHBOURS)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
-    """Scores that are computed together, and fail together."""
-
-    names: tuple[str, ...]
-    compute: Callable[[Batch], dict[str, float]]
-    available: Callable[[Reference], bool] = lambda reference: True
-    exact: bool = False
-    embedded: bool = False
 
 
 def _sharpness(batch: Batch) -> dict[str, float]:
@@ -229,10 +220,6 @@ def _is_large(reference: Reference) -> bool:
     return ms_ssim_scales(min(reference.real.shape[2:])) > 0
 
 
-D_AUC = Group(names=("d_auc",), compute=_d_auc)
-LABEL_ACCURACY = Group(
-    names=("label_accuracy",), compute=_label_accuracy, available=_has_labels, embedded=True
-)
 _ALL = (
     Group(names=("sharpness",), compute=_sharpness),
     Group(names=("symmetry",), compute=_symmetry, available=_has_symmetry),
@@ -267,16 +254,23 @@ _ALL = (
         available=_has_logits,
         embedded=True,
     ),
-    LABEL_ACCURACY,
+    Group(
+        names=("label_accuracy",),
+        compute=_label_accuracy,
+        available=_has_labels,
+        embedded=True,
+        needs="labels",
+    ),
     Group(
         names=("stacked_modes", "stacked_modes_over_real", "stacked_modes_sure", "stacked_kl", "confident"),
         compute=_stacked,
         available=_is_stacked,
         embedded=True,
     ),
-    D_AUC,
+    Group(names=("d_auc",), compute=_d_auc, needs="scores"),
 )
 
 
-def groups_of(reference: Reference) -> tuple[Group, ...]:
+def groups_of(reference: Reference) -> tuple[Group[Batch], ...]:
+    """The groups of scores that can be had against these reals."""
     return tuple(group for group in _ALL if group.available(reference))

@@ -1,10 +1,11 @@
-"""All scores of generated images at once, with everything about the reals computed only once.
+"""Generated images beside a data set's held-out ones, with everything about the reals computed only once.
 
 Shapes: fake (N, C, H, W) in [-1, 1], real the same; embeddings (N, d) float64; all on the fakes' device.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Literal
 
@@ -14,26 +15,23 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from harness.data import Dataset, gather
-from harness.diagnostics.checks import as_images, as_scores, to_array
-from harness.diagnostics.extractors import Extractor
-from harness.diagnostics.image_groups import D_AUC, LABEL_ACCURACY, Batch, Group, groups_of
+from harness.diagnostics.checks import Array, as_images
+from harness.diagnostics.extractors import Extractor, Features
+from harness.diagnostics.groups import MIN_SAMPLES, Group
+from harness.diagnostics.image_groups import Batch, groups_of
 from harness.diagnostics.reference import MAX_NEIGHBOURS, Reference
-from harness.diagnostics.scores import Scores
 from harness.diagnostics.selection import find_extractor
 
 __all__ = ["HeldOut", "ImageScorer"]
 
 HeldOut = Literal["all", "select", "report"]
 
-MIN_SAMPLES = 20
-"""Images below which the scores mean nothing."""
-
 MAX_REALS = 10_000
 _ORDER_SEED = 0
 
 
 class ImageScorer:
-    """Scores generated images against a data set's held-out ones. See `Evaluator`."""
+    """Puts generated images beside a data set's held-out ones. See `Evaluator`, and `Scorer`."""
 
     def __init__(
         self, dataset: Dataset, *, held_out: HeldOut = "all", extractor: Extractor | None = None
@@ -62,67 +60,52 @@ class ImageScorer:
             "preprocessing": self._extractor.preprocessing,
         }
         self._references: dict[torch.device, Reference] = {}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The scores that this data set gets, those of the final evaluation included."""
-        return tuple(name for group in self._groups() for name in group.names)
-
-    @property
-    def sources(self) -> Mapping[str, str]:
-        """Full names of the scores that depend on the extractor."""
-        return {
-            name: f"{name}/{self._extractor.name}"
-            for group in self._groups()
-            if group.embedded
-            for name in group.names
-        }
+        self._latest: tuple[weakref.ref[Tensor], int, Features] | None = None
 
     @property
     def held_out_rows(self) -> Tensor:
         """(M,) rows of the held-out images that are scored against, in random order."""
         return self._rows
 
-    def null(self, count: int) -> Scores:
-        """Scores of real training images. See `Evaluator.null`."""
-        return self.evaluate(self._reference(self._dataset.test.device).train[:count], exact=True)
+    def groups(self) -> tuple[Group[Batch], ...]:
+        """The groups of scores that these images get."""
+        return groups_of(self._reference(self._dataset.test.device))
 
-    def evaluate(
+    def train_samples(self, count: int) -> Tensor:
+        """(≤count, C, H, W) training images as bytes, in random order."""
+        return self._reference(self._dataset.test.device).train[:count]
+
+    def batch(
         self,
         fake: Tensor | ArrayLike,
         *,
-        real_scores: Tensor | ArrayLike | None = None,
-        fake_scores: Tensor | ArrayLike | None = None,
-        exact: bool = False,
-        fake_labels: Tensor | ArrayLike | None = None,
-    ) -> Scores:
-        """All scores. See `Evaluator.evaluate`."""
+        judged: tuple[Array, Array] | None,
+        labels: Tensor | ArrayLike | None,
+        half: int | None = None,
+    ) -> Batch:
+        """See `Scorer.batch`."""
         images = as_images(fake, self._shape, "generated", MIN_SAMPLES)
         if images.device.type == "mps":
             images = images.cpu()  # it has no float64
-        judged = None
-        if real_scores is not None and fake_scores is not None:
-            judged = (as_scores(to_array(real_scores), "real"), as_scores(to_array(fake_scores), "generated"))
-        labels = None if fake_labels is None else torch.as_tensor(fake_labels).to(images.device)
-        batch = Batch(images=images, reference=self._reference(images.device), judged=judged, labels=labels)
-        unasked = [group for group, given in ((D_AUC, judged), (LABEL_ACCURACY, labels)) if given is None]
-        values: dict[str, float] = {}
-        failures: dict[str, str] = {}
-        for group in groups_of(batch.reference):
-            if (group.exact and not exact) or group in unasked:
-                continue
-            try:
-                values |= group.compute(batch)
-            except (ValueError, RuntimeError, ArithmeticError) as error:
-                if isinstance(error, torch.cuda.OutOfMemoryError):
-                    raise
-                failures |= dict.fromkeys(group.names, " ".join(str(error).split()))
-        for name in [name for name, value in values.items() if not np.isfinite(value)]:
-            failures[name] = f"it came out as {values.pop(name)}."
-        return Scores(values, failures, batch.details)
+        reference = self._reference(images.device)
+        return Batch(
+            images=images,
+            embed=lambda: self._features(fake, images),
+            reference=reference if half is None else reference.halves[half],
+            judged=judged,
+            labels=None if labels is None else torch.as_tensor(labels).to(images.device),
+        )
 
-    def _groups(self) -> tuple[Group, ...]:
-        return groups_of(self._reference(self._dataset.test.device))
+    def _features(self, fake: object, images: Tensor) -> Features:
+        """Features of the fakes; those of the latest ones are kept for as long as their tensor is there."""
+        if self._latest is not None:
+            tensor, version, features = self._latest
+            if tensor() is fake and isinstance(fake, Tensor) and fake._version == version:
+                return features
+        features = self._reference(images.device).features_of(images)
+        if isinstance(fake, Tensor) and not fake.is_inference():
+            self._latest = weakref.ref(fake), fake._version, features
+        return features
 
     def _reference(self, device: torch.device) -> Reference:
         if device not in self._references:

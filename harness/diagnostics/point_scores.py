@@ -1,4 +1,4 @@
-"""All scores of generated points at once, with everything about the reals computed only once.
+"""Generated points beside a data set's held-out ones, with everything about the reals computed only once.
 
 Shapes: fake (N, 2), real (M, 2); everything float64.
 """
@@ -6,13 +6,16 @@ Shapes: fake (N, 2), real (M, 2); everything float64.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from harness.data import Dataset
+from harness.data import Dataset, Mixture
 from harness.diagnostics import modes
 from harness.diagnostics.checks import Array, as_points, to_array
 from harness.diagnostics.coverage import (
@@ -32,27 +35,159 @@ from harness.diagnostics.fidelity import (
     sorted_projections,
     w2,
 )
-from harness.diagnostics.metrics import MetricInfo
-from harness.diagnostics.scores import Scores
-from harness.registry import metrics
+from harness.diagnostics.groups import MIN_SAMPLES, Group
 
-__all__ = ["PointScorer"]
+__all__ = ["PointBatch", "PointReference", "PointScorer"]
 
-MIN_SAMPLES = 20
-"""Points below which the scores mean nothing."""
+_ORDER_SEED = 0
 
 
-MAX_NULL = 2500
+class PointReference:
+    """Real points, and what follows from them alone.
+
+    Args:
+        real: (M, 2), held out.
+        mixture: the mixture that they were drawn from, where it is known.
+    """
+
+    def __init__(self, real: Array, mixture: Mixture | None) -> None:
+        self.real = real
+        self.mixture = mixture
+        self._means: dict[int, tuple[Array, float]] = {}
+
+    @cached_property
+    def halves(self) -> tuple[PointReference, PointReference]:
+        """Every second of the reals in a fixed random order, from the first on and from the second on."""
+        # RandomState's streams are frozen by numpy's promise (NEP 19), so the order is the same everywhere.
+        order = np.random.RandomState(_ORDER_SEED).permutation(len(self.real))
+        first, second = (PointReference(self.real[order[start::2]], self.mixture) for start in (0, 1))
+        return first, second
+
+    @cached_property
+    def distance(self) -> float:
+        """Mean distance between two of the reals."""
+        return mean_distance(self.real)
+
+    @cached_property
+    def radii(self) -> Array:
+        """(M,) radii of the reals' neighbourhoods."""
+        return neighbour_radii(self.real)
+
+    @cached_property
+    def centres(self) -> Array:
+        """(B, 2) centres of the reals' bins."""
+        return bin_centres(self.real)
+
+    @cached_property
+    def counts(self) -> NDArray[np.intp]:
+        """(B,) reals in each bin."""
+        return bin_counts(self.real, self.centres)
+
+    @cached_property
+    def projections(self) -> Array:
+        """(L, M) the reals seen from each side, in order."""
+        return sorted_projections(self.real, directions())
+
+    @cached_property
+    def widths(self) -> Array | None:
+        """(C,) widths of the mixture's parts."""
+        return None if self.mixture is None else modes.true_short_axis_sd(self.mixture)
+
+    def means(self, count: int) -> tuple[Array, float]:
+        """`interval_means` of the projections, for so many fakes."""
+        if count not in self._means:
+            self._means[count] = interval_means(self.projections, count)
+        return self._means[count]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointBatch:
+    """Generated points, with what several scores need of them."""
+
+    points: Array
+    reference: PointReference
+    judged: tuple[Array, Array] | None = None
+    details: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def between(self) -> Array:
+        """(N, M) distances of fakes to reals."""
+        return cdist(self.points, self.reference.real)
+
+    @cached_property
+    def distance(self) -> float:
+        """Mean distance between two of the fakes."""
+        return mean_distance(self.points)
+
+
+def _sliced_w2(batch: PointBatch) -> dict[str, float]:
+    means, rest = batch.reference.means(len(batch.points))
+    return {"sliced_w2": sliced_w2_to(batch.points, means, rest, directions())}
+
+
+def _mmd2(batch: PointBatch) -> dict[str, float]:
+    return {"mmd2": energy(float(batch.between.mean()), batch.distance, batch.reference.distance)}
+
+
+def _bins(batch: PointBatch) -> dict[str, float]:
+    reference = batch.reference
+    return {"bin_recall": compare_counts(bin_counts(batch.points, reference.centres), reference.counts)}
+
+
+def _neighbours(batch: PointBatch) -> dict[str, float]:
+    near = neighbours_within(batch.between, neighbour_radii(batch.points), batch.reference.radii)
+    return {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
+
+
+def _pair_distance(batch: PointBatch) -> dict[str, float]:
+    return {"pair_distance": batch.distance / batch.reference.distance}
+
+
+def _modes(batch: PointBatch) -> dict[str, float]:
+    mixture = batch.reference.mixture
+    assert mixture is not None
+    found = modes.assign(batch.points, mixture)
+    return {
+        "modes": float(modes.modes(found, mixture)),
+        "modes_hit": float(modes.modes_hit(found)),
+        "high_quality": modes.high_quality(found),
+        "mode_kl": modes.mode_kl(found, mixture),
+        "thinness": modes.thinness(found, mixture, batch.reference.widths),
+    }
+
+
+def _d_auc(batch: PointBatch) -> dict[str, float]:
+    assert batch.judged is not None
+    return {"d_auc": d_auc(*batch.judged)}
+
+
+def _w2(batch: PointBatch) -> dict[str, float]:
+    return {"w2": w2(batch.points, batch.reference.real)}
+
+
+def _has_mixture(reference: PointReference) -> bool:
+    return reference.mixture is not None
+
+
+_ALL = (
+    Group(names=("sliced_w2",), compute=_sliced_w2),
+    Group(names=("mmd2",), compute=_mmd2),
+    Group(names=("bin_recall",), compute=_bins),
+    Group(names=("precision", "recall", "density", "coverage"), compute=_neighbours),
+    Group(names=("pair_distance",), compute=_pair_distance),
+    Group(
+        names=("modes", "modes_hit", "high_quality", "mode_kl", "thinness"),
+        compute=_modes,
+        available=_has_mixture,
+    ),
+    Group(names=("d_auc",), compute=_d_auc, needs="scores"),
+    # It takes 0.1 s at 1200 good points and 1 s at collapsed ones, and is cubic in their number.
+    Group(names=("w2",), compute=_w2, exact=True),
+)
 
 
 class PointScorer:
-    """Scores generated points against a data set's held-out reals.
-
-    What concerns the reals alone (sorted projections, radii, bins, widths of the mixture's parts) is computed
-    when the evaluator is made, so keep it: one serves all runs on a data set, and it holds no other state.
-
-    Args:
-        dataset: the data set; `dataset.test` are the reals.
+    """Puts generated points beside a data set's held-out ones. See `Evaluator`, and `Scorer`.
 
     Raises:
         ValueError: samples that are no points in the plane, fewer than 20 held out, or all of them the same.
@@ -65,97 +200,37 @@ class PointScorer:
                 f"{dataset.sample_shape}; choose a data set of points."
             )
         self.fingerprint: Mapping[str, str] = {"data": dataset.fingerprint}
-        self._real = as_points(to_array(dataset.test), "real", MIN_SAMPLES)
-        self._mixture = dataset.mixture
-        self._train = dataset.train
-        self._real_distance = mean_distance(self._real)
-        if self._real_distance == 0:
-            raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
-        self._real_radii = neighbour_radii(self._real)
-        self._centres = bin_centres(self._real)
-        self._real_counts = bin_counts(self._real, self._centres)
-        self._projections = sorted_projections(self._real, directions())
-        self._means: dict[int, tuple[Array, float]] = {}
-        self._widths = None if self._mixture is None else modes.true_short_axis_sd(self._mixture)
-
-    @property
-    def sources(self) -> Mapping[str, str]:
-        """None of the scores depends on an extractor."""
-        return {}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The scores that this data set gets, those of the final evaluation included."""
-        infos: list[MetricInfo] = list(metrics.items().values())
-        return tuple(
-            info.name
-            for info in infos
-            if info.kind in ("points", "any") and (self._mixture is not None or not info.needs_mixture)
+        self._reference = PointReference(
+            as_points(to_array(dataset.test), "real", MIN_SAMPLES), dataset.mixture
         )
+        self._train = dataset.train
+        if self._reference.distance == 0:
+            raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
 
     @property
     def held_out_rows(self) -> Tensor:
         """(M,) rows of the held-out points: all of them."""
-        return torch.arange(len(self._real))
+        return torch.arange(len(self._reference.real))
 
-    def null(self, count: int) -> Scores:
-        """Scores of real training points. See `Evaluator.null`."""
-        return self.evaluate(self._train[: min(count, MAX_NULL)], exact=True)
+    def groups(self) -> tuple[Group[PointBatch], ...]:
+        """The groups of scores that these points get; some need the mixture behind them."""
+        return tuple(group for group in _ALL if group.available(self._reference))
 
-    def evaluate(
+    def train_samples(self, count: int) -> Tensor:
+        """(≤count, 2) training points."""
+        return self._train[:count]
+
+    def batch(
         self,
         fake: Tensor | ArrayLike,
         *,
-        real_scores: Tensor | ArrayLike | None = None,
-        fake_scores: Tensor | ArrayLike | None = None,
-        exact: bool = False,
-        fake_labels: Tensor | ArrayLike | None = None,
-    ) -> Scores:
-        """All scores of a generator's points.
-
-        Args:
-            fake: (N, 2) generated points, at least 20, in random order.
-            real_scores: (M,) D's scores of the held-out reals; without them there is no `d_auc`.
-            fake_scores: (N,) D's scores of `fake`.
-            exact: also compute `w2`, which is dear: 0.1 s at 1200 good points and 1 s at
-                collapsed ones, and cubic in their number.
-            fake_labels: not looked at: points have no classes.
-
-        Returns:
-            Name to score, by the names in the registry of metrics; those that need a mixture are there only
-            where it is known.
-
-        Raises:
-            ValueError: too few points, another shape, or a number that is not finite.
-        """
-        points = as_points(to_array(fake), "generated", MIN_SAMPLES)
-        between = cdist(points, self._real)
-        fake_distance = mean_distance(points)
-        near = neighbours_within(between, neighbour_radii(points), self._real_radii)
-        scores = {
-            "sliced_w2": sliced_w2_to(points, *self._real_means(len(points)), directions()),
-            "mmd2": energy(float(between.mean()), fake_distance, self._real_distance),
-            "bin_recall": compare_counts(bin_counts(points, self._centres), self._real_counts),
-            "precision": near.precision,
-            "recall": near.recall,
-            "density": near.density,
-            "coverage": near.coverage,
-            "pair_distance": fake_distance / self._real_distance,
-        }
-        if self._mixture is not None:
-            found = modes.assign(points, self._mixture)
-            scores["modes"] = float(modes.modes(found, self._mixture))
-            scores["modes_hit"] = float(modes.modes_hit(found))
-            scores["high_quality"] = modes.high_quality(found)
-            scores["mode_kl"] = modes.mode_kl(found, self._mixture)
-            scores["thinness"] = modes.thinness(found, self._mixture, self._widths)
-        if real_scores is not None and fake_scores is not None:
-            scores["d_auc"] = d_auc(to_array(real_scores), to_array(fake_scores))
-        if exact:
-            scores["w2"] = w2(points, self._real)
-        return Scores(scores)
-
-    def _real_means(self, count: int) -> tuple[Array, float]:
-        if count not in self._means:
-            self._means[count] = interval_means(self._projections, count)
-        return self._means[count]
+        judged: tuple[Array, Array] | None,
+        labels: Tensor | ArrayLike | None,
+        half: int | None = None,
+    ) -> PointBatch:
+        """See `Scorer.batch`; labels are not looked at, for points have no classes."""
+        return PointBatch(
+            points=as_points(to_array(fake), "generated", MIN_SAMPLES),
+            reference=self._reference if half is None else self._reference.halves[half],
+            judged=judged,
+        )

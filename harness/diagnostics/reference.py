@@ -61,6 +61,7 @@ class Reference:
         self._within: dict[int, Tensor] = {}
         self._radii: dict[int, Tensor] = {}
         self._null: dict[int, Neighbours] = {}
+        self._train_embeddings: dict[int, Tensor] = {}
         self._vendi: dict[int, float] = {}
         self._patches: dict[int, PatchReference] = {}
 
@@ -94,6 +95,24 @@ class Reference:
         if num_images not in self._patches:
             self._patches[num_images] = patch_reference(self.pixels[:num_images])
         return self._patches[num_images]
+
+    @cached_property
+    def halves(self) -> tuple[Reference, Reference]:
+        """Every second of the reals, from the first on and from the second on."""
+        return self._every_second(0), self._every_second(1)
+
+    def _every_second(self, start: int) -> Reference:
+        half = Reference(
+            real=self.real[start::2],
+            train=self.train,
+            labels=None if self.labels is None else self.labels[start::2],
+            num_classes=self.num_classes,
+            extractor=self.extractor,
+            fingerprint=self._fingerprint,
+        )
+        half.__dict__["features"] = self.features[start::2]  # what the cached property would compute
+        half._train_embeddings = self._train_embeddings
+        return half
 
     @cached_property
     def features(self) -> Features:
@@ -175,10 +194,16 @@ class Reference:
     def null(self, count: int) -> Neighbours:
         """The neighbours' scores of so many reals of the training set: what a perfect generator would get."""
         if count not in self._null:
-            other = self._kept(f"first {count} of train", self.train[:count]).embedding
+            other = self._train_embedding(count)
             self._null[count] = found_neighbours(
                 pairwise(other, self.features.embedding[:count]),
                 radii(pairwise(other, other)),
                 self.radii(count),
             )
         return self._null[count]
+
+    def _train_embedding(self, count: int) -> Tensor:
+        if count not in self._train_embeddings:
+            found = self._kept(f"first {count} of train", self.train[:count])
+            self._train_embeddings[count] = found.embedding
+        return self._train_embeddings[count]

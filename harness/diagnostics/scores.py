@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["Scores"]
+__all__ = ["Halves", "Scores"]
 
 
 class Scores(dict[str, float]):
@@ -27,3 +27,31 @@ class Scores(dict[str, float]):
         super().__init__(values)
         self.failures: Mapping[str, str] = MappingProxyType(dict(failures or {}))
         self.details: Mapping[str, tuple[float, ...]] = MappingProxyType(dict(details or {}))
+
+
+class Halves(tuple[float, float]):
+    """One score against two halves of the held-out reals, as a pair `(select, report)`.
+
+    Args:
+        select: against the half that a checkpoint is chosen by; NaN where it could not be computed.
+        report: against the other, which says how good it is; NaN likewise.
+        reason: why they are NaN, one line.
+    """
+
+    reason: str
+
+    def __new__(cls, select: float, report: float, reason: str = "") -> Halves:
+        """The pair."""
+        halves = super().__new__(cls, (select, report))
+        halves.reason = reason
+        return halves
+
+    @property
+    def select(self) -> float:
+        """The score against the half that a checkpoint is chosen by."""
+        return self[0]
+
+    @property
+    def report(self) -> float:
+        """The score against the half that had no say in the choice."""
+        return self[1]
