@@ -26,7 +26,7 @@ from harness.sweep.grammar import Metric
 from harness.sweep.plan import PlannedRun
 from harness.sweep.plan_file import FOLDERS
 from harness.sweep.results import load_result, load_results, run_directory, score, write_json
-from harness.sweep.training import Interrupted, Progress, train_population
+from harness.sweep.training import Interrupted, Job, Progress, train_population
 from harness.tracking import read_history, read_images
 
 METRIC = Metric(name="frechet", goal="minimize")
@@ -68,7 +68,7 @@ def fit(directory: Path, *recipes: Recipe, seeds: tuple[int, ...] = (0,), **more
         "checkpoint": directory / "populations" / "unit.pt",
         "wandb": "disabled",
     }
-    return train_population(runs, **(settings | more))
+    return train_population(runs, Job(**(settings | more)))
 
 
 def stop_at(step: int) -> dict[str, Callable[..., Any]]:

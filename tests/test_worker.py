@@ -16,14 +16,14 @@ from harness import RunResult, train
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
 from harness.recipe import Recipe
-from harness.sweep import training
+from harness.sweep import session, training
 from harness.sweep.grammar import Metric
 from harness.sweep.leases import take_lease
 from harness.sweep.plan import Plan, PlannedRun, Unit
 from harness.sweep.plan_file import FOLDERS
 from harness.sweep.results import load_result, load_results, run_directory, score
 from harness.sweep.storage import Search, open_storage
-from harness.sweep.training import Interrupted, Progress, train_population
+from harness.sweep.training import Interrupted, Job, Progress, train_population
 from harness.sweep.worker import Worker
 from harness.tracking import read_history, read_images
 
@@ -56,7 +56,7 @@ def fit(directory: Path, runs: list[PlannedRun], **more: Any) -> list[RunResult]
         "checkpoint": directory / "populations" / "unit.pt",
         "wandb": "disabled",
     }
-    return train_population(runs, **(settings | more))
+    return train_population(runs, Job(**(settings | more)))
 
 
 def rows_without_seconds(directory: Path, run: PlannedRun) -> list[dict[str, float]]:
@@ -90,6 +90,7 @@ def test_a_run_leaves_all_of_its_files(tmp_path: Path) -> None:
     result = train(recipe, seed=3, directory=tmp_path / "mine", wandb="disabled")
     folder = tmp_path / "mine" / "runs" / result.run_id
     assert sorted(path.name for path in folder.iterdir()) == [
+        "best.pt",
         "checkpoint.pt",
         "history.jsonl",
         "recipe.json",
@@ -288,14 +289,14 @@ def test_a_run_that_diverged_before_the_kill_stays_as_it_was(tmp_path: Path) -> 
 def test_too_little_memory_halves_the_population_until_it_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = training._Session
+    whole = session.Session
 
-    def limited(runs: list[PlannedRun], **settings: Any) -> Any:
+    def limited(runs: list[PlannedRun], job: Job) -> session.Session:
         if len(runs) > 1:
             raise torch.cuda.OutOfMemoryError
-        return whole(runs, **settings)
+        return whole(runs, job)
 
-    monkeypatch.setattr(training, "_Session", limited)
+    monkeypatch.setattr(session, "Session", limited)
     results = fit(tmp_path, runs_of(tiny_recipe(), seeds=(0, 1, 2)))
     assert [result.seed for result in results] == [0, 1, 2]
     assert [result.environment["population"] for result in results] == [1, 1, 1]
@@ -491,14 +492,14 @@ def test_two_workers_at_once_train_each_run_once(tmp_path: Path, monkeypatch: py
     nested = [False]
     whole = training.train_population
 
-    def noted(runs: list[PlannedRun], **settings: Any) -> list[RunResult]:
+    def noted(runs: list[PlannedRun], job: Job) -> list[RunResult]:
         trained.extend(run.run_id for run in runs)
         if not nested[0]:
             nested[0] = True
             with pytest.raises(Interrupted):
                 work(plan, index=1, should_stop=lambda: any(plan.directory.glob("runs/*/result.json")))
             nested[0] = False
-        return whole(runs, **settings)
+        return whole(runs, job)
 
     monkeypatch.setattr("harness.sweep.training.train_population", noted)
     work(plan)

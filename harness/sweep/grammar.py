@@ -27,9 +27,16 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
 ``early_terminate``
     W&B's hyperband, for random and bayes searches; an iteration is an evaluation. ``min_iter`` and ``eta``
     give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband. Final runs are never stopped.
+``early_stop``
+    ``verdict`` stops a run that is hopeless: diverged, d-saturated or collapsed at an evaluation, once a
+    fifth of its steps are done. It counts as failed, with its untrained generator's score; its ledger says
+    how many steps it was spared. ``{verdict: true, warm_up: 0.4}`` waits for another part of the steps.
+    Every run is watched, final ones too: unlike ``early_terminate``, it looks at one run alone.
 ``metric``
     ``name`` (a metric, with or without ``eval/``), ``goal`` (the metric's own where nothing is said) and
-    ``at``: the ``last`` evaluation, the ``best``, or the ``area`` under the curve (its mean over time).
+    ``at``: the ``last`` evaluation, the ``best``, or the ``area`` under the curve (its mean over time). The
+    best is an honest one: the checkpoint is chosen on one half of the held-out reals, and its score on the
+    other half counts.
 ``smoke``
     Changes for a two-minute version: ``seeds``, ``final_seeds``, ``run_cap``, ``recipe`` or dotted recipe
     keys.
@@ -51,7 +58,16 @@ from harness.sweep.arms import Ablate, read_ablate
 from harness.sweep.document import Document, FieldError, FieldPath, dotted, shown
 from harness.sweep.parameters import read_mapping, read_parameters, read_setting
 
-__all__ = ["CHANGEABLE", "METHODS", "Ablate", "EarlyTerminate", "Metric", "read_sections", "read_seeds"]
+__all__ = [
+    "CHANGEABLE",
+    "METHODS",
+    "Ablate",
+    "EarlyStop",
+    "EarlyTerminate",
+    "Metric",
+    "read_sections",
+    "read_seeds",
+]
 
 At = Literal["last", "best", "area"]
 METHODS = ("grid", "random", "bayes")
@@ -70,6 +86,7 @@ _KEYS = (
     "parameters",
     "run_cap",
     "early_terminate",
+    "early_stop",
     "smoke",
 )
 _UNUSED = ("program", "command", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri")
@@ -108,6 +125,21 @@ class EarlyTerminate:
     max_iter: int | None = None
     s: int | None = None
     eta: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """When runs are given up because of their verdict.
+
+    Attributes:
+        warm_up: share of a run's steps before which none is.
+    """
+
+    warm_up: float = 0.2
+
+    def to_json(self) -> str | dict[str, Any]:
+        """As a sweep file says it."""
+        return "verdict" if self == EarlyStop() else {"verdict": True, "warm_up": self.warm_up}
 
 
 def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
@@ -165,6 +197,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
         "parameters": parameters,
         "run_cap": _whole(data["run_cap"], ("run_cap",)) if "run_cap" in data else None,
         "early_terminate": early,
+        "early_stop": _early_stop(data["early_stop"]) if "early_stop" in data else None,
         "smoke": _smoke(data.get("smoke", {})),
         "unused": (*unused, *unused_metric, *unused_early),
     }
@@ -276,6 +309,33 @@ def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
             f"`max_iter` {early.max_iter}; make s smaller.",
         )
     return early, ["early_terminate.strict"] if "strict" in given else []
+
+
+def _early_stop(value: Any) -> EarlyStop:
+    path = ("early_stop",)
+    if value == "verdict":
+        return EarlyStop()
+    if not isinstance(value, Mapping):
+        raise FieldError(
+            path,
+            f"`early_stop` must be verdict, or {{verdict: true, warm_up: 0.2}}, but got {shown(value)}; "
+            "write early_stop: verdict.",
+        )
+    given = read_mapping(value, path, ("verdict", "warm_up"))
+    if given.get("verdict") is not True:
+        raise FieldError(
+            (*path, "verdict"),
+            f"`early_stop.verdict` must be true, but got {shown(given.get('verdict'))}; remove `early_stop` "
+            "to let every run go on.",
+        )
+    warm_up = given.get("warm_up", EarlyStop.warm_up)
+    if isinstance(warm_up, bool) or not isinstance(warm_up, int | float) or not 0 <= warm_up < 1:
+        raise FieldError(
+            (*path, "warm_up"),
+            "`early_stop.warm_up` must be a share of a run's steps, from 0 to less than 1, but got "
+            f"{shown(warm_up)}; write warm_up: 0.2.",
+        )
+    return EarlyStop(warm_up=float(warm_up))
 
 
 def _smoke(value: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.sweep.leases import holder, take_lease
@@ -111,9 +111,16 @@ def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
                 display.update(standing.status([]))
                 display.say("stopped in order; the same command goes on from here.")
                 raise KeyboardInterrupt
-            display.update(standing.status(pool.progress()))
+            _show(standing, display, pool.progress())
             time.sleep(_POLL_SEC)
-        display.update(standing.status([]))
+        _show(standing, display, [])
+
+
+def _show(standing: Standing, display: SweepDisplay, progress: Sequence[Mapping[str, Any]]) -> None:
+    """Draw how the study stands, and say at once which runs have become hopeless."""
+    display.update(standing.status(progress))
+    for line in standing.news(progress):
+        display.say(line, alarming=True)
 
 
 @contextmanager

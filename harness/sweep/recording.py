@@ -1,4 +1,8 @@
-"""One run's files while it trains: history, samples, W&B, and at the end its result."""
+"""One run's files while it trains: history, samples, W&B, and at the end its result.
+
+Rows of the history hold ``train/…``, or of an evaluation ``eval/…``, the verdict on it (``verdict/code``, its
+index in `harness.diagnostics.VERDICTS`, and ``verdict/score``) and that verdict's evidence, ``collapse/…``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.engine import checkpoint as checkpoints
 from harness.registry import metrics
 from harness.sweep.results import Outcome, RunResult, run_directory, summarise_curve, write_json
+from harness.sweep.selection import Selection
+from harness.sweep.verdicts import RunVerdicts, verdict_numbers
 from harness.tracking import (
     CompositeTracker,
     HistoryTracker,
@@ -22,9 +29,10 @@ from harness.tracking import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.diagnostics.verdict import Verdict
     from harness.sweep.frames import Frame, Frames
-    from harness.sweep.grammar import Metric
     from harness.sweep.plan import PlannedRun
+    from harness.sweep.training import Job
 
 __all__ = ["RunRecorder"]
 
@@ -38,12 +46,9 @@ class RunRecorder:
 
     Args:
         run: The run.
-        study: Name of the study.
-        directory: ``runs/<study>``.
-        metric: The study's metric, whose goal it may have set itself.
+        job: What it is a part of: the study, its folder, its metric, whose goal it may have set itself.
         frames: How it is drawn.
         environment: Goes into the result as it is.
-        wandb: Mode of the W&B mirror: ``auto``, ``online``, ``offline``, ``disabled``.
         resume_step: Step of the checkpoint that the run goes on from; None for a fresh run.
         state: What `state_dict` gave at that checkpoint.
         trackers: More places for rows and images to go to.
@@ -52,22 +57,20 @@ class RunRecorder:
     def __init__(
         self,
         run: PlannedRun,
+        job: Job,
         *,
-        study: str,
-        directory: Path,
-        metric: Metric,
         frames: Frames,
         environment: Mapping[str, Any],
-        wandb: str = "auto",
         resume_step: int | None = None,
         state: Mapping[str, Any] | None = None,
         trackers: Sequence[Tracker] = (),
     ) -> None:
         self.run = run
-        self.directory = run_directory(directory, run.run_id)
+        self.directory = run_directory(job.directory, run.run_id)
         self.result: RunResult | None = None
-        self._study = study
-        self._metric = metric
+        self.alarm = ""
+        self._study = job.study
+        self._metric = job.metric
         self._frames = frames
         self._environment = environment
         state = state or {}
@@ -77,23 +80,29 @@ class RunRecorder:
         self._failed_scores: dict[str, dict[str, Any]] = {
             name: dict(failure) for name, failure in state.get("failed_scores", {}).items()
         }
+        self._verdicts = RunVerdicts(state.get("verdicts"))
+        self.selection = Selection(job.metric.name, job.metric.goal, state.get("selection"))
+        self._g_grad_norm: float | None = state.get("g_grad_norm")
         self._samples = self.directory / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         for path in (*self.directory.glob(".*"), *self._samples.glob(".*"), *self._frames_after(resume_step)):
-            path.unlink()
+            if path.is_file():  # others' folders, .ipynb_checkpoints say, are none of ours
+                path.unlink()
         config = run.recipe.to_json()
         write_json(self.directory / "recipe.json", config)
         history = self.directory / "history.jsonl"
         resumed = resume_step is not None and history.exists()
         record: Tracker = HistoryTracker(history, resume_step=resume_step if resumed else None)
-        self._evaluated = {int(row["train/step"]) for row in read_history(history) if _is_evaluation(row)}
+        rows = read_history(history)
+        self._evaluated = {int(row["train/step"]) for row in rows if _is_evaluation(row)}
+        self._judged = {int(row["train/step"]) for row in rows if "verdict/code" in row}
         self._shown = {(key, step) for key, _, step in read_images(history)}
         self._step = max((step for _, step in self._shown), default=0)
         self._mirror: WandbTracker | None = None
-        if wandb_mode(wandb) != "disabled":
+        if wandb_mode(job.wandb) != "disabled":
             self._mirror = WandbTracker(
-                directory=directory,
-                study=study,
+                directory=job.directory,
+                study=job.study,
                 run_id=run.run_id,
                 cell=run.cell,
                 seed=run.seed,
@@ -101,7 +110,7 @@ class RunRecorder:
                 overrides=run.overrides,
                 tags=[run.phase, run.cell],
                 history=history,
-                mode=wandb,
+                mode=job.wandb,
             )
         mirrors = [*trackers, *([self._mirror] if self._mirror is not None else [])]
         self._trackers = CompositeTracker([record, *mirrors])
@@ -112,8 +121,19 @@ class RunRecorder:
         return [path for path in paths if step is None or int(path.stem.removeprefix("step_")) > step]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: the curves, and which scores failed."""
-        return {"curves": self._curves, "failed_scores": self._failed_scores}
+        """What a checkpoint keeps of it: curves, failed scores, verdicts, and the best weights so far."""
+        return {
+            "curves": self._curves,
+            "failed_scores": self._failed_scores,
+            "verdicts": self._verdicts.state_dict(),
+            "selection": self.selection.state_dict(),
+            "g_grad_norm": self._g_grad_norm,
+        }
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The latest verdict; None before the first evaluation."""
+        return self._verdicts.latest
 
     @property
     def num_evaluations(self) -> int:
@@ -139,6 +159,7 @@ class RunRecorder:
 
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
         """Add a row of training metrics, keyed ``train/…``."""
+        self._g_grad_norm = values.get("train/g_grad_norm", self._g_grad_norm)
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
 
     def evaluated(
@@ -150,7 +171,7 @@ class RunRecorder:
         *,
         failures: Mapping[str, str],
     ) -> None:
-        """Add an evaluation: a row keyed ``eval/…`` and a point on every metric's curve.
+        """Add an evaluation: a row, a point on every metric's curve, and the verdict on it.
 
         Args:
             step: Where in training.
@@ -164,9 +185,30 @@ class RunRecorder:
         for metric, reason in failures.items():
             count = self._failed_scores.get(metric, {"count": 0})["count"]
             self._failed_scores[metric] = {"count": count + 1, "reason": reason}
+        verdict = self._verdicts.judge(step, scores, self._g_grad_norm)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
-            self._trackers.log(_row(step, epoch, ledger) | values)
+            self._trackers.log(_row(step, epoch, ledger) | values | verdict_numbers(verdict))
+        self._ring_if_hopeless()
+
+    def diverged(self, step: int, epoch: float, reason: str, ledger: Mapping[str, float]) -> None:
+        """Add the verdict on a run that is no longer finite; `finish` ends it.
+
+        Args:
+            step: Where in training.
+            epoch: The same in epochs.
+            reason: What was found.
+            ledger: What the run has spent.
+        """
+        verdict = self._verdicts.diverged(step, reason)
+        if step not in self._judged - self._evaluated:
+            self._trackers.log(_row(step, epoch, ledger) | verdict_numbers(verdict))
+        self._ring_if_hopeless()
+
+    def _ring_if_hopeless(self) -> None:
+        if self._verdicts.rings() and self.verdict is not None:
+            self.alarm = f"{self.run.run_id} {self._name}: {self.verdict.sentence()}"
+            self._trackers.alarm(f"{self._name}: {self.verdict.name}", self.alarm)
 
     def draw(self, step: int, when: str, frame: Frame) -> None:
         """Draw a frame, unless that step has one.
@@ -215,11 +257,19 @@ class RunRecorder:
         """Put all rows on the disk; to be done before a checkpoint is written."""
         self._trackers.flush()
 
-    def finish(self, outcome: Outcome, reason: str, ledger: Mapping[str, float]) -> RunResult:
-        """End the run: join its frames, end its trackers, write its result.
+    def finish(
+        self, outcome: Outcome, reason: str, ledger: Mapping[str, float], *, stopped_by: str = ""
+    ) -> RunResult:
+        """End the run: join its frames, keep its best weights, end its trackers, write its result.
 
         The result comes last, because it is what makes a run finished: a run that is killed before is taken
         up again from its checkpoint, and W&B's copy of it too.
+
+        Args:
+            outcome: How it ended.
+            reason: Why it did not complete, or nothing.
+            ledger: What it has spent.
+            stopped_by: What stopped it; see `RunResult`.
         """
         if next(self._samples.glob("step_*.png"), None) is not None:
             self._show(self._frames.film(self._samples, title=self._name))
@@ -231,6 +281,9 @@ class RunRecorder:
             )
             for name, points in self._curves.items()
         }
+        if self.selection.report is not None:
+            scores[self._metric.name]["best"] = self.selection.report
+            self._save_best()
         result = RunResult(
             run_id=self.run.run_id,
             study=self._study,
@@ -246,6 +299,9 @@ class RunRecorder:
             recipe=self.run.recipe.fingerprint,
             environment=dict(self._environment),
             failed_scores=self._failed_scores,
+            verdict=self._verdicts.to_json(),
+            stopped_by=stopped_by,
+            selection=self.selection.to_json(),
         )
         self.flush()
         self._trackers.finish(result.to_json())
@@ -254,6 +310,16 @@ class RunRecorder:
             self._mirror.settle()
         self.result = result
         return result
+
+    def _save_best(self) -> None:
+        """Keep the checkpoint that was selected, laid out like ``checkpoint.pt``, without the optimisers."""
+        run = self.run
+        state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed}
+        chosen = self.selection.to_json()
+        checkpoints.save(
+            self.directory / "best.pt",
+            {**state, "step": self.selection.step, "selection": chosen, **self.selection.weights},
+        )
 
     def close(self) -> None:
         """Let go of the files of a run that has not finished; it can be resumed."""

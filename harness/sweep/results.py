@@ -35,6 +35,10 @@ CHECKPOINT_SEC = 20.0
 
 _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")
+_STOPPERS = ("", "verdict", "pruner")
+_SUMMARIES = ("first", "last", "best", "area")
+_LATER_FIELDS = {"failed_scores", "verdict", "stopped_by", "selection"}
+"""Fields that older results do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +56,28 @@ class RunResult:
             arm's best trained anew with fresh seeds. Arms are compared by ``ablate`` and ``final`` runs only.
         trial: Number of the trial within its arm's search (for ``final``: of the trial it repeats).
         outcome: ``completed``; ``diverged`` (a parameter, a loss or a sample was not finite: the run failed);
-            ``stopped`` (its trial was pruned early).
+            ``stopped`` (early; `stopped_by` says by what).
         reason: Why it did not complete, in words, else empty.
         scores: Metric to ``{"first", "last", "best", "area"}``: the untrained generator's score, the last
-            one, the best one by the metric's goal, and the mean over training (trapezoids over steps).
-        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec``.
+            one, the best one, and the mean over training (trapezoids over steps). First, last and area are
+            measured on all held-out reals. The best of the study's metric is an honest one, see `selection`;
+            that of any other metric is its curve's optimum, which flatters: chosen and reported on one set.
+        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec``; of a run that
+            was stopped also ``saved_steps``, the D steps that it was spared.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
         failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
             time. A score that failed is missing from its curve and is never made up.
+        verdict: What became of the run: the fields of `harness.diagnostics.Verdict` as plain values
+            (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
+            which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
+            the evaluations. Empty in results from before there were verdicts.
+        stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
+            trial was beaten by others), or empty.
+        selection: ``metric``, ``step``, ``select``, ``report``: the checkpoint in ``best.pt`` was chosen by
+            the study's metric on one half of the held-out reals (`select`), and its score on the other
+            half (`report`) is what `scores` calls best. Empty where the metric cannot be halved: its best
+            then is its curve's optimum.
     """
 
     run_id: str
@@ -77,17 +94,49 @@ class RunResult:
     recipe: str
     environment: Mapping[str, Any]
     failed_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    stopped_by: str = ""
+    selection: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.outcome not in _OUTCOMES:
             raise ValueError(f"`outcome` must be one of {', '.join(_OUTCOMES)}, but got {self.outcome!r}.")
         if self.phase not in _PHASES:
             raise ValueError(f"`phase` must be one of {', '.join(_PHASES)}, but got {self.phase!r}.")
+        if self.stopped_by not in _STOPPERS or (self.stopped_by and self.outcome != "stopped"):
+            raise ValueError(
+                f"`stopped_by` must be verdict or pruner, of a stopped run, but got {self.stopped_by!r} "
+                f"with outcome {self.outcome}."
+            )
+        for metric, summary in self.scores.items():
+            lacking = [at for at in _SUMMARIES if at not in summary]
+            if lacking:
+                raise ValueError(f"`scores.{metric}` lacks `{lacking[0]}`.")
 
     @property
     def failed(self) -> bool:
-        """Whether the run counts as a failure: it did not survive its own training."""
-        return self.outcome == "diverged"
+        """Whether the run counts as a failure: it diverged, or was stopped because it was hopeless."""
+        return self.outcome == "diverged" or self.stopped_by == "verdict"
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was stopped for its trial's sake; that says nothing of the run itself."""
+        return self.outcome == "stopped" and not self.failed
+
+    @property
+    def verdict_name(self) -> str:
+        """The verdict's name; empty in results from before there were verdicts."""
+        return str(self.verdict.get("name", ""))
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the checkpoint in ``best.pt``, or None where none was chosen."""
+        return int(self.selection["step"]) if self.selection else None
+
+    @property
+    def saved_steps(self) -> int:
+        """D steps that were not spent, because the run was stopped."""
+        return int(self.ledger.get("saved_steps", 0))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; non-finite numbers become the strings ``nan``, ``inf`` and ``-inf``."""
@@ -103,9 +152,16 @@ class RunResult:
             ValueError: If a field is missing or unknown.
         """
         names = {field.name for field in fields(cls)}
-        if names - {"failed_scores"} != set(values) - {"failed_scores"}:
+        if names - _LATER_FIELDS != set(values) - _LATER_FIELDS:
             raise ValueError(f"A result must have the fields {sorted(names)}, but got {sorted(values)}.")
         decoded = dict(values)
+        if "verdict" in values:
+            decoded["verdict"] = _decoded_verdict(values["verdict"])
+        if "selection" in values:
+            decoded["selection"] = {
+                key: float(value) if key in ("select", "report") else value
+                for key, value in values["selection"].items()
+            }
         decoded["scores"] = {
             metric: {at: float(value) for at, value in summary.items()}
             for metric, summary in values["scores"].items()
@@ -118,13 +174,14 @@ class RunResult:
 def score(result: RunResult, metric: str, at: At = "last") -> float:
     """The run's score, where a failed run is worth what its own untrained generator was.
 
-    That value is finite and true: the generator of a run that diverged is of no more use than one never
-    trained, and the arm that produced it must pay for it rather than have it left out of its mean.
+    That value is finite and true: the generator of a run that diverged, or was given up as hopeless, is of no
+    more use than one never trained, and the arm that produced it must pay for it rather than have it left out
+    of its mean.
 
     Args:
         result: A finished run.
         metric: Name of a metric, without ``eval/``.
-        at: Which summary of the curve: ``last``, ``best``, ``area``, or ``first``.
+        at: Which summary of the curve: ``last``, ``best`` (see `RunResult.scores`), ``area``, or ``first``.
 
     Returns:
         The score; NaN if the untrained generator itself had none, or if it could not be computed.
@@ -143,7 +200,7 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
 def summarise_curve(
     steps: Sequence[int], values: Sequence[float], goal: Literal["minimize", "maximize"]
 ) -> dict[str, float]:
-    """First, last and best value of a curve, and its mean over training.
+    """First and last value of a curve, its optimum as ``best``, and its mean over training.
 
     ``area`` = ∫ value d(step) / (last step - first step) by trapezoids; of a single point, that point. It
     rewards a run for being good early, and is less at the mercy of where a swinging run happens to stop.
@@ -259,6 +316,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
+    decoded = dict(values)
+    if decoded:
+        decoded["evidence"] = {key: float(value) for key, value in values["evidence"].items()}
+    return decoded
 
 
 def _encode(value: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from harness.diagnostics.verdict import HOPELESS, VERDICTS
 from harness.sweep.results import RunResult, load_result, run_directory, score
 from harness.tracking.console import ArmStanding, RunningUnit, SweepStatus
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Standing"]
 
+_BAD = tuple(name for name in VERDICTS if name not in ("immature", "healthy"))
 _SETTLED_SEC = 5.0
 """Seconds before a speed is believed."""
 
@@ -34,6 +36,7 @@ class Standing:
         self._started = time.monotonic()
         self.refresh()
         self._steps_before = self._finished_steps()
+        self._told = set(self._results)
 
     def refresh(self) -> None:
         """Read the results that are new."""
@@ -107,14 +110,32 @@ class Standing:
             for unit in progress
         ]
         return SweepStatus(
-            arms=[self._arm(arm) for arm in self._plan.arms],
+            arms=[self._arm(arm, progress) for arm in self._plan.arms],
             running=running,
             metric=metric.name,
             goal=metric.goal,
             eta_sec=self._eta(progress),
         )
 
-    def _arm(self, arm: Arm) -> ArmStanding:
+    def news(self, progress: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A line on each run that has become hopeless since this was last asked, and was not told of before.
+
+        Args:
+            progress: What the workers say that they are doing.
+        """
+        lines: dict[str, str] = {}
+        for unit in progress:
+            lines |= unit.get("alarms", {})
+        # Of a run that ended at once, its worker has said nothing that lasted.
+        for run_id, result in self._results.items():
+            if result.verdict_name in HOPELESS:
+                line = f"{run_id} {result.cell} · seed {result.seed}: {result.verdict_name} at step "
+                lines.setdefault(run_id, f"{line}{result.verdict['step']:,}: {result.verdict['rule']}")
+        fresh = [line for run_id, line in lines.items() if run_id not in self._told]
+        self._told |= set(lines)
+        return fresh
+
+    def _arm(self, arm: Arm, progress: Sequence[Mapping[str, Any]]) -> ArmStanding:
         results = self._of(arm.name)
         if self._plan.is_search:
             total = self._plan.study.num_trials(arm.cell) * len(self._plan.seeds["search"])
@@ -127,7 +148,18 @@ class Standing:
             total=total,
             mean=self._worth(results),
             failed=sum(result.failed for result in results),
+            bad_verdicts=self._bad_verdicts(arm, results, progress),
+            saved_steps=sum(result.saved_steps for result in results),
         )
+
+    def _bad_verdicts(
+        self, arm: Arm, results: Sequence[RunResult], progress: Sequence[Mapping[str, Any]]
+    ) -> dict[str, int]:
+        counts = Counter(result.verdict_name for result in results)
+        for unit in progress:
+            for run_id, (cell, name) in unit.get("verdicts", {}).items():
+                counts[name] += cell == arm.name and run_id not in self._results
+        return {name: counts[name] for name in _BAD if counts[name]}
 
     def _worth(self, results: Sequence[RunResult]) -> float | None:
         """An arm's mean so far; of a search, its best trial's until the final runs come in."""
@@ -136,7 +168,7 @@ class Standing:
             return fmean(self._scores(compared))
         trials: dict[int | None, list[RunResult]] = defaultdict(list)
         for result in results:
-            if result.outcome != "stopped":
+            if not result.pruned:
                 trials[result.trial].append(result)
         means = [fmean(self._scores(trial)) for trial in trials.values()]
         if not means:
@@ -160,7 +192,8 @@ class Standing:
             total = sum(steps.get(run.cell, 0) for run in self._plan.runs)
         finished = self._finished_steps()
         under_way = sum(int(unit.get("step", 0)) * int(unit.get("num_live", 0)) for unit in progress)
-        left = max(0.0, total - finished - under_way)
+        saved = sum(result.saved_steps for result in self._results.values())
+        left = max(0.0, total - finished - saved - under_way)
         elapsed_sec = time.monotonic() - self._started
         made = finished + under_way - self._steps_before
         if made <= 0 or elapsed_sec < _SETTLED_SEC:

@@ -34,13 +34,13 @@ from harness.sweep.arms import Ablate
 from harness.sweep.cells import Cell, axes_of, grid_cells
 from harness.sweep.checks import check_study
 from harness.sweep.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
-from harness.sweep.grammar import CHANGEABLE, EarlyTerminate, Metric, read_sections
+from harness.sweep.grammar import CHANGEABLE, EarlyStop, EarlyTerminate, Metric, read_sections
 from harness.sweep.space import Distribution
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Ablate", "Cell", "EarlyTerminate", "Metric", "Study", "find_studies", "find_study"]
+__all__ = ["Ablate", "Cell", "EarlyStop", "EarlyTerminate", "Metric", "Study", "find_studies", "find_study"]
 
 Kind = Literal["ablation", "tuned-ablation", "grid", "search"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -62,7 +62,8 @@ class Study:
         method: grid, random, bayes, or None where there is nothing to search.
         parameters: what is searched, and what is fixed in some arms only, by dotted key.
         run_cap: trials (in each arm), or None.
-        early_terminate: when hopeless trials are stopped, or None.
+        early_terminate: when trials that others beat are stopped, or None.
+        early_stop: when hopeless runs are stopped, or None.
         smoke: changes for the two-minute version; empty once they are applied.
         unused: keys of W&B's that mean nothing here.
 
@@ -82,6 +83,7 @@ class Study:
     parameters: Mapping[str, Distribution] = field(default_factory=dict)
     run_cap: int | None = None
     early_terminate: EarlyTerminate | None = None
+    early_stop: EarlyStop | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[str, ...] = field(default=(), compare=False)
 
@@ -293,6 +295,8 @@ class Study:
             given = dataclasses.asdict(self.early_terminate)
             set_ones = {key: value for key, value in given.items() if value is not None}
             nested["early_terminate"] = {"type": "hyperband"} | set_ones
+        if self.early_stop is not None:
+            nested["early_stop"] = self.early_stop.to_json()
         if self.smoke:
             nested["smoke"] = dict(self.smoke)
         return nested

@@ -71,8 +71,13 @@ class Arm:
 
     @property
     def failed(self) -> tuple[RunResult, ...]:
-        """The runs that diverged."""
+        """The runs that diverged, or were stopped because they were hopeless."""
         return tuple(run for run in self.runs if run.failed)
+
+    @property
+    def saved_steps(self) -> int:
+        """D steps that its stopped runs were spared."""
+        return sum(run.saved_steps for run in self.runs)
 
     def values(self, metric: str, at: At) -> dict[int, float]:
         """Seed → score of each finished run; NaN where a run was not measured by this metric."""

@@ -74,7 +74,7 @@ def train(
     from harness.data import load_dataset
     from harness.networks import check_networks
     from harness.sweep.grammar import Metric
-    from harness.sweep.training import train_population
+    from harness.sweep.training import Job, train_population
     from harness.tracking import wandb_mode
 
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -98,8 +98,7 @@ def train(
         other = holder(directory / "leases", unit.id) or {"pid": "unknown"}
         raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
     with lease:
-        return train_population(
-            unit.runs,
+        job = Job(
             study=directory.name,
             directory=directory,
             device=device,
@@ -109,7 +108,8 @@ def train(
             wandb=wandb,
             watch=watch,
             progress=progress,
-        )[0]
+        )
+        return train_population(unit.runs, job)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +286,7 @@ class Worker:
         )
 
     def _train(self, claim: _Claim) -> None:
-        from harness.sweep.training import train_population
+        from harness.sweep.training import Job, train_population
 
         search = self._searches[claim.arm.name] if claim.arm is not None else None
         trial = claim.trial
@@ -294,8 +294,7 @@ class Worker:
         if search is not None and trial is not None and self._plan.study.early_terminate is not None:
             prune = _pruner(search, trial.index)
         self._report(claim.unit, None)
-        train_population(
-            claim.unit.runs,
+        job = Job(
             study=self._plan.study.name,
             directory=self._directory,
             device=self._device,
@@ -303,11 +302,13 @@ class Worker:
             environment=self._environment,
             checkpoint=self._directory / "populations" / f"{claim.unit.id}.pt",
             wandb=self._wandb,
+            early_stop=self._plan.study.early_stop,
             should_stop=self._should_stop,
             prune=prune,
             progress=lambda progress: self._report(claim.unit, progress),
             checkpoint_sec=self._checkpoint_sec,
         )
+        train_population(claim.unit.runs, job)
         if search is not None and trial is not None and claim.arm is not None:
             units = trial_units(self._plan, claim.arm, trial.index, trial.parameters, "search")
             self._tell_if_done(search, trial, units)
@@ -321,7 +322,7 @@ class Worker:
         if len(found) == len(results):
             metric = self._plan.study.metric
             value = sum(score(result, metric.name, metric.at) for result in found) / len(found)
-            search.tell(trial.index, value, pruned=any(result.outcome == "stopped" for result in found))
+            search.tell(trial.index, value, pruned=any(result.pruned for result in found))
 
     def _open_searches(self) -> dict[str, Search]:
         if not self._plan.is_search:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, final
@@ -36,7 +36,10 @@ class ArmStanding:
         done: Its finished runs, failed ones included.
         total: All its runs.
         mean: Mean of the study's metric over the finished runs; None before the first.
-        failed: Runs that diverged.
+        failed: Runs that diverged, or were stopped because they were hopeless.
+        bad_verdicts: Verdict → how many runs have it, finished ones and those in training; of those that say
+            that something is wrong, the worst first.
+        saved_steps: Training steps that stopped runs were spared.
     """
 
     name: str
@@ -44,6 +47,8 @@ class ArmStanding:
     total: int
     mean: float | None = None
     failed: int = 0
+    bad_verdicts: Mapping[str, int] = field(default_factory=dict)
+    saved_steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,19 @@ class SweepStatus:
     @property
     def failed(self) -> int:
         return sum(arm.failed for arm in self.arms)
+
+    @property
+    def bad_verdicts(self) -> dict[str, int]:
+        """The arms' bad verdicts, added up."""
+        counts: dict[str, int] = {}
+        for arm in self.arms:
+            for name, count in arm.bad_verdicts.items():
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+    @property
+    def saved_steps(self) -> int:
+        return sum(arm.saved_steps for arm in self.arms)
 
     @property
     def best(self) -> ArmStanding | None:
@@ -159,15 +177,19 @@ class SweepDisplay:
         if now - self._printed_at >= wait_sec:
             self._print_line(status)
 
-    def say(self, message: str) -> None:
-        """Print a message above the display."""
-        self._console.print(Text(message))
+    def say(self, message: str, *, alarming: bool = False) -> None:
+        """Print a message above the display, on one line however long it is."""
+        self._console.print(Text(message, style="red" if alarming else ""), soft_wrap=True)
 
     def _print_line(self, status: SweepStatus) -> None:
         self._printed_at, self._printed_done = time.monotonic(), status.done
         parts = [f"{self._study}: {status.done}/{status.total} runs"]
         if status.failed:
             parts.append(f"{status.failed} failed")
+        if status.bad_verdicts:
+            parts.append(f"verdicts: {_counts(status.bad_verdicts)}")
+        if status.saved_steps:
+            parts.append(f"{status.saved_steps:,} steps saved")
         if status.running:
             speed = sum(unit.steps_per_sec for unit in status.running)
             parts.append(
@@ -209,14 +231,23 @@ class SweepDisplay:
         table.add_column("runs", justify="right")
         table.add_column(f"mean {status.metric}".strip(), justify="right")
         table.add_column("failed", justify="right")
+        if status.bad_verdicts:
+            table.add_column("verdicts")
+        if status.saved_steps:
+            table.add_column("steps saved", justify="right")
         for arm in status.arms:
             leads = arm is best
-            table.add_row(
+            cells = [
                 Text(arm.name),
                 Text(f"{arm.done}/{arm.total}"),
                 Text("" if arm.mean is None else _number(arm.mean), style="bold green" if leads else ""),
                 Text(str(arm.failed) if arm.failed else "", style="red"),
-            )
+            ]
+            if status.bad_verdicts:
+                cells.append(Text(_counts(arm.bad_verdicts), style="red"))
+            if status.saved_steps:
+                cells.append(Text(f"{arm.saved_steps:,}" if arm.saved_steps else ""))
+            table.add_row(*cells)
         return table
 
     def _times(self, status: SweepStatus) -> str:
@@ -279,6 +310,10 @@ class ConsoleTracker:
     def image(self, key: str, path: Path, step: int) -> None:
         """Do nothing: a terminal shows no images."""
 
+    def alarm(self, title: str, text: str) -> None:
+        """Print the line above the progress; see `Tracker.alarm`."""
+        self._console.print(Text(text, style="red"), soft_wrap=True)
+
     def flush(self) -> None:
         """Do nothing."""
 
@@ -295,6 +330,9 @@ class ConsoleTracker:
             ),
             soft_wrap=True,
         )
+        verdict = result.get("verdict")
+        if isinstance(verdict, Mapping) and verdict:
+            self._console.print(Text(f"{verdict['name']}: {verdict['rule']}"), soft_wrap=True)
         scores = result.get("scores")
         if isinstance(scores, Mapping) and scores:
             table = Table(box=None, pad_edge=False, header_style="bold")
@@ -307,6 +345,16 @@ class ConsoleTracker:
                     Text(str(name)), *(_number(values[key]) if key in values else "" for key in columns)
                 )
             self._console.print(table)
+        selection = result.get("selection")
+        if isinstance(selection, Mapping) and selection:
+            self._console.print(
+                Text(
+                    f"best {selection['metric']}: of the checkpoint of step {selection['step']:,} (best.pt), "
+                    "chosen on one half of the held-out samples and scored on the other; the best of any "
+                    "other score is its curve's optimum, which flatters"
+                ),
+                soft_wrap=True,
+            )
 
     def close(self) -> None:
         """End the progress."""
@@ -338,6 +386,10 @@ class ConsoleTracker:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _counts(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in verdicts.items())
 
 
 def _duration(seconds: float) -> str:

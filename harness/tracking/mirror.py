@@ -105,23 +105,29 @@ class WandbTracker:
     def log(self, row: Mapping[str, float]) -> None:
         """Mirror one row of numbers; see `Tracker.log`."""
         if not self._is_known():
-            self._run.log(lambda _: {key: _finite_or_nan(value) for key, value in row.items()})
+            self._run.log(lambda _: {_shown(key): _finite_or_nan(value) for key, value in row.items()})
 
     def image(self, key: str, path: Path, step: int) -> None:
         """Mirror one image; see `Tracker.image`."""
         if not self._is_known():
             self._run.log(lambda library: {STEP: step, key: _media(library, path)}, what="image")
 
+    def alarm(self, title: str, text: str) -> None:
+        """Send W&B's alert, once a run and online only; see `Tracker.alarm`."""
+        self._run.alert(title, text)
+
     def flush(self) -> None:
         """Do nothing: what W&B has not written when the process dies is replayed from the history."""
 
     def finish(self, result: Mapping[str, object]) -> None:
-        """Put outcome, scores, ledger and environment into the summary and end the W&B run.
+        """Put outcome, verdict, scores, ledger and environment into the summary and end the W&B run.
+
+        The verdict is also one of the run's tags then, to filter by.
 
         Returns after the time-out at the latest, uploaded or not.
 
         Args:
-            result: `outcome`, `reason`, `scores`, `ledger`, `environment`, each where there is one.
+            result: `outcome`, `reason`, `scores`, `ledger`, `environment`, `verdict`, where there is one.
         """
         summary = {
             key: result[key] for key in ("outcome", "reason", "scores", "environment") if key in result
@@ -129,6 +135,12 @@ class WandbTracker:
         ledger = result.get("ledger")
         if isinstance(ledger, Mapping):
             summary |= {f"ledger/{key}": value for key, value in ledger.items()}
+        verdict = result.get("verdict")
+        if isinstance(verdict, Mapping) and verdict:
+            summary |= {"verdict": verdict["name"], "verdict_rule": verdict["rule"]}
+            summary |= {f"collapse/{key}": float(value) for key, value in verdict["evidence"].items()}
+            summary |= {"collapse/score": verdict["score"], "collapse/since_step": verdict["since"]}
+            self._run.add_tag(str(verdict["name"]))
         self._run.summarise(_plain(summary))
         self._run.finish(exit_code=0)
 
@@ -207,6 +219,11 @@ def log_summary(
     run.summarise(_plain(scalars or {}))
     run.finish(exit_code=0)
     return dict(run.failures)
+
+
+def _shown(key: str) -> str:
+    """A history's key as a chart's: all that concerns the verdict is in one section."""
+    return {"verdict/code": "collapse/verdict", "verdict/score": "collapse/score"}.get(key, key)
 
 
 def _media(library: Any, path: Path) -> object:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["claim_id", "drop_segment", "find_segments", "settle_id"]
+__all__ = ["claim_id", "drop_segment", "find_segments", "is_first_alert", "settle_id"]
 
 _DONE = "done"
 _MAX_BASE = 100  # W&B allows 128 characters
@@ -48,6 +48,20 @@ def claim_id(folder: Path, study: str, run_id: str, *, resumed: bool) -> str:
 def settle_id(folder: Path, identity: str) -> None:
     """Note that the run of this id has its result; training it anew will be another W&B run."""
     _write(folder / "ids" / _RANDOM.sub("", identity), f"{identity} {_DONE}")
+
+
+def is_first_alert(folder: Path, identity: str) -> bool:
+    """Whether no alert was sent for the run of this id before, by a training that was killed since, say.
+
+    To be asked right before one is sent: the next time, the answer is no.
+    """
+    path = folder / "alerts" / identity
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def find_segments(folder: Path, identity: str) -> list[Path]:

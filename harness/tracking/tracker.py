@@ -34,6 +34,15 @@ class Tracker(Protocol):
         """
         ...
 
+    def alarm(self, title: str, text: str) -> None:
+        """Take news that a person should have at once: the run has become hopeless. Called once a run.
+
+        Args:
+            title: Arm, seed and verdict.
+            text: One line: run, arm, seed, step, and the verdict with its evidence.
+        """
+        ...
+
     def flush(self) -> None:
         """Make what was taken so far survive a crash; call it before a checkpoint is written."""
         ...
@@ -65,6 +74,10 @@ class CompositeTracker:
     def image(self, key: str, path: Path, step: int) -> None:
         for tracker in self._trackers:
             tracker.image(key, path, step)
+
+    def alarm(self, title: str, text: str) -> None:
+        for tracker in self._trackers:
+            tracker.alarm(title, text)
 
     def flush(self) -> None:
         for tracker in self._trackers:

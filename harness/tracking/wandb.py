@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
 from harness.tracking.history import STEP
 from harness.tracking.mode import Mode, has_key
-from harness.tracking.segments import claim_id, drop_segment, find_segments, settle_id
+from harness.tracking.segments import claim_id, drop_segment, find_segments, is_first_alert, settle_id
 
 if TYPE_CHECKING:
     import wandb
@@ -124,6 +124,19 @@ class WandbRun:
         """Put values into the run's summary."""
         if (run := self._run) is not None:
             self._guard("summary", lambda: run.summary.update(dict(values)))
+
+    def add_tag(self, tag: str) -> None:
+        """Give the run one more tag."""
+        if (run := self._run) is not None:
+            self._guard("tag", lambda: setattr(run, "tags", tuple(dict.fromkeys((*(run.tags or ()), tag)))))
+
+    def alert(self, title: str, text: str) -> None:
+        """Have the server tell the user, once in the life of the run; offline there is nobody to tell."""
+        run = self._run
+        if run is None or self.mode != "online":
+            return
+        if self._guard("alert", lambda: is_first_alert(self._folder, self._identity)):
+            self._guard("alert", lambda: run.alert(title=title, text=text, level="WARN"))
 
     def settle(self) -> None:
         """Note that the run has its result, so that training it anew makes another W&B run."""

@@ -1,0 +1,86 @@
+"""The checkpoint that a run is remembered by: chosen on one half of the held-out reals, scored on the other.
+
+The smallest of many noisy scores is smaller than any of them deserves. Choosing on one half and reporting on
+the other takes that flattery out: the reported half had no say in the choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+__all__ = ["Selection"]
+
+Weights = dict[str, Any]
+
+
+class Selection:
+    """The best checkpoint of one run so far.
+
+    Args:
+        metric: Name of the study's metric.
+        goal: Which way it is better.
+        state: What `state_dict` gave at the checkpoint that the run goes on from; None for a fresh run.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        goal: Literal["minimize", "maximize"],
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._metric = metric
+        self._sign = 1 if goal == "minimize" else -1
+        self._best: dict[str, Any] = dict(state or {})
+
+    def offer(self, step: int, select: float, report: float, weights: Callable[[], Weights]) -> None:
+        """Keep this checkpoint if it is better than all before it on the half that selects.
+
+        Args:
+            step: Where in training.
+            select: The metric on the half that selects; one that is not finite is passed over.
+            report: The metric on the other half.
+            weights: Gives the networks' state dictionaries; asked only if they are kept.
+        """
+        if not math.isfinite(select):
+            return
+        if self._best and self._sign * select >= self._sign * self._best["select"]:
+            return
+        self._best = {"step": step, "select": select, "report": report, "weights": _on_cpu(weights())}
+
+    @property
+    def step(self) -> int | None:
+        """The step of the checkpoint kept; None before there is one."""
+        return int(self._best["step"]) if self._best else None
+
+    @property
+    def report(self) -> float | None:
+        """The metric of the checkpoint kept, on the half that had no say."""
+        return float(self._best["report"]) if self._best else None
+
+    @property
+    def weights(self) -> Weights:
+        """The networks' state dictionaries by name, on the CPU."""
+        return dict(self._best["weights"])
+
+    def to_json(self) -> dict[str, Any]:
+        """``metric``, ``step``, ``select``, ``report``; empty before there is a checkpoint."""
+        if not self._best:
+            return {}
+        known = {key: self._best[key] for key in ("step", "select", "report")}
+        return {"metric": self._metric, **known}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return dict(self._best)
+
+
+def _on_cpu(weights: Mapping[str, Any]) -> Weights:
+    """Copies, so that a device's memory does not hold two of every run."""
+    return {
+        name: {key: value.cpu() if isinstance(value, Tensor) else value for key, value in part.items()}
+        for name, part in weights.items()
+    }
