@@ -273,3 +273,26 @@ def test_nesterov_without_momentum_is_refused() -> None:
 def test_a_bad_option_is_refused_by_name_and_value(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose(optimizers, "adam", **options)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("bound", [None, 0.2])
+@pytest.mark.parametrize("large", [False, True])
+def test_the_ratio_is_how_far_the_update_and_its_clip_moved_the_weights(
+    K: int, bound: float | None, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(module, "_LARGE", P - 1)
+        monkeypatch.setattr(module, "_BLOCK", 8 * K)
+    parameters, plain = start(K), start(K)
+    choices = [choose(optimizers, "adam", lr=LR * (1 + row)) for row in range(K)]
+    rule, unmeasured = (PopulationOptimizer(choices, parameters) for _ in range(2))
+    for step in range(3):
+        before = parameters.clone()
+        ratio = rule.update(parameters, gradient(before, step), bound=bound, with_ratio=True)
+        assert unmeasured.update(plain, gradient(before, step), bound=bound) is None
+        assert torch.equal(parameters, plain)
+        assert ratio is not None
+        torch.testing.assert_close(ratio, (parameters - before).norm(dim=1) / before.norm(dim=1))
+    if bound is not None:
+        assert parameters.abs().max() == bound

@@ -16,7 +16,8 @@ from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
 from harness.engine.measure import measure
-from harness.engine.population import Population
+from harness.engine.meter import SCORE_EDGES, Meter
+from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.registry import discriminators
@@ -98,7 +99,7 @@ def plain(event: Event) -> tuple[Any, ...]:
             "log",
             event.step,
             event.epoch,
-            {key: value.tobytes() for key, value in event.metrics.items()},
+            {key: value.tobytes() for key, value in (event.metrics | event.histograms).items()},
         )
     return (type(event).__name__, *vars(event).values())
 
@@ -112,6 +113,7 @@ def test_events_come_on_their_grids() -> None:
     assert found == [
         ("EvaluationDue", 0),
         ("Logged", 20),
+        ("Logged", 26),
         ("EvaluationDue", 26),
         ("Logged", 40),
         ("Logged", 52),
@@ -120,7 +122,7 @@ def test_events_come_on_their_grids() -> None:
     ]
     evaluations = [event for event in events if isinstance(event, EvaluationDue)]
     assert [(event.epoch, event.final) for event in evaluations] == [(0, False), (2, False), (4, True)]
-    assert [event.epoch for event in events if isinstance(event, Logged)] == [20 / 13, 40 / 13, 4.0]
+    assert [event.epoch for event in events if isinstance(event, Logged)] == [20 / 13, 2.0, 40 / 13, 4.0]
 
 
 def test_events_wait_for_the_end_of_an_iteration() -> None:
@@ -128,7 +130,7 @@ def test_events_wait_for_the_end_of_an_iteration() -> None:
     run = trainer(recipe, log_every_steps=12)
     assert run.total_steps == 50  # 52, rounded down to whole iterations
     events = list(run.run())
-    assert [event.step for event in events if isinstance(event, Logged)] == [15, 25, 40, 50]
+    assert [event.step for event in events if isinstance(event, Logged)] == [15, 25, 30, 40, 50]
     evaluations = [event for event in events if isinstance(event, EvaluationDue)]
     assert [(event.step, event.epoch) for event in evaluations] == [(0, 0), (30, 2), (50, 4)]
     assert run.ledger() == [
@@ -287,11 +289,14 @@ def test_an_iteration_equals_the_same_training_written_plainly(changes: dict[str
 def test_logged_statistics_are_those_of_the_steps() -> None:
     run = trainer(tiny(), K=2, log_every_steps=26)
     seen: list[tuple[Tensor, ...]] = []
+    measured: list[tuple[Tensor, Tensor]] = []
     add = run._meter.add_discriminator
 
-    def spy(loss: Tensor, real: Tensor, fake: Tensor, norm: Tensor | None) -> None:
+    def spy(loss: Tensor, real: Tensor, fake: Tensor, update: Update | None) -> None:
         seen.append((loss.detach(), real.detach().mean(-1), fake.detach().mean(-1)))
-        add(loss, real, fake, norm)
+        if update is not None:
+            measured.append((real.detach(), fake.detach()))
+        add(loss, real, fake, update)
 
     run._meter.add_discriminator = spy  # type: ignore[method-assign]
     first = next(event for event in run.run() if isinstance(event, Logged))
@@ -308,10 +313,45 @@ def test_logged_statistics_are_those_of_the_steps() -> None:
         "train/d_fake",
         "train/d_grad_norm",
         "train/g_grad_norm",
+        "train/d_update_ratio",
+        "train/g_update_ratio",
         "train/nonfinite",
     }
     assert all(value.shape == (2,) for value in first.metrics.values())
     assert (first.metrics["train/nonfinite"] == 0).all()
+    assert len(measured) == 4  # iterations 0, 10 and 20, and the one before the evaluation
+    for key, scores in zip(
+        ("train/d_real_hist", "train/d_fake_hist"), zip(*measured, strict=True), strict=True
+    ):
+        for run_scores, counts in zip(torch.cat(scores, dim=1).numpy(), first.histograms[key], strict=True):
+            assert (counts == np.histogram(run_scores, SCORE_EDGES.astype(np.float32))[0]).all()
+
+
+def test_every_evaluation_comes_with_gradients_measured_in_the_iteration_before() -> None:
+    recipe = tiny(train__batch_size=3500, evaluate__every_epochs=1)  # 2 steps an epoch
+    logged = [event for event in trainer(recipe, log_every_steps=None).run() if isinstance(event, Logged)]
+    assert [event.step for event in logged] == [2, 4, 6, 8]
+    for event in logged:
+        assert {"train/d_grad_norm", "train/g_grad_norm", "train/g_update_ratio"} <= set(event.metrics)
+        assert event.histograms["train/d_real_hist"].sum(1).min() >= 3500
+
+
+def test_scores_are_counted_in_bins_that_serve_logits_and_critics() -> None:
+    assert SCORE_EDGES.shape == (65,)
+    assert (np.diff(SCORE_EDGES) > 0).all()
+    assert (-SCORE_EDGES[::-1] == SCORE_EDGES).all()
+    meter = Meter(2, torch.device("cpu"))
+    nothing = Update(torch.zeros(2), torch.zeros(2))
+    odd = torch.tensor([[torch.nan, torch.inf, -torch.inf], [0.0, 5e4, -5e4]])
+    meter.add_discriminator(torch.zeros(2), odd, torch.full((2, 3), 0.01), nothing)
+    meter.add_discriminator(torch.zeros(2), odd, odd, None)  # not measured, so not counted
+    _, histograms = meter.report()
+    real, fake = histograms["train/d_real_hist"], histograms["train/d_fake_hist"]
+    assert real.sum(1).tolist() == [2, 3]  # what is no number is in no bin
+    assert real[:, [0, 32, -1]].tolist() == [[1, 0, 1], [1, 1, 1]]
+    assert fake[:, 32].tolist() == [3, 3]
+    _, emptied = meter.report()
+    assert emptied == {}
 
 
 # Determinism and resume

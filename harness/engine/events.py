@@ -6,7 +6,7 @@ aligned with `Trainer.live`, the rows still training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,26 @@ __all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged", "Samp
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """Training statistics since the last such event.
+    """Training statistics since the last such event; one comes right before every evaluation but the first.
 
     Attributes:
         step: D steps taken so far.
         epoch: the same in passes over the training set.
         metrics: key → (K,) float64. `train/d_loss` and `train/g_loss` are means of the whole losses,
             penalties included; `train/d_real` and `train/d_fake` of D's scores in its own steps;
-            `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms in every tenth iteration,
-            absent where there was none; `train/nonfinite` counts the steps whose loss was not finite.
+            `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms, `train/d_update_ratio` and
+            `train/g_update_ratio` of ‖Δθ‖/‖θ‖, both in every tenth iteration and in the one before an
+            evaluation, absent where there was none; `train/nonfinite` counts the steps whose loss was not
+            finite.
+        histograms: key → (K, bins) int64 of how many of D's scores were in each bin of `SCORE_EDGES`, in the
+            same iterations: `train/d_real_hist` of real and `train/d_fake_hist` of generated samples; absent
+            where there were none.
     """
 
     step: int
     epoch: float
     metrics: dict[str, NDArray[np.float64]]
+    histograms: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

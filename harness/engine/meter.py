@@ -1,7 +1,8 @@
 """Training statistics, summed on the device and fetched once an interval.
 
-Shapes: K runs, B samples. Adding a value appends to a list and computes nothing; sums are taken a chunk of
-steps at a time, because many small operations would cost more than the training of small networks does.
+Shapes: K runs, B samples, E = 64 bins. Adding a value appends to a list and computes nothing; sums are taken
+a chunk of steps at a time, because many small operations would cost more than the training of small networks
+does.
 """
 
 from __future__ import annotations
@@ -14,13 +15,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Meter"]
+from harness.engine.population import Update
+
+__all__ = ["SCORE_EDGES", "Meter"]
 
 _CHUNK = 64
 _LOSSES = ("d_loss", "g_loss")
 _SCORES = ("d_real", "d_fake")
-_NORMS = ("d_grad_norm", "g_grad_norm")
-_KEYS = (*_LOSSES, *_SCORES, *_NORMS)
+_UPDATES = ("d_grad_norm", "d_update_ratio", "g_grad_norm", "g_update_ratio")
+_KEYS = (*_LOSSES, *_SCORES, *_UPDATES)
+
+_NUM_BINS = 64
+_FARTHEST = 1000.0
+_LINEAR = 0.05
+
+
+def _edges() -> NDArray[np.float64]:
+    half = np.sinh(np.linspace(0, np.arcsinh(_FARTHEST / _LINEAR), _NUM_BINS // 2 + 1)) * _LINEAR
+    half = np.array([float(f"{edge:.4g}") for edge in half])
+    return np.concatenate([-half[:0:-1], half])
+
+
+SCORE_EDGES = _edges()
+"""Edges of the bins that D's raw scores are counted in, (E + 1,): even in asinh(score / 0.05) from −1000 to
+1000, so that one scale serves logits and the scores of any critic, a clipped one's hundredths too. A bin away
+from 0 is 1.39 times as wide as the one before. The outermost bins count all that lies beyond them too.
+"""
 
 
 class Meter:
@@ -37,32 +57,42 @@ class Meter:
         self._counts = [0] * len(_KEYS)
         self._nonfinite = torch.zeros(num_runs, dtype=torch.int64, device=device)
         self._suspects = torch.zeros_like(self._nonfinite)
-        self._pending: list[list[Tensor]] = [[] for _ in _KEYS]
+        self._inner = torch.tensor(SCORE_EDGES[1:-1], dtype=torch.float32, device=device)
+        self._bins = torch.zeros(len(_SCORES), num_runs, _NUM_BINS, dtype=torch.int64, device=device)
+        self._pending: dict[str, list[Tensor]] = {key: [] for key in _KEYS}
+        self._measured: list[int] = []  # which of the pending scores to count in bins
 
-    def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor, norm: Tensor | None) -> None:
-        """One D step: its loss (K,), scores (K, B) each, gradient norm (K,) if measured."""
-        d_loss, _, d_real, d_fake, d_norm, _ = self._pending
-        d_loss.append(loss.detach())
-        d_real.append(real.detach())
-        d_fake.append(fake.detach())
-        if norm is not None:
-            d_norm.append(norm)
-        if len(d_loss) >= _CHUNK:
+    def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor, update: Update | None) -> None:
+        """One D step: its loss (K,), scores (K, B) each, and what was measured of its update."""
+        pending = self._pending
+        if update is not None:
+            self._measured.append(len(pending["d_real"]))
+        self._add_update("d", update)
+        pending["d_real"].append(real.detach())
+        pending["d_fake"].append(fake.detach())
+        pending["d_loss"].append(loss.detach())
+        if len(pending["d_loss"]) >= _CHUNK:
             self.settle()
 
-    def add_generator(self, loss: Tensor, norm: Tensor | None) -> None:
-        """One G step: its loss (K,), gradient norm (K,) if measured."""
-        self._pending[1].append(loss.detach())
-        if norm is not None:
-            self._pending[5].append(norm)
+    def add_generator(self, loss: Tensor, update: Update | None) -> None:
+        """One G step: its loss (K,), and what was measured of its update."""
+        self._pending["g_loss"].append(loss.detach())
+        self._add_update("g", update)
+
+    def _add_update(self, network: str, update: Update | None) -> None:
+        if update is not None:
+            self._pending[f"{network}_grad_norm"].append(update.gradient_norm)
+            self._pending[f"{network}_update_ratio"].append(update.ratio)
 
     def settle(self) -> None:
         """Take the values added so far into the sums."""
-        for index, (key, values) in enumerate(zip(_KEYS, self._pending, strict=True)):
+        for index, (key, values) in enumerate(self._pending.items()):
             if not values:
                 continue
             stacked = torch.stack(values)
             if key in _SCORES:
+                if self._measured:
+                    self._count(_SCORES.index(key), torch.stack([values[i] for i in self._measured]))
                 stacked = stacked.mean(-1)
             stacked = stacked.view(len(values), self._num_runs)
             self._sums[index] += stacked.sum(0, dtype=torch.float64)
@@ -72,6 +102,15 @@ class Meter:
                 self._nonfinite += nonfinite
                 self._suspects += nonfinite
             values.clear()
+        self._measured.clear()
+
+    def _count(self, which: int, scores: Tensor) -> None:
+        """Count scores, (steps, K, B) or (steps, B), in bins; one that is no number is in none."""
+        scores = scores.view(len(scores), self._num_runs, -1)
+        bins = torch.bucketize(scores, self._inner, right=True)
+        bins += torch.arange(self._num_runs, device=bins.device).unsqueeze(1) * _NUM_BINS
+        known = scores.isnan().logical_not().long()
+        self._bins[which].view(-1).index_add_(0, bins.view(-1), known.view(-1))
 
     def suspects(self) -> Tensor:
         """How many losses were not finite since the last call, (K,), on the device."""
@@ -80,26 +119,35 @@ class Meter:
         self._suspects = torch.zeros_like(suspects)
         return suspects
 
-    def report(self) -> dict[str, NDArray[np.float64]]:
-        """The interval's statistics, key → (K,), in one transfer; the next interval starts empty."""
+    def report(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]]]:
+        """The interval's statistics, in one transfer; the next interval starts empty.
+
+        Returns:
+            Key → (K,) means, and key → (K, E) counts of D's scores in the bins of `SCORE_EDGES`.
+        """
         self.settle()
-        rows = torch.cat([self._sums, self._nonfinite.unsqueeze(0).double()]).cpu().numpy()
+        bins = self._bins.transpose(1, 2).reshape(-1, self._num_runs)
+        rows = torch.cat([self._sums, self._nonfinite.unsqueeze(0), bins]).cpu().numpy()
         report = {
             f"train/{key}": rows[index] / self._counts[index]
             for index, key in enumerate(_KEYS)
             if self._counts[index]
         }
-        report["train/nonfinite"] = rows[-1]
-        self._sums.zero_()
-        self._nonfinite.zero_()
+        report["train/nonfinite"] = rows[len(_KEYS)]
+        counts = rows[len(_KEYS) + 1 :].reshape(len(_SCORES), _NUM_BINS, self._num_runs).astype(np.int64)
+        measured = self._counts[_KEYS.index("d_grad_norm")] > 0
+        histograms = {f"train/{key}_hist": counts[i].T for i, key in enumerate(_SCORES) if measured}
+        for tensor in (self._sums, self._nonfinite, self._bins):
+            tensor.zero_()
         self._counts = [0] * len(_KEYS)
-        return report
+        return report, histograms
 
     def keep(self, positions: Tensor) -> None:
         """Keep these rows only."""
         self.settle()
         self._num_runs = len(positions)
         self._sums = self._sums[:, positions]
+        self._bins = self._bins[:, positions]
         self._nonfinite = self._nonfinite[positions]
         self._suspects = self._suspects[positions]
 
@@ -111,6 +159,7 @@ class Meter:
             "counts": list(self._counts),
             "nonfinite": self._nonfinite.clone(),
             "suspects": self._suspects.clone(),
+            "bins": self._bins.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -119,6 +168,8 @@ class Meter:
         self._sums = state["sums"].to(device, copy=True)
         self._nonfinite = state["nonfinite"].to(device, copy=True)
         self._suspects = state["suspects"].to(device, copy=True)
+        self._bins = state["bins"].to(device, copy=True)
         self._counts = [int(count) for count in state["counts"]]
         self._num_runs = len(self._nonfinite)
-        self._pending = [[] for _ in _KEYS]
+        self._pending = {key: [] for key in _KEYS}
+        self._measured = []

@@ -279,21 +279,57 @@ class PopulationOptimizer:
             0 if on_host else torch.zeros((), dtype=torch.float64, device=parameters.device)
         )
 
-    def update(self, parameters: Tensor, gradients: Tensor) -> None:
+    def update(
+        self, parameters: Tensor, gradients: Tensor, *, bound: Number | None = None, with_ratio: bool = False
+    ) -> Tensor | None:
         """One update of the (K, P) parameters in place; the gradients may be overwritten.
 
         On a CPU very large matrices are updated some columns at a time: what a rule computes in between then
         fits in memory that the C library keeps, where fresh pages would take longer than the arithmetic.
+
+        Args:
+            parameters: θ, (K, P).
+            gradients: g, (K, P).
+            bound: the parameters are clipped to ± this afterwards, where given; a number or (K, 1).
+            with_ratio: whether to measure how far the parameters move, the clip included.
+
+        Returns:
+            ‖Δθ‖/‖θ‖ of each run, (K,), where asked for; θ from before the update.
         """
         self.step += 1
         if parameters.numel() <= _LARGE or parameters.device.type != "cpu":
-            self.rule.update(parameters, gradients, self.buffers, self.options, self.step)
-            return
+            lengths = self._update(parameters, gradients, self.buffers, bound, with_ratio)
+            return None if lengths is None else lengths[0] / lengths[1]
         columns = max(1, _BLOCK // parameters.shape[0])
+        measured = []
         for start in range(0, parameters.shape[1], columns):
             some = slice(start, start + columns)
             buffers = {name: buffer[:, some] for name, buffer in self.buffers.items()}
-            self.rule.update(parameters[:, some], gradients[:, some], buffers, self.options, self.step)
+            lengths = self._update(parameters[:, some], gradients[:, some], buffers, bound, with_ratio)
+            if lengths is not None:
+                measured.append(torch.stack(lengths))
+        if not measured:
+            return None
+        moved, size = torch.linalg.vector_norm(torch.stack(measured), dim=0)
+        return moved / size
+
+    def _update(
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        buffers: Mapping[str, Tensor],
+        bound: Number | None,
+        measured: bool,
+    ) -> tuple[Tensor, Tensor] | None:
+        """Update some columns; their ‖Δθ‖ and ‖θ‖, (K,) each, where asked for."""
+        before = parameters.clone() if measured else None
+        self.rule.update(parameters, gradients, buffers, self.options, self.step)
+        if bound is not None:
+            parameters.clamp_(-bound, bound)
+        if before is None:
+            return None
+        size = torch.linalg.vector_norm(before, dim=1)
+        return torch.linalg.vector_norm(before.sub_(parameters), dim=1), size
 
     def keep(self, positions: Tensor) -> None:
         """Keep these rows only."""

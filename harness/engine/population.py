@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from harness.engine.seeding import seed_for
 from harness.networks import build_discriminator, build_generator
 from harness.recipe import Recipe
 
-__all__ = ["Population", "structure"]
+__all__ = ["Population", "Update", "structure"]
 
 _MAX_NUMBERS = 2**20
 """Numbers in the samples that are evaluated at once; layers in between hold some times as many."""
@@ -50,6 +50,18 @@ def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...
     return tuple(
         (key, value != 0) if is_own(key, value) else (key, value) for key, value in recipe.flat().items()
     )
+
+
+class Update(NamedTuple):
+    """What was measured of one update of a network.
+
+    Attributes:
+        gradient_norm: ‖g‖ of each run, (K,).
+        ratio: ‖Δθ‖/‖θ‖ of each run, (K,): how far the parameters moved for their size.
+    """
+
+    gradient_norm: Tensor
+    ratio: Tensor
 
 
 class Population:
@@ -161,30 +173,30 @@ class Population:
             state[name] = {"step": int(optimizer.step), "buffers": buffers}
         return state
 
-    def update_generator(self, gradients: Tensor, *, with_norm: bool = False) -> Tensor | None:
+    def update_generator(self, gradients: Tensor, *, measured: bool = False) -> Update | None:
         """One update of G, and of its running average where that is on; to be called under `no_grad`.
 
         Args:
             gradients: of each run's loss by its G's parameters, (K, P); may be overwritten.
-            with_norm: whether to measure the gradients.
+            measured: whether to measure it.
 
         Returns:
-            The norm of each run's gradient, (K,), where asked for.
+            What was measured, where asked for.
         """
-        norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
-        self.generator_optimizer.update(self.generator.matrix, gradients)
+        norm = torch.linalg.vector_norm(gradients, dim=1) if measured else None
+        ratio = self.generator_optimizer.update(self.generator.matrix, gradients, with_ratio=measured)
         if self.average is not None:
             self.average.lerp_(self.generator.matrix, _column(self._average_step))
-        return norm
+        return None if norm is None or ratio is None else Update(norm, ratio)
 
-    def update_discriminator(self, gradients: Tensor, *, with_norm: bool = False) -> Tensor | None:
+    def update_discriminator(self, gradients: Tensor, *, measured: bool = False) -> Update | None:
         """One update of D, and the clip of its weights where that is on; as `update_generator`."""
-        norm = torch.linalg.vector_norm(gradients, dim=1) if with_norm else None
-        self.discriminator_optimizer.update(self.discriminator.matrix, gradients)
-        if self.recipe.loss.weight_clip:
-            bound = _column(self.objective.weights["weight_clip"])
-            self.discriminator.matrix.clamp_(-bound, bound)
-        return norm
+        norm = torch.linalg.vector_norm(gradients, dim=1) if measured else None
+        bound = _column(self.objective.weights["weight_clip"]) if self.recipe.loss.weight_clip else None
+        ratio = self.discriminator_optimizer.update(
+            self.discriminator.matrix, gradients, bound=bound, with_ratio=measured
+        )
+        return None if norm is None or ratio is None else Update(norm, ratio)
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""

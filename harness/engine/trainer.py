@@ -19,13 +19,13 @@ from harness.engine.meter import Meter
 from harness.engine.network import Record
 from harness.engine.objective import Labelled, derive
 from harness.engine.population import Population
-from harness.engine.schedule import log_spaced_steps
+from harness.engine.schedule import Schedule, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
 
 __all__ = ["Trainer"]
 
-_NORM_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
+_MEASURED_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
 _STAGES = ("log", "check", "evaluate", "samples", "finish")
 
 
@@ -66,8 +66,14 @@ class Trainer:
             raise ValueError(f"`log_every_steps` must be at least 1, but got {log_every_steps}.")
         self.log_every_steps = log_every_steps or max(250, self.total_steps // 1000)
         num_grids, stride = population.recipe.evaluate.num_grids, train.discriminator_steps
-        self.sample_steps = (
-            log_spaced_steps(self.total_steps, max(2, num_grids), multiple_of=stride) if num_grids else ()
+        self._schedule = Schedule(
+            total_steps=self.total_steps,
+            stride=stride,
+            log_every_steps=self.log_every_steps,
+            evaluate_every_steps=population.recipe.evaluate.every_epochs * self.steps_per_epoch,
+            sample_steps=log_spaced_steps(self.total_steps, max(2, num_grids), multiple_of=stride)
+            if num_grids
+            else (),
         )
         self.step = 0
         self._stage = 0
@@ -107,7 +113,7 @@ class Trainer:
             if self._done:
                 return
             stride = self.population.recipe.train.discriminator_steps
-            self.advance((self._next_stop() - self.step) // stride)
+            self.advance((self._schedule.next_after(self.step) - self.step) // stride)
             self._stage = 0
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -206,12 +212,12 @@ class Trainer:
         self._stage = int(state["stage"])
 
     @torch.no_grad()
-    def iterate(self, batches: Iteration, *, with_norm: bool = False) -> None:
+    def iterate(self, batches: Iteration, *, measured: bool = False) -> None:
         """One iteration: the updates of both networks, in the recipe's order.
 
         Args:
             batches: its input.
-            with_norm: whether to measure the gradients.
+            measured: whether to measure what each update does, and D's scores.
         """
         train, generator = self.population.recipe.train, self.population.generator
         reals = _labelled(batches.real, batches.real_labels)
@@ -227,7 +233,7 @@ class Trainer:
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
                 made = make()
-                self._step_generator(*made, reals[0], with_norm)
+                self._step_generator(*made, reals[0], measured)
         for index, real in enumerate(reals):
             if not (train.reuse_fakes and index == last):
                 latents, labels = next(sources)
@@ -238,13 +244,13 @@ class Trainer:
                 assert made is not None
                 fake = made[0]
             mixes = batches.mixes[index] if batches.mixes else None
-            self._step_discriminator(real, fake, mixes, with_norm)
+            self._step_discriminator(real, fake, mixes, measured)
         if train.order == "discriminator-first":
             for index in range(train.generator_steps):
                 if index or not train.reuse_fakes:
                     made = make()
                 assert made is not None
-                self._step_generator(*made, reals[-1], with_norm)
+                self._step_generator(*made, reals[-1], measured)
 
     def advance(self, iterations: int) -> int:
         """Train for a number of iterations without any event, to measure speed say.
@@ -256,7 +262,8 @@ class Trainer:
         with self._random_state.installed():
             for _ in range(iterations):
                 index = self.step // stride
-                self.iterate(self._streams[index], with_norm=index % _NORM_EVERY == 0)
+                measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
+                self.iterate(self._streams[index], measured=measured)
                 self.step += stride
         return iterations * stride
 
@@ -270,7 +277,7 @@ class Trainer:
         yield from self._streams.tensors()
 
     def _step_discriminator(
-        self, real: Labelled, fake: Labelled, mixes: Tensor | None, with_norm: bool
+        self, real: Labelled, fake: Labelled, mixes: Tensor | None, measured: bool
     ) -> None:
         discriminator, objective = self.population.discriminator, self.population.objective
         if discriminator.mixes_samples:
@@ -290,8 +297,8 @@ class Trainer:
             penalty = objective.penalty(discriminator, real, fake, mixes)
             loss = loss + penalty.detach()
             gradients += discriminator.gradients(penalty)
-        norm = self.population.update_discriminator(gradients, with_norm=with_norm)
-        self._meter.add_discriminator(loss, real_scores, fake_scores, norm)
+        update = self.population.update_discriminator(gradients, measured=measured)
+        self._meter.add_discriminator(loss, real_scores, fake_scores, update)
 
     def _joined(self, real: Labelled, fake: Labelled) -> Labelled:
         """Both batches as one."""
@@ -301,7 +308,7 @@ class Trainer:
             return torch.cat([samples, others], dim=axis), None
         return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)
 
-    def _step_generator(self, fake: Labelled, record: Record, real: Labelled, with_norm: bool) -> None:
+    def _step_generator(self, fake: Labelled, record: Record, real: Labelled, measured: bool) -> None:
         population, objective = self.population, self.population.objective
         discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
         real_scores = discriminator(*real) if adversarial.compares else None
@@ -313,30 +320,14 @@ class Trainer:
 
         loss, (by_scores,) = derive(of, fake_scores)
         by_fake = discriminator.backward(through, by_scores)
-        norm = population.update_generator(
-            population.generator.backward(record, by_fake), with_norm=with_norm
+        update = population.update_generator(
+            population.generator.backward(record, by_fake), measured=measured
         )
-        self._meter.add_generator(loss, norm)
+        self._meter.add_generator(loss, update)
 
     @property
     def _done(self) -> bool:
         return self.step >= self.total_steps or not self.live
-
-    def _next_stop(self) -> int:
-        """The first end of an iteration at which an event is due."""
-        stride = self.population.recipe.train.discriminator_steps
-        due = min((self.step // grid + 1) * grid for grid in (self.log_every_steps, self._evaluation_steps))
-        samples = next((step for step in self.sample_steps if step > self.step), self.total_steps)
-        return min(-(-due // stride) * stride, samples, self.total_steps)
-
-    @property
-    def _evaluation_steps(self) -> int:
-        return self.population.recipe.evaluate.every_epochs * self.steps_per_epoch
-
-    def _passed(self, grid: int) -> bool:
-        """Whether the last iteration reached or passed a multiple of `grid`."""
-        before = self.step - self.population.recipe.train.discriminator_steps
-        return before >= 0 and self.step // grid > before // grid
 
     def _report(self, stage: str) -> Event | None:
         if stage == "check":
@@ -345,25 +336,29 @@ class Trainer:
             return Finished(step=self.step) if self._done else None
         if not self.live:
             return None
-        at_end = self.step >= self.total_steps
+        schedule = self._schedule
         if stage == "log":
-            due = self._passed(self.log_every_steps) or at_end
-            return self._log() if due else None
-        evaluated = self._passed(self._evaluation_steps) or at_end or self.step == 0
+            return self._log() if schedule.is_logged(self.step) else None
         if stage == "samples":
-            due = self.step in self.sample_steps and not evaluated
+            due = schedule.is_pictured(self.step)
             return SamplesDue(step=self.step, epoch=self.step / self.steps_per_epoch) if due else None
-        if not evaluated:
+        if not schedule.is_evaluated(self.step):
             return None
-        epoch = self.step // self._evaluation_steps * self.population.recipe.evaluate.every_epochs
-        if at_end:
+        final = self.step >= self.total_steps
+        every_epochs = self.population.recipe.evaluate.every_epochs
+        epoch = self.step // schedule.evaluate_every_steps * every_epochs
+        if final:
             epoch = self.population.recipe.train.epochs
-        return EvaluationDue(step=self.step, epoch=epoch, final=at_end)
+        return EvaluationDue(step=self.step, epoch=epoch, final=final)
 
     def _log(self) -> Logged:
         positions = self.population.positions()
-        metrics = {key: values[positions] for key, values in self._meter.report().items()}
-        return Logged(step=self.step, epoch=self.step / self.steps_per_epoch, metrics=metrics)
+        metrics, histograms = (
+            {key: values[positions] for key, values in part.items()} for part in self._meter.report()
+        )
+        return Logged(
+            step=self.step, epoch=self.step / self.steps_per_epoch, metrics=metrics, histograms=histograms
+        )
 
     def _check(self) -> RunsDiverged | None:
         """Retire the runs that are no longer finite."""
