@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, cli_latent
+from harness import __version__, cli_evaluate, cli_latent
+from harness.cli_options import data_root, read_settings, set_option
+from harness.cli_options import directory as directory_option
 from harness.registry import Value, nearest
 
 if TYPE_CHECKING:
@@ -70,39 +71,11 @@ def harness() -> None:
     """Does this GAN design choice matter? Ablations with seeds, intervals and paired tests."""
 
 
+harness.add_command(cli_evaluate.evaluate)
 harness.add_command(cli_latent.generate)
 harness.add_command(cli_latent.latent)
 
-_set = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a setting, e.g. optimizer.lr=1e-4.",
-)
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-_directory = click.option(
-    "--directory",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where runs go.",
-)
-
-
-def _use_data_root(_context: click.Context, _parameter: click.Parameter, root: Path | None) -> None:
-    """Workers inherit the environment, so they find the data where this process does."""
-    if root is not None:
-        os.environ["HARNESS_DATA"] = str(root.absolute())
-
-
-_data_root = click.option(
-    "--data-root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    callback=_use_data_root,
-    expose_value=False,
-    help="Folder of data sets, in place of $HARNESS_DATA.",
-)
 _smoke = click.option("--smoke", is_flag=True, help="The study's two-minute version.")
 _seeds = click.option("--seeds", type=click.IntRange(min=1), help="Seeds an arm, in place of the file's.")
 
@@ -111,7 +84,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     workers = click.option(
         "--workers", type=click.IntRange(min=1), help="Worker processes; one a core on a CPU."
     )
-    for option in (_set, _device, _directory, _data_root, _smoke, _seeds, workers):
+    for option in (set_option, _device, directory_option, data_root, _smoke, _seeds, workers):
         command = option(command)
     return command
 
@@ -150,8 +123,8 @@ def _summary(entry: Any) -> str:
 
 @harness.command()
 @click.argument("recipe")
-@_set
-@_data_root
+@set_option
+@data_root
 def show(recipe: str, settings: tuple[str, ...]) -> None:
     """Print a recipe: its networks, their layers' cost, and every setting."""
     import torch
@@ -204,11 +177,11 @@ def _layers(network: nn.Module, example: Tensor) -> Table:
 
 @harness.command()
 @click.argument("recipe")
-@_set
+@set_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_device
-@_directory
-@_data_root
+@directory_option
+@data_root
 def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, directory: Path) -> None:
     """Train one recipe with one seed, and print its scores. Run again to resume."""
     from harness.sweep.worker import train as train_run
@@ -265,7 +238,7 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 
 @harness.command()
 @click.argument("sweep")
-@_directory
+@directory_option
 @_smoke
 def report(sweep: str, directory: Path, smoke: bool) -> None:
     """Write a study's report anew, from the runs that are finished."""
@@ -281,36 +254,13 @@ def report(sweep: str, directory: Path, smoke: bool) -> None:
 def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
     from harness.recipe import find_recipe
 
-    return find_recipe(name).override(_settings(settings))
+    return find_recipe(name).override(read_settings(settings))
 
 
 def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, ...]) -> Study:
     from harness.sweep.study import Study, find_study
 
-    return Study.load(find_study(sweep), smoke=smoke, seeds=seeds, overrides=_settings(settings))
-
-
-def _settings(pairs: tuple[str, ...]) -> dict[str, Value]:
-    settings: dict[str, Value] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not key or not equals:
-            raise ValueError(f"`--set` takes KEY=VALUE, but got {pair!r}; write --set optimizer.lr=1e-4.")
-        if key in settings:
-            raise ValueError(f"`--set` gives {key} twice; keep one of them.")
-        settings[key] = _value(text)
-    return settings
-
-
-def _value(text: str) -> Value:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return Study.load(find_study(sweep), smoke=smoke, seeds=seeds, overrides=read_settings(settings))
 
 
 def _printed(value: Value) -> str:

@@ -21,7 +21,10 @@ LAYERS = [
     "harness.tracking",
     "harness.figures",
     "harness.latent",
+    "harness.evaluation",
     "harness.sweep",
+    "harness.cli_options",
+    "harness.cli_evaluate",
     "harness.cli_latent",
     "harness.cli",
     "harness.__main__",
@@ -32,7 +35,7 @@ ONLY = {
     "optuna": ("harness.sweep",),
     "wandb": ("harness.tracking.wandb",),
     "matplotlib": ("harness.figures",),
-    "click": ("harness.cli", "harness.cli_latent"),
+    "click": ("harness.cli", "harness.cli_options", "harness.cli_evaluate", "harness.cli_latent"),
     "jinja2": ("harness.sweep",),
     "ruamel": ("harness.sweep",),
 }
@@ -121,7 +124,15 @@ def test_models_import_torch_and_the_registry_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["harness", "harness.registry", "harness.recipe", "harness.cli", "harness.cli_latent"]
+    "module",
+    [
+        "harness",
+        "harness.registry",
+        "harness.recipe",
+        "harness.cli",
+        "harness.cli_evaluate",
+        "harness.cli_latent",
+    ],
 )
 def test_asking_for_help_loads_no_heavy_library(module: str) -> None:
     heavy = {"torch", "optuna", "wandb", "matplotlib", "scipy", "torchvision"}

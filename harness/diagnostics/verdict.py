@@ -129,7 +129,7 @@ class Verdict:
             do not lie on the data; `unjudged`, numbers are missing without which nothing can be called
             healthy.
         score: min(B, C/½) within 0 to 1, how far the run is from failing; −1 if it has diverged.
-        step: the step of the evaluation.
+        step: the step of the evaluation; −1 where samples of unknown origin were judged.
     """
 
     name: VerdictName
@@ -154,7 +154,8 @@ class Verdict:
         title = "not judged" if UNJUDGED in self.flags else self.name
         shown = ", ".join(f"{_WORDS.get(key, key)} {value:.3g}" for key, value in self.evidence.items())
         flags = "".join(f" ({flag})" for flag in self.flags if flag != UNJUDGED)
-        return f"{title}{flags} at step {self.step:,}: {self.rule}" + (f" [{shown}]" if shown else "")
+        when = f" at step {self.step:,}" if self.step >= 0 else ""
+        return f"{title}{flags}{when}: {self.rule}" + (f" [{shown}]" if shown else "")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; numbers that are not finite become `nan`, `inf` and `-inf`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from harness.engine import checkpoint as checkpoints
 from harness.networks import build_generator
 from harness.recipe import Recipe, run_id
 
-__all__ = ["Run", "find_run", "load_run"]
+__all__ = ["CHECKPOINTS", "Run", "find_run", "load_run"]
+
+CHECKPOINTS = {"last": "checkpoint.pt", "best": "best.pt"}
+"""The files of a run's networks."""
 
 _MAX_LISTED = 5
 
@@ -141,11 +144,13 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
     return max(found, key=lambda path: ((path / "checkpoint.pt").exists(), _finished(path)))
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path, *, checkpoint: Literal["last", "best"] = "last") -> Run:
     """A finished run's generator, and what it takes to use it.
 
     Args:
         path: ``runs/<study>/runs/<run id>``.
+        checkpoint: that of the last step, or the one that was chosen as the best on half of the held-out
+            samples.
 
     Raises:
         ValueError: the folder is no run, or one that has not finished, or diverged, or was written by another
@@ -154,9 +159,14 @@ def load_run(path: Path) -> Run:
     if not (path / "recipe.json").is_file():
         raise ValueError(f"{path} is not a run's folder: there is no recipe.json in it.")
     recipe = _recipe(path / "recipe.json")
-    if not (path / "checkpoint.pt").is_file():
-        raise ValueError(f"{path} has no checkpoint.pt: {_why_unfinished(path)}")
-    state = checkpoints.load(path / "checkpoint.pt")
+    file = path / CHECKPOINTS[checkpoint]
+    if not (path / CHECKPOINTS["last"]).is_file():
+        raise ValueError(f"{path} has no {CHECKPOINTS['last']}: {_why_unfinished(path)}")
+    if not file.is_file():
+        raise ValueError(
+            f"{path} has no {file.name}, for no checkpoint was chosen as the best; use the last."
+        )
+    state = checkpoints.load(file)
     known = outline(recipe.data)
     try:
         seed, step = int(state["seed"]), int(state["step"])
@@ -166,7 +176,7 @@ def load_run(path: Path) -> Run:
         generator.load_state_dict(state["generator_average" if averaged else "generator"])
     except (KeyError, TypeError, RuntimeError, AttributeError):
         raise ValueError(
-            f"{path / 'checkpoint.pt'} does not fit the generator that the recipe beside it names: another "
+            f"{file} does not fit the generator that the recipe beside it names: another "
             "version of the harness wrote it; train the run again."
         ) from None
     return Run(

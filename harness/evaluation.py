@@ -1,0 +1,387 @@
+"""Scores and a verdict for what there is already: a finished run, or any folder of generated images.
+
+Shapes: N samples of `sample_shape`, M held-out ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data import Dataset, load_dataset, scaled
+from harness.data.decode import REMARKS, Unreadable, decode
+from harness.data.folder import SUFFIXES
+from harness.diagnostics import Evaluator, Judge, Scores, Thresholds, Verdict, find_extractor
+from harness.diagnostics.coverage import EXPECTED_SHARE
+from harness.diagnostics.groups import MAX_NULL
+from harness.engine import checkpoint as checkpoints
+from harness.engine.seeding import generator_for
+from harness.latent import find_run, load_run, sample
+from harness.latent.runs import CHECKPOINTS
+from harness.networks import build_discriminator
+from harness.recipe import choose
+from harness.registry import Value, datasets, metrics
+from harness.tracking import read_history
+
+if TYPE_CHECKING:
+    from harness.latent import Run
+
+__all__ = ["Evaluation", "evaluate", "read_images"]
+
+MAX_IMAGES = 10_000
+"""Images of a folder that are scored, where nothing else is said."""
+
+NO_STEP = -1
+_ORDER_SEED = 0
+_BATCH = 256
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of samples, those of real ones beside them, and a verdict.
+
+    Attributes:
+        source: what was scored: a run's folder, or a folder of images.
+        step: the step of the checkpoint; None for a folder of images.
+        num_samples: N.
+        data: name of the data set that they were scored against.
+        scores: name to score, with the failures apart.
+        null: the scores of real training samples in their place.
+        num_null: how many these are.
+        titles: name to full name, with the extractor and the hash of its weights where it depends on one.
+        fingerprint: what the scores are measured against.
+        verdict: on these samples alone: one look counts as enough.
+        recorded: the verdict that the run ended with when it was trained; nothing if it has none.
+        missing_classes: names of the classes with less than a fifth of the images that they should have.
+        notes: what a reader must know, one line each.
+    """
+
+    source: str
+    step: int | None
+    num_samples: int
+    data: str
+    scores: Scores
+    null: Scores
+    num_null: int
+    titles: Mapping[str, str]
+    fingerprint: Mapping[str, str]
+    verdict: Verdict
+    recorded: str = ""
+    missing_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "source": self.source,
+            "step": self.step,
+            "num_samples": self.num_samples,
+            "data": self.data,
+            "fingerprint": dict(self.fingerprint),
+            "verdict": self.verdict.to_json(),
+            "recorded_verdict": self.recorded,
+            "scores": {
+                name: {
+                    "name": self.titles[name],
+                    "value": value,
+                    "real": self.null.get(name),
+                    "goal": metrics[name].goal,
+                    "ideal": metrics[name].ideal,
+                }
+                for name, value in self.scores.items()
+            },
+            "num_real": self.num_null,
+            "failed": dict(self.scores.failures),
+            "missing_classes": list(self.missing_classes),
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    against: str = "",
+    options: Mapping[str, Value] | None = None,
+    extractor: str = "auto",
+    num: int = 0,
+    checkpoint: Literal["last", "best"] = "last",
+    directory: Path = Path("runs"),
+) -> Evaluation:
+    """Score a finished run's samples, or a folder of generated images, whoever made them.
+
+    A run's samples are made anew from the latents by which it was judged while it trained, so that its last
+    checkpoint gets the scores of its last evaluation. The images of a folder must have the size of the data;
+    grey images saved in colour are taken as grey, and grey ones stand for colour where the data have it.
+
+    Args:
+        source: a run's folder, the first digits of its id, or a folder of images, with those below it.
+        against: the data set; by default a run's own. A folder of images needs it.
+        options: of the data set, like `size`; those of a run's own data set are the run's.
+        extractor: what embeds images: one of `harness.diagnostics.EXTRACTORS`, or `inception:PATH`.
+        num: N; by default what the run was judged by, or of a folder all images, 10,000 at most.
+        checkpoint: which of the run's networks.
+        directory: where studies are.
+
+    Returns:
+        Scores, the scores of real samples beside them, and the verdict.
+
+    Raises:
+        ValueError: an unknown source, data set or extractor; a run that has not finished; images of another
+            size or colour, too few, or none; samples that are not finite. One line says which.
+    """
+    if num < 0:
+        raise ValueError(f"`num` must be at least 1, or 0 for the default, but got {num}.")
+    folder = Path(source).expanduser()
+    if folder.is_file() or (len(folder.parts) > 1 and not folder.exists()):
+        problem = "is a file" if folder.is_file() else "does not exist"
+        raise ValueError(f"{folder} {problem}; name a run's folder or id, or a folder of images.")
+    if _holds_images(folder):
+        return _evaluate_folder(folder, against, dict(options or {}), extractor, num)
+    run = load_run(find_run(str(source), directory=directory), checkpoint=checkpoint)
+    choice = run.recipe.data
+    if against and (against != choice.name or options):
+        given = {**(choice.options if against == choice.name else {}), **(options or {})}
+        choice = choose(datasets, against, **given)
+    dataset = load_dataset(choice)
+    evaluator = _evaluator(dataset, extractor)
+    with torch.no_grad():
+        samples, judged, labels = _samples(run, checkpoint, dataset, num, own=choice == run.recipe.data)
+    scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
+    norms = _grad_norms(run)
+    judge = Judge(replace(Thresholds(), looks=1))
+    judge.load_state_dict({"running": {}, "first_g_grad_norm": norms[0] if norms else None})
+    return _evaluation(
+        str(run.directory),
+        dataset,
+        evaluator,
+        scores,
+        len(samples),
+        verdict=judge.judge(run.step, scores, g_grad_norm=norms[-1] if norms else None),
+        step=run.step,
+        recorded=_recorded(run.directory),
+        notes=("The verdict looks at this checkpoint alone, and one look counts as enough.",),
+    )
+
+
+def _evaluate_folder(
+    folder: Path, against: str, options: Mapping[str, Value], extractor: str, num: int
+) -> Evaluation:
+    if not against:
+        raise ValueError(f"{folder} is a folder of images; say what they imitate: --against mnist, say.")
+    dataset = load_dataset(choose(datasets, against, **options))
+    if dataset.kind != "images":
+        raise ValueError(f"`{against}` is a data set of points, but {folder} holds images; choose another.")
+    evaluator = _evaluator(dataset, extractor)
+    images, notes = read_images(folder, dataset.sample_shape, num=num or MAX_IMAGES)
+    scores = evaluator.evaluate(images, exact=True)
+    told = (
+        "A folder has neither a discriminator nor earlier evaluations: the verdict rests on the samples, and "
+        "one look counts as enough.",
+    )
+    verdict = Judge(replace(Thresholds(), looks=1)).judge(NO_STEP, scores)
+    return _evaluation(
+        str(folder), dataset, evaluator, scores, len(images), verdict=verdict, notes=(*notes, *told)
+    )
+
+
+def _evaluation(
+    source: str,
+    dataset: Dataset,
+    evaluator: Evaluator,
+    scores: Scores,
+    num_samples: int,
+    *,
+    verdict: Verdict,
+    step: int | None = None,
+    recorded: str = "",
+    notes: tuple[str, ...] = (),
+) -> Evaluation:
+    num_null = min(num_samples, MAX_NULL, len(dataset.train))
+    ratios = scores.details.get("class_ratios", ())
+    known = len(dataset.class_names) == len(ratios)
+    names = dataset.class_names if known else tuple(map(str, range(len(ratios))))
+    return Evaluation(
+        source=source,
+        step=step,
+        num_samples=num_samples,
+        data=dataset.name,
+        scores=scores,
+        null=evaluator.null(num_null),
+        num_null=num_null,
+        titles={name: evaluator.sources.get(name, name) for name in evaluator.names},
+        fingerprint=evaluator.fingerprint,
+        verdict=verdict,
+        recorded=recorded,
+        missing_classes=tuple(
+            name for name, ratio in zip(names, ratios, strict=True) if ratio < EXPECTED_SHARE
+        ),
+        notes=notes,
+    )
+
+
+def _evaluator(dataset: Dataset, extractor: str) -> Evaluator:
+    if dataset.kind != "images":
+        if extractor != "auto":
+            raise ValueError(f"`{dataset.name}` holds points, which need no extractor; leave it out.")
+        return Evaluator(dataset)
+    found = find_extractor(extractor, dataset)
+    found(scaled(dataset.test[:1]))  # it says so if it is not for such images
+    return Evaluator(dataset, extractor=found)
+
+
+# A run
+
+
+def _samples(
+    run: Run, checkpoint: str, dataset: Dataset, num: int, *, own: bool
+) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    """Samples from the run's fixed latents, D's scores where the data are its own, the classes asked for."""
+    num = num or run.recipe.evaluate.num_samples
+    source = generator_for(run.seed, "evaluation", 0, torch.device("cpu"))
+    latents = torch.randn(num, run.latent_dim, generator=source)
+    discriminator = _discriminator(run, checkpoint)
+    asked = None
+    if run.conditional or getattr(discriminator, "takes_labels", False):
+        asked = torch.arange(num) % run.num_classes
+    samples = sample(run.generator, latents, asked if run.conditional else None)
+    if not own:
+        return samples, {}, None
+    real_labels = None if dataset.test_labels is None else dataset.test_labels[:num]
+    judged = {
+        "fake_scores": _judged(discriminator, samples, asked),
+        "real_scores": _judged(discriminator, dataset.test[:num], real_labels),
+    }
+    return samples, judged, asked
+
+
+def _discriminator(run: Run, checkpoint: str) -> torch.nn.Module:
+    path = run.directory / CHECKPOINTS[checkpoint]
+    state = checkpoints.load(path)
+    with torch.random.fork_rng(devices=()):
+        network = build_discriminator(run.recipe, run.sample_shape, run.num_classes)
+    try:
+        network.load_state_dict(state["discriminator"])
+    except (KeyError, RuntimeError):
+        raise ValueError(
+            f"{path} does not fit the discriminator that the recipe beside it names; train the run again."
+        ) from None
+    return network.eval()
+
+
+def _judged(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:
+    takes_labels = bool(getattr(discriminator, "takes_labels", False))
+    parts = []
+    for start in range(0, len(samples), _BATCH):
+        rows = slice(start, start + _BATCH)
+        given = (scaled(samples[rows]), *([labels[rows]] if takes_labels and labels is not None else []))
+        parts.append(discriminator(*given).flatten())
+    return torch.cat(parts)
+
+
+def _grad_norms(run: Run) -> list[float]:
+    """The norms of G's gradient that were recorded up to the checkpoint."""
+    try:
+        rows = read_history(run.directory / "history.jsonl")
+    except (OSError, ValueError):
+        return []
+    key = "train/g_grad_norm"
+    return [row[key] for row in rows if key in row and row["train/step"] <= run.step]
+
+
+def _recorded(directory: Path) -> str:
+    try:
+        content = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+        found = content["verdict"]
+        return str(found["name"] if isinstance(found, Mapping) else found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+# A folder
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether it is a folder, and neither a run's nor a study's."""
+    if not folder.is_dir() or (folder / "recipe.json").is_file():
+        return False
+    return next(folder.glob("runs/*/recipe.json"), None) is None
+
+
+def read_images(folder: Path, shape: Sequence[int], *, num: int) -> tuple[Tensor, tuple[str, ...]]:
+    """The images of a folder as they are: none is resized, and no colour is thrown away.
+
+    Args:
+        folder: it and those below it are looked through; hidden files are passed over.
+        shape: (C, S, S) that each image must have; C is 1 or 3.
+        num: take so many at most, chosen at random by a fixed seed.
+
+    Returns:
+        (N, C, S, S) bytes in random order, and what had to be done, one line each.
+
+    Raises:
+        ValueError: no image, one of another size, or one in colour where grey is wanted.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not files:
+        raise ValueError(f"{folder} holds no images; name a folder of PNG or JPEG files, or a run.")
+    # RandomState's streams are frozen by numpy's promise (NEP 19), so the order is the same everywhere.
+    order = np.random.RandomState(_ORDER_SEED).permutation(len(files))[:num]
+    channels, side = shape[0], shape[1]
+    images: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+    unreadable: list[str] = []
+    remarks: Counter[str] = Counter()
+    for path in (files[row] for row in order):
+        try:
+            size = _size(path)
+            if size != (side, side):
+                theirs = f", or data of theirs (--set size={size[0]})" if size[0] == size[1] else ""
+                raise ValueError(
+                    f"{path} is {size[0]}×{size[1]}, but the data are {side}×{side}, and nothing is resized: "
+                    f"that would change the scores; give images of the data's size{theirs}."
+                )
+            planes, found = decode(path, side, 3)
+        except Unreadable as error:
+            unreadable.append(f"{path.name} ({error})")
+            continue
+        if channels == 1:
+            if (planes != planes[:1]).any():
+                raise ValueError(
+                    f"{path} is in colour, 3 channels, but the data are grey, 1 channel; score it against "
+                    "the data that it imitates."
+                )
+            planes = planes[:1]
+        images.append(planes)
+        remarks.update(found)
+    if not images:
+        raise ValueError(f"none of the {len(files)} files in {folder} can be read: {unreadable[0]}.")
+    notes = [f"{remarks[key]} images {text}." for key, text in REMARKS.items() if remarks[key]]
+    if unreadable:
+        shown = ", ".join(unreadable[:_SHOWN])
+        notes.append(f"{len(unreadable)} of {len(order)} files could not be read, and are left out: {shown}.")
+    if len(order) < len(files):
+        notes.append(f"{len(order)} of {len(files)} images were chosen at random; --num takes more.")
+    return torch.from_numpy(np.stack(images)), tuple(notes)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:
+        # Pillow's decoders raise whatever the damage leads to.
+        raise Unreadable(" ".join(str(error).split())[:120] or type(error).__name__) from error
