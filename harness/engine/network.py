@@ -212,6 +212,10 @@ class Network:
             buffer.data = self.buffers[name][position].clone()
         return module.eval()
 
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters of two dimensions or more, name → (K, *shape); views of the matrix."""
+        return {name: view for name, view in self._split(self.matrix).items() if view.ndim > 2}
+
     def finite(self) -> Tensor:
         """Whether all numbers of each row are finite, (K,)."""
         fine = self.matrix.isfinite().all(1)

@@ -311,14 +311,15 @@ class PopulationOptimizer:
         if not measured:
             return None
         moved, size = torch.linalg.vector_norm(torch.stack(measured), dim=0)
-        return moved / size
+        ratio: Tensor = moved / size
+        return ratio
 
     def _update(
         self,
         parameters: Tensor,
         gradients: Tensor,
         buffers: Mapping[str, Tensor],
-        bound: Number | None,
+        bound: Any,
         measured: bool,
     ) -> tuple[Tensor, Tensor] | None:
         """Update some columns; their ‖Δθ‖ and ‖θ‖, (K,) each, where asked for."""

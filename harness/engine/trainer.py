@@ -353,11 +353,12 @@ class Trainer:
 
     def _log(self) -> Logged:
         positions = self.population.positions()
-        metrics, histograms = (
-            {key: values[positions] for key, values in part.items()} for part in self._meter.report()
-        )
+        metrics, histograms = self._meter.report()
         return Logged(
-            step=self.step, epoch=self.step / self.steps_per_epoch, metrics=metrics, histograms=histograms
+            step=self.step,
+            epoch=self.step / self.steps_per_epoch,
+            metrics={key: values[positions] for key, values in metrics.items()},
+            histograms={key: counts[positions] for key, counts in histograms.items()},
         )
 
     def _check(self) -> RunsDiverged | None:

@@ -1,7 +1,8 @@
 """One run's files while it trains: history, samples, W&B, and at the end its result.
 
 Rows of the history hold ``train/…``, or of an evaluation ``eval/…``, the verdict on it (``verdict/code``, its
-index in `harness.diagnostics.VERDICTS`, and ``verdict/score``) and that verdict's evidence, ``collapse/…``.
+index in `harness.diagnostics.VERDICTS`, and ``verdict/score``), that verdict's evidence, ``collapse/…``, and
+what the networks' weights are like, ``spectra/…``. Histograms of D's scores have lines of their own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engine import checkpoint as checkpoints
+from harness.engine.meter import SCORE_EDGES
 from harness.registry import metrics
 from harness.sweep.results import Outcome, RunResult, run_directory, summarise_curve, write_json
 from harness.sweep.selection import Selection
 from harness.sweep.verdicts import RunVerdicts, verdict_numbers
 from harness.tracking import (
     CompositeTracker,
+    Histogram,
     HistoryTracker,
     Tracker,
     WandbTracker,
@@ -162,6 +165,17 @@ class RunRecorder:
         self._g_grad_norm = values.get("train/g_grad_norm", self._g_grad_norm)
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
 
+    def count(self, step: int, counts: Mapping[str, Sequence[int]]) -> None:
+        """Add how D's scores were distributed.
+
+        Args:
+            step: Where in training.
+            counts: ``train/…_hist`` to the counts in the bins of `SCORE_EDGES`.
+        """
+        histograms = {key: Histogram.trimmed(values, SCORE_EDGES.tolist()) for key, values in counts.items()}
+        if known := {key: histogram for key, histogram in histograms.items() if histogram.counts}:
+            self._trackers.histograms(known, step)
+
     def evaluated(
         self,
         step: int,
@@ -170,6 +184,7 @@ class RunRecorder:
         ledger: Mapping[str, float],
         *,
         failures: Mapping[str, str],
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """Add an evaluation: a row, a point on every metric's curve, and the verdict on it.
 
@@ -179,6 +194,7 @@ class RunRecorder:
             scores: Metric to score.
             ledger: What the run has spent.
             failures: Metric to why it could not be computed.
+            weights: ``spectra/…`` of the networks' weights.
         """
         for metric, value in scores.items():
             self._curves.setdefault(metric, []).append([step, value])
@@ -188,7 +204,8 @@ class RunRecorder:
         verdict = self._verdicts.judge(step, scores, self._g_grad_norm)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
-            self._trackers.log(_row(step, epoch, ledger) | values | verdict_numbers(verdict))
+            values |= verdict_numbers(verdict) | dict(weights or {})
+            self._trackers.log(_row(step, epoch, ledger) | values)
         self._ring_if_hopeless()
 
     def diverged(self, step: int, epoch: float, reason: str, ledger: Mapping[str, float]) -> None:

@@ -18,6 +18,7 @@ from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint as checkpoints
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
 from harness.engine.population import Population
+from harness.engine.spectra import spectra
 from harness.engine.trainer import Trainer
 from harness.registry import metrics
 from harness.sweep.examining import Examiner, evaluator_of
@@ -125,6 +126,8 @@ class Session:
             for position, row in self._open():
                 values = {key: float(series[position]) for key, series in event.metrics.items()}
                 self._recorders[row].log(event.step, event.epoch, values, ledger)
+                counts = {key: table[position].tolist() for key, table in event.histograms.items()}
+                self._recorders[row].count(event.step, counts)
         elif isinstance(event, EvaluationDue):
             self._evaluate(event)
             self._stop_hopeless(event)
@@ -144,6 +147,7 @@ class Session:
         seen = self._examiner.examine()
         frames = self._frames.look(self._population, seen.samples, seen.labels)
         exact = event.final or event.step == 0 or metrics[metric].exact
+        weights = spectra(self._population, layers=event.final)
         for position, row in due:
             recorder = self._recorders[row]
             try:
@@ -153,7 +157,14 @@ class Session:
                     raise
                 self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
                 continue
-            recorder.evaluated(event.step, event.epoch, scores, ledger, failures=scores.failures)
+            recorder.evaluated(
+                event.step,
+                event.epoch,
+                scores,
+                ledger,
+                failures=scores.failures,
+                weights={key: values[position] for key, values in weights.items()},
+            )
             if metric in scores:
                 select, report = seen.halves(position, metric)
                 recorder.selection.offer(event.step, select, report, partial(self._weights, row))

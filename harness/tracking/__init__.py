@@ -1,15 +1,16 @@
 """Where a run's numbers and images go: a history file, W&B, the terminal."""
 
 from harness.tracking.console import ArmStanding, ConsoleTracker, RunningUnit, SweepDisplay, SweepStatus
-from harness.tracking.history import HistoryTracker, read_history, read_images, replay
+from harness.tracking.history import HistoryTracker, read_histograms, read_history, read_images, replay
 from harness.tracking.mirror import WandbTracker, log_summary
 from harness.tracking.mode import wandb_mode
-from harness.tracking.tracker import CompositeTracker, Tracker
+from harness.tracking.tracker import CompositeTracker, Histogram, Tracker
 
 __all__ = [
     "ArmStanding",
     "CompositeTracker",
     "ConsoleTracker",
+    "Histogram",
     "HistoryTracker",
     "RunningUnit",
     "SweepDisplay",
@@ -17,6 +18,7 @@ __all__ = [
     "Tracker",
     "WandbTracker",
     "log_summary",
+    "read_histograms",
     "read_history",
     "read_images",
     "replay",

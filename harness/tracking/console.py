@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.tracking.history import STEP
+from harness.tracking.tracker import Histogram
 
 __all__ = ["ArmStanding", "ConsoleTracker", "RunningUnit", "SweepDisplay", "SweepStatus"]
 
@@ -309,6 +310,9 @@ class ConsoleTracker:
 
     def image(self, key: str, path: Path, step: int) -> None:
         """Do nothing: a terminal shows no images."""
+
+    def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Do nothing: the means of the same scores are in the row of that step."""
 
     def alarm(self, title: str, text: str) -> None:
         """Print the line above the progress; see `Tracker.alarm`."""

@@ -3,7 +3,9 @@
 A line of numbers is `{"train/step": 270, "train/d_loss": 0.69, ...}`. JSON has no NaN, so non-finite values
 are the strings "nan", "inf" and "-inf". A line for an image is
 `{"train/step": 270, "samples/scatter": {"image": "samples/step_00000270.png"}}`, its path being relative to
-the history's folder. Every other place that shows a run can be rebuilt from this file.
+the history's folder. A line of histograms is
+`{"train/step": 270, "train/d_real_hist": {"counts": [3, 0, 9], "edges": [-0.1, 0.0, 0.1, 0.2]}, ...}`, empty
+bins on either side left out. Every other place that shows a run can be rebuilt from this file.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from harness.tracking.tracker import Tracker
+from harness.tracking.tracker import Histogram, Tracker
 
-__all__ = ["HistoryTracker", "read_history", "read_images", "replay"]
+__all__ = ["HistoryTracker", "read_histograms", "read_history", "read_images", "replay"]
 
 STEP = "train/step"
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -58,6 +60,10 @@ class HistoryTracker:
         folder, path = self.path.parent.resolve(), Path(path).resolve()
         shown = path.relative_to(folder) if path.is_relative_to(folder) else path
         self._append({STEP: int(step), key: {"image": shown.as_posix()}})
+
+    def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Append the histograms of one step; see `Tracker.histograms`."""
+        self._append({STEP: int(step), **{key: value._asdict() for key, value in histograms.items()}})
 
     def alarm(self, title: str, text: str) -> None:
         """Do nothing: the row of the evaluation holds the verdict."""
@@ -112,19 +118,36 @@ def read_images(path: Path) -> list[tuple[str, Path, int]]:
         (key, Path(path).parent / value["image"], int(row[STEP]))
         for row in _rows(path)
         for key, value in row.items()
-        if isinstance(value, dict)
+        if _is_image(value)
     ]
 
 
+def read_histograms(path: Path) -> dict[str, list[tuple[int, Histogram]]]:
+    """Read a history's histograms: key → (step, histogram), in the order they were logged.
+
+    Args:
+        path: A `history.jsonl`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is not a row.
+    """
+    found: dict[str, list[tuple[int, Histogram]]] = {}
+    for row in _rows(path):
+        for key, histogram in _histograms(row).items():
+            found.setdefault(key, []).append((int(row[STEP]), histogram))
+    return found
+
+
 def replay(path: Path, tracker: Tracker) -> int:
-    """Hand every row and image of a history to another tracker, in the order they were logged.
+    """Hand every row, image and histogram of a history to another tracker, in the order they were logged.
 
     Args:
         path: A `history.jsonl`.
         tracker: What takes them.
 
     Returns:
-        How many rows and images there were.
+        How many lines there were.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -132,13 +155,17 @@ def replay(path: Path, tracker: Tracker) -> int:
     """
     count = 0
     for row in _rows(path):
-        images = {key: value["image"] for key, value in row.items() if isinstance(value, dict)}
-        values = {key: _decode(value) for key, value in row.items() if key not in images}
+        images = {key: value["image"] for key, value in row.items() if _is_image(value)}
+        values = {key: _decode(value) for key, value in row.items() if _is_number(value)}
+        histograms = _histograms(row)
         if len(values) > 1:
             tracker.log(values)
             count += 1
         for key, image in images.items():
             tracker.image(key, Path(path).parent / image, int(values[STEP]))
+            count += 1
+        if histograms:
+            tracker.histograms(histograms, int(values[STEP]))
             count += 1
     return count
 
@@ -183,6 +210,18 @@ def _encode(value: float) -> int | float | str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and value in _NON_FINITE)
+
+
+def _is_image(value: object) -> bool:
+    return isinstance(value, dict) and "image" in value
+
+
+def _histograms(row: Mapping[str, Any]) -> dict[str, Histogram]:
+    return {
+        key: Histogram(tuple(value["counts"]), tuple(value["edges"]))
+        for key, value in row.items()
+        if isinstance(value, dict) and "counts" in value
+    }
 
 
 def _decode(value: float | str) -> float:

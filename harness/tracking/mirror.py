@@ -13,9 +13,10 @@ from typing import Any, final
 
 from harness.tracking.history import STEP, replay
 from harness.tracking.mode import Mode, wandb_mode
+from harness.tracking.tracker import Histogram
 from harness.tracking.wandb import Notify, WandbRun
 
-__all__ = ["WandbTracker", "log_summary"]
+__all__ = ["WandbTracker", "chart_key", "log_summary"]
 
 
 @final
@@ -105,12 +106,24 @@ class WandbTracker:
     def log(self, row: Mapping[str, float]) -> None:
         """Mirror one row of numbers; see `Tracker.log`."""
         if not self._is_known():
-            self._run.log(lambda _: {_shown(key): _finite_or_nan(value) for key, value in row.items()})
+            self._run.log(lambda _: {chart_key(key): _finite_or_nan(value) for key, value in row.items()})
 
     def image(self, key: str, path: Path, step: int) -> None:
         """Mirror one image; see `Tracker.image`."""
         if not self._is_known():
             self._run.log(lambda library: {STEP: step, key: _media(library, path)}, what="image")
+
+    def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Mirror the histograms of one step; see `Tracker.histograms`."""
+        if self._is_known():
+            return
+        self._run.log(
+            lambda library: {
+                STEP: step,
+                **{key: library.Histogram(np_histogram=value) for key, value in histograms.items()},
+            },
+            what="histograms",
+        )
 
     def alarm(self, title: str, text: str) -> None:
         """Send W&B's alert, once a run and online only; see `Tracker.alarm`."""
@@ -221,7 +234,7 @@ def log_summary(
     return dict(run.failures)
 
 
-def _shown(key: str) -> str:
+def chart_key(key: str) -> str:
     """A history's key as a chart's: all that concerns the verdict is in one section."""
     return {"verdict/code": "collapse/verdict", "verdict/score": "collapse/score"}.get(key, key)
 

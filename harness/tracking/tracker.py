@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, final
+from typing import NamedTuple, Protocol, final
 
-__all__ = ["CompositeTracker", "Tracker"]
+__all__ = ["CompositeTracker", "Histogram", "Tracker"]
+
+
+class Histogram(NamedTuple):
+    """How many values fell into each of a row of bins.
+
+    Attributes:
+        counts: one a bin.
+        edges: the bins', increasing, one more than there are bins.
+    """
+
+    counts: tuple[int, ...]
+    edges: tuple[float, ...]
+
+    @classmethod
+    def trimmed(cls, counts: Sequence[int], edges: Sequence[float]) -> Histogram:
+        """A histogram without its empty bins on either side; of nothing, it has no bin at all."""
+        filled = [index for index, count in enumerate(counts) if count]
+        if not filled:
+            return cls((), ())
+        first, end = filled[0], filled[-1] + 1
+        return cls(
+            tuple(int(count) for count in counts[first:end]),
+            tuple(float(edge) for edge in edges[first : end + 1]),
+        )
 
 
 class Tracker(Protocol):
@@ -31,6 +55,15 @@ class Tracker(Protocol):
             key: Name of the image's series, such as `samples/scatter`.
             path: The image file; it must stay where it is.
             step: The training step the image shows.
+        """
+        ...
+
+    def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Take the histograms of one step.
+
+        Args:
+            histograms: Name, such as `train/d_real_hist`, → histogram; none of them empty.
+            step: The training step they were counted up to.
         """
         ...
 
@@ -74,6 +107,10 @@ class CompositeTracker:
     def image(self, key: str, path: Path, step: int) -> None:
         for tracker in self._trackers:
             tracker.image(key, path, step)
+
+    def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        for tracker in self._trackers:
+            tracker.histograms(histograms, step)
 
     def alarm(self, title: str, text: str) -> None:
         for tracker in self._trackers:

@@ -1,0 +1,92 @@
+"""Singular values of a population's weights, cheaply enough for every evaluation.
+
+Shapes: K runs; a weight of (K, out, in, ...) is K matrices (out, in × ...).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from harness.engine.network import Network
+    from harness.engine.population import Population
+
+__all__ = ["layer_norms", "spectra"]
+
+_ROUNDS = 4
+_DIRECTIONS = 8
+
+
+@torch.no_grad()
+def layer_norms(network: Network) -> dict[str, tuple[Tensor, Tensor]]:
+    """The largest singular value σ₁ of each weight, and its stable rank ‖W‖²_F / σ₁².
+
+    σ₁ comes from four rounds of power iteration, V ← WᵀWV, on eight fixed directions, and the largest
+    singular value within what they span: never too large, and at a flat spectrum's end less than 1 % too
+    small. A decomposition would give all singular values, but takes seconds for a weight of 36,864 × 1,024,
+    where this reads it ten times; the stable rank needs no more, and falls with the spectrum as the effective
+    rank does: from the number of rows to 1.
+
+    Args:
+        network: K networks. Weights of one dimension have no singular values and are left out.
+
+    Returns:
+        The weight's name → σ₁ and stable rank, (K,) float32 on the device; NaN where a weight is not finite
+        or 0.
+
+    Source: Halko, Martinsson and Tropp (2011), Algorithm 4.4 (departure: columns are scaled, not made
+    orthogonal, between rounds); Miyato et al. (2018), section 2.1 (the matrix of a layer); Rudelson and
+    Vershynin (2007), section 1 (stable rank).
+    """
+    found = {}
+    for name, weight in network.weights().items():
+        matrix = weight.flatten(2)
+        width = matrix.shape[2]
+        fixed = torch.Generator().manual_seed(0)
+        directions = torch.randn(width, min(_DIRECTIONS, width), generator=fixed).to(matrix.device)
+        directions = directions.expand(len(matrix), -1, -1)
+        for _ in range(_ROUNDS):
+            directions = ((matrix @ directions).mT @ matrix).mT  # WᵀX itself takes 17 times as long
+            directions = directions / torch.linalg.vector_norm(directions, dim=1, keepdim=True)
+        within = matrix @ torch.linalg.qr(directions)[0]
+        finite = within.isfinite().all(-1).all(-1)
+        gram = torch.where(finite[:, None, None], within.mT @ within, 0.0)
+        top = torch.linalg.eigvalsh(gram.double())[:, -1].clamp_min(0).sqrt()
+        top = torch.where(finite, top, torch.nan).to(matrix.dtype)
+        found[name] = top, (torch.linalg.vector_norm(matrix, dim=(1, 2)) / top).square()
+    return found
+
+
+def spectra(population: Population, *, layers: bool = False) -> dict[str, list[float]]:
+    """What the weights of every live run look like.
+
+    Args:
+        population: the runs.
+        layers: whether to give every weight's numbers too.
+
+    Returns:
+        Key → a number for each live run: `spectra/g_top` and `spectra/d_top`, the largest σ₁ of any weight;
+        `spectra/g_rank` and `spectra/d_rank`, the smallest stable rank of any weight, over the most that its
+        shape allows; with `layers` also `spectra/g_top:<weight>` and so on.
+    """
+    live = population.positions()
+    numbers: dict[str, Tensor] = {}
+    for letter, network in (("g", population.generator), ("d", population.discriminator)):
+        norms, shapes = layer_norms(network), network.weights()
+        if not norms:
+            continue
+        tops = {name: top for name, (top, _) in norms.items()}
+        ranks = {name: rank / min(shapes[name].flatten(2).shape[1:]) for name, (_, rank) in norms.items()}
+        numbers[f"spectra/{letter}_top"] = torch.stack(list(tops.values())).amax(0)
+        numbers[f"spectra/{letter}_rank"] = torch.stack(list(ranks.values())).amin(0)
+        if layers:
+            for name in norms:
+                numbers[f"spectra/{letter}_top:{name}"] = tops[name]
+                numbers[f"spectra/{letter}_rank:{name}"] = ranks[name]
+    if not numbers:
+        return {}
+    table = torch.stack(list(numbers.values())).cpu()[:, live].tolist()
+    return dict(zip(numbers, table, strict=True))
