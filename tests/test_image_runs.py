@@ -16,12 +16,13 @@ from wandb_reader import read_run
 from harness import RunResult, train
 from harness.data import load_dataset
 from harness.diagnostics import Evaluator, Scores
-from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
+from harness.engine.trainer import Trainer
 from harness.figures import nearest_images, read_grid
 from harness.recipe import Recipe, find_recipe
 from harness.sweep import recording
+from harness.sweep.examining import Examiner
 from harness.sweep.grammar import Metric
 from harness.sweep.plan import PlannedRun
 from harness.sweep.plan_file import FOLDERS
@@ -71,14 +72,17 @@ def fit(directory: Path, *recipes: Recipe, seeds: tuple[int, ...] = (0,), **more
     return train_population(runs, Job(**(settings | more)))
 
 
-def stop_at(step: int) -> dict[str, Callable[..., Any]]:
-    """Arguments that stop a training at the first event at or after a step."""
+def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
+    """Arguments that stop a training at the first, or a later, event at or after a step.
+
+    Of a step that ends an epoch, the first event is the log of its losses and the second its evaluation.
+    """
     seen = [0]
 
     def note(progress: Progress) -> None:
-        seen[0] = progress.step
+        seen[0] += progress.step >= step
 
-    return {"progress": note, "should_stop": lambda: seen[0] >= step}
+    return {"progress": note, "should_stop": lambda: seen[0] >= event}
 
 
 def samples(directory: Path, result: RunResult) -> Path:
@@ -203,19 +207,30 @@ def test_what_was_drawn_after_the_checkpoint_is_not_drawn_twice(tmp_path: Path) 
     (calm,) = fit(tmp_path / "calm", small())
     with pytest.raises(Interrupted):
         fit(tmp_path / "killed", small(), **stop_at(8))
+    unit = tmp_path / "killed" / "populations" / "unit.pt"
+    before = unit.read_bytes()
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "killed", small(), **stop_at(8))
+    unit.write_bytes(before)
     folder = run_directory(tmp_path / "killed", calm.run_id)
     rows = read_history(folder / "history.jsonl")
-    unit = tmp_path / "killed" / "populations" / "unit.pt"
-    state = checkpoints.load(unit)
-    state["trainer"]["stage"] = 2  # the evaluation of step 8 is still to come
-    for curve in state["records"][calm.run_id]["curves"].values():
-        del curve[-1]
-    checkpoints.save(unit, state)
+    assert "eval/frechet" in rows[-1]
     (resumed,) = fit(tmp_path / "killed", small())
     assert resumed.scores == calm.scores
     again = [row for row in read_history(folder / "history.jsonl") if row["train/step"] <= 8]
     assert [row["train/step"] for row in again] == [row["train/step"] for row in rows]
     assert shown(tmp_path / "killed", resumed) == shown(tmp_path / "calm", calm)
+
+
+def test_d_is_asked_about_held_out_images_in_the_evaluators_order_not_in_the_files(tmp_path: Path) -> None:
+    # Files may list one class after the other, and D would be asked about the first class alone.
+    dataset = load_dataset(small().data)
+    evaluator = Evaluator(dataset)
+    trainer = Trainer(Population([small()], [0], dataset=dataset), dataset)
+    seen = Examiner(trainer, dataset, evaluator).examine()
+    rows = evaluator.held_out_rows[:100]
+    assert not torch.equal(rows, torch.arange(len(rows)))
+    assert torch.equal(seen.real_scores, trainer.population.discriminate(dataset.test[rows]))
 
 
 def test_a_diverged_run_keeps_its_last_grid_and_has_a_film(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness.recipe import find_recipe
 from harness.sweep.results import (
     RunResult,
     load_result,
     load_results,
+    read_recipe,
     run_directory,
     score,
     summarise_curve,
@@ -115,6 +117,53 @@ def test_a_broken_result_is_named_in_one_line(tmp_path: Path, text: str) -> None
     with pytest.raises(ValueError, match=r"result\.json is not a run's result .*delete it") as caught:
         load_result(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_result_whose_score_lacks_a_summary_is_named_in_one_line(tmp_path: Path) -> None:
+    values = make_result().to_json()
+    del values["scores"]["sliced_w2"]["last"]
+    write_json(tmp_path / "result.json", values)
+    with pytest.raises(
+        ValueError, match=r"result\.json .*`scores\.sliced_w2` lacks `last`.*delete it"
+    ) as caught:
+        load_result(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stopped_by": "boredom", "outcome": "stopped"}, {"stopped_by": "verdict"}]
+)
+def test_only_a_verdict_or_a_pruner_stops_a_run_and_only_a_stopped_one(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`stopped_by` must be verdict or pruner, of a stopped run"):
+        make_result(**changes)
+
+
+def test_a_run_stopped_by_its_verdict_failed_and_a_pruned_one_did_not() -> None:
+    hopeless = make_result(outcome="stopped", stopped_by="verdict")
+    pruned = make_result(outcome="stopped", stopped_by="pruner")
+    before = make_result(outcome="stopped")  # results from before there were two reasons
+    assert [(run.failed, run.pruned) for run in (hopeless, pruned, before)] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    assert [score(run, "sliced_w2") for run in (hopeless, pruned)] == [0.6, 0.1]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}'])
+def test_a_broken_recipe_is_named_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ValueError, match=r"recipe\.json") as caught:
+        read_recipe(tmp_path / "recipe.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_without_a_section_says_which(tmp_path: Path) -> None:
+    values = find_recipe("ring-gan").to_json()
+    del values["loss"]
+    write_json(tmp_path / "recipe.json", values)
+    with pytest.raises(ValueError, match=r"recipe\.json is no recipe .*section `loss` is missing"):
+        read_recipe(tmp_path / "recipe.json")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

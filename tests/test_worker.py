@@ -64,14 +64,17 @@ def rows_without_seconds(directory: Path, run: PlannedRun) -> list[dict[str, flo
     return [{key: value for key, value in row.items() if key != "ledger/elapsed_sec"} for row in rows]
 
 
-def stop_at(step: int) -> dict[str, Callable[..., Any]]:
-    """Arguments that stop a training at the first event at or after a step."""
+def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
+    """Arguments that stop a training at the first, or a later, event at or after a step.
+
+    Of a step that ends an epoch, the first event is the log of its losses and the second its evaluation.
+    """
     seen = [0]
 
     def note(progress: Progress) -> None:
-        seen[0] = progress.step
+        seen[0] += progress.step >= step
 
-    return {"progress": note, "should_stop": lambda: seen[0] >= step}
+    return {"progress": note, "should_stop": lambda: seen[0] >= event}
 
 
 def work(plan: Plan, **more: Any) -> None:
@@ -178,12 +181,14 @@ def test_a_run_in_a_place_that_cannot_be_written_to_is_one_line(tmp_path: Path) 
         train(tiny_recipe(), directory=tmp_path / "file", wandb="disabled")
 
 
-@pytest.mark.parametrize("step", [0, 13, 26, 39])
-def test_a_stopped_and_resumed_population_equals_an_undisturbed_one(tmp_path: Path, step: int) -> None:
+@pytest.mark.parametrize(("step", "event"), [(0, 1), (13, 1), (26, 2), (39, 1)])
+def test_a_stopped_and_resumed_population_equals_an_undisturbed_one(
+    tmp_path: Path, step: int, event: int
+) -> None:
     runs = runs_of(tiny_recipe(), seeds=(0, 1))
     calm = fit(tmp_path / "calm", runs)
     with pytest.raises(Interrupted):
-        fit(tmp_path / "stopped", runs, **stop_at(step))
+        fit(tmp_path / "stopped", runs, **stop_at(step, event=event))
     assert load_results(tmp_path / "stopped") == []
     resumed = fit(tmp_path / "stopped", runs)
     assert [result.scores for result in resumed] == [result.scores for result in calm]
@@ -211,6 +216,17 @@ def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) 
         path.write_bytes(b"half")
     fit(tmp_path, runs)
     assert not any(path.exists() for path in torn)
+
+
+def test_folders_of_others_beside_a_runs_files_are_left_alone(tmp_path: Path) -> None:
+    runs = runs_of(tiny_recipe())
+    folder = run_directory(tmp_path, runs[0].run_id)
+    for hidden in (folder / ".ipynb_checkpoints", folder / "samples" / ".thumbnails"):
+        hidden.mkdir(parents=True)
+        (hidden / "file").write_text("")
+    (result,) = fit(tmp_path, runs)
+    assert result.outcome == "completed"
+    assert (folder / ".ipynb_checkpoints" / "file").exists()
 
 
 def test_seconds_go_on_from_the_checkpoint(tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from harness.recipe import Recipe
+
 __all__ = [
     "CHECKPOINT_SEC",
     "RunResult",
     "load_result",
     "load_results",
     "read_json",
+    "read_recipe",
     "run_directory",
     "score",
     "summarise_curve",
@@ -293,6 +296,23 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}).") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a run's ``recipe.json``.
+
+    Raises:
+        ValueError: If it is not one, in one line that names it.
+    """
+    try:
+        return Recipe.from_json(read_json(path))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(
+            f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); delete the "
+            "run's folder to train it again."
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:

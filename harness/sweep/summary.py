@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from harness.registry import Value, metrics
+from harness.sweep.comparable import check_measured_alike
 from harness.sweep.results import RunResult, load_results, score
 from harness.sweep.statistics import (
     Comparison,
@@ -140,6 +141,13 @@ class Summary:
     num_finished: int
 
     @property
+    def saved_steps(self) -> int:
+        """D steps that stopped runs were spared, those of trials included."""
+        tried = {run.run_id: run for trial in self.trials for run in trial.runs}
+        runs = {run.run_id: run for arm in self.arms for run in arm.runs}
+        return sum(run.saved_steps for run in (tried | runs).values())
+
+    @property
     def metric(self) -> str:
         """The study's metric."""
         return self.study.metric.name
@@ -228,7 +236,7 @@ def summarise(directory: Path) -> Summary:
         The summary of whatever has finished.
 
     Raises:
-        ValueError: there is no plan, or a file is not what it should be.
+        ValueError: there is no plan, a file is not what it should be, or runs were measured in unlike ways.
     """
     from harness.sweep.plan_file import read_planned
 
@@ -238,6 +246,7 @@ def summarise(directory: Path) -> Summary:
     _, study, recipes = read_planned(directory)
     cells = study.cells
     results = load_results(directory)
+    check_measured_alike(results, recipes)
     searched = {run.run_id: run for run in results if run.phase == "search"}
     trials = [trial for cell in cells for trial in _trials(study, cell, directory, searched)]
     if study.kind == "search":
