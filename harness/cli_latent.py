@@ -1,70 +1,117 @@
-"""The commands on a finished run's generator: generate, latent edit, latent interpolate."""
+"""The commands on a generator: generate, latent edit, latent interpolate, latent sefa."""
 
 from __future__ import annotations
 
 import csv
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 if TYPE_CHECKING:
-    from harness.latent import Effects, Run
+    from harness.latent import Effects, Explored, Run
 
 __all__ = ["generate", "latent"]
 
 _NUM_LATENTS = 8
 _EFFECT_LATENTS = 32
 _TABLE_ROWS = 10
+_SERIES = {".gif": "film_gif", ".mp4": "film_mp4"}
 
-_seed = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the latents."
-)
-_directory = click.option(
-    "--directory",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where runs are.",
-)
-_out = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the files; in the run's by default.",
-)
-_labels = click.option(
-    "--labels", metavar="A,B,…", help="Classes, by number or name, to go round in; all by default."
-)
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the commands on one run have in common.
+
+    Attributes:
+        run: the run, loaded.
+        seed: seed of the latents.
+        labels: classes to go round in, None for all.
+        out: the folder asked for.
+    """
+
+    run: Run
+    seed: int
+    labels: list[int] | None
+    out: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of `latent` go; it exists."""
+        folder = self.out or self.run.directory / "latent"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def title(self) -> str:
+        """The run in a line."""
+        return f"{self.run.recipe.name} · seed {self.run.seed} · step {self.run.step:,}"
+
+
+_Command: TypeAlias = Callable[..., None]
+
+
+def _options(command: _Command) -> _Command:
+    """The options of every command on a generator."""
+    seed = click.IntRange(min=0)
+    folder = click.Path(path_type=Path)
+    for option in (
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder for the files; in the run's by default.",
+        ),
+        click.option(
+            "--directory", type=folder, default=Path("runs"), show_default=True, help="Where runs are."
+        ),
+        click.option("--seed", type=seed, default=0, show_default=True, help="Seed of the latents."),
+        click.option(
+            "--labels", metavar="A,B,…", help="Classes, by number or name, to go round in; all by default."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _on_run(command: _Command) -> _Command:
+    """A command on one run: its first argument is what was asked of every one."""
+
+    @functools.wraps(command)
+    def loaded(
+        run: str, labels: str | None, seed: int, directory: Path, out: Path | None, **options: Any
+    ) -> None:
+        found = _load(run, directory)
+        command(_Asked(run=found, seed=seed, labels=_classes(found, labels), out=out), **options)
+
+    return click.argument("run")(_options(loaded))
 
 
 @click.command()
-@click.argument("run")
+@_on_run
 @click.option("--num", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
-@_labels
-@_seed
-@_directory
-@_out
-def generate(run: str, num: int, labels: str | None, seed: int, directory: Path, out: Path | None) -> None:
+def generate(asked: _Asked, num: int) -> None:
     """Write samples of a run: a grid and separate images.
 
     RUN is the run's folder, or the first digits of its id.
     """
     from harness.latent import generate as write_samples
 
-    loaded = _load(run, directory)
-    folder = out or loaded.directory / "generated"
-    made = write_samples(loaded, num, directory=folder, labels=_classes(loaded, labels), seed=seed)
+    folder = asked.out or asked.run.directory / "generated"
+    made = write_samples(asked.run, num, directory=folder, labels=asked.labels, seed=asked.seed)
     click.echo(f"{made.num} images: {made.folder}")
     click.echo(f"grid: {made.grid}")
 
 
 @click.group()
 def latent() -> None:
-    """Edit a run's latents, or walk between them."""
+    """Edit a run's latents, walk between them, or find the directions that matter."""
 
 
 @latent.command()
-@click.argument("run")
+@_on_run
 @click.option(
     "--dims",
     default="5",
@@ -80,21 +127,7 @@ def latent() -> None:
     show_default=True,
     help="The latent to edit.",
 )
-@_labels
-@_seed
-@_directory
-@_out
-def edit(
-    run: str,
-    dims: str,
-    edits: str,
-    all_rows: bool,
-    row: int,
-    labels: str | None,
-    seed: int,
-    directory: Path,
-    out: Path | None,
-) -> None:
+def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None:
     """Edit single numbers of eight latents; rank what each number does.
 
     RUN is the run's folder, or the first digits of its id.
@@ -103,50 +136,35 @@ def edit(
     from harness.latent import choose_dims, draw_latents, edit_figure, effects, finding
     from harness.latent import edit as edit_latents
 
-    loaded = _load(run, directory)
-    latents = draw_latents(_NUM_LATENTS, loaded.latent_dim, seed=seed, purpose="latent edit")
-    many = draw_latents(_EFFECT_LATENTS, loaded.latent_dim, seed=seed, purpose="latent effects")
-    asked = _classes(loaded, labels)
-    ranked = effects(loaded.generator, many, labels=loaded.cycle_labels(len(many), asked))
+    run, seed = asked.run, asked.seed
+    latents = draw_latents(_NUM_LATENTS, run.latent_dim, seed=seed, purpose="latent edit")
+    many = draw_latents(_EFFECT_LATENTS, run.latent_dim, seed=seed, purpose="latent effects")
+    ranked = effects(run.generator, many, labels=run.cycle_labels(len(many), asked.labels))
     table = edit_latents(
-        loaded.generator,
+        run.generator,
         latents,
         choose_dims(dims, ranked, seed=seed),
         edits=[name.strip() for name in edits.split(",") if name.strip()],
         all_rows=all_rows,
         row=row,
-        labels=loaded.cycle_labels(len(latents), asked),
+        labels=run.cycle_labels(len(latents), asked.labels),
     )
-    folder = _folder(loaded, out)
-    path = folder / ("edits_all_rows.png" if all_rows else "edits.png")
-    write_png(edit_figure(table, title=_title(loaded)), path)
+    path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
+    write_png(edit_figure(table, title=asked.title), path)
     _print_effects(ranked, table.dims)
-    _write_effects(ranked, folder / "effects.csv")
+    _write_effects(ranked, asked.folder / "effects.csv")
     click.echo()
     for line in finding(table, ranked):
         click.echo(line)
-    click.echo(f"\nfigure: {path}\neffects of all dimensions: {folder / 'effects.csv'}")
+    click.echo(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
 
 
 @latent.command()
-@click.argument("run")
+@_on_run
 @click.option("--mode", type=click.Choice(["linear", "spherical"]), default="spherical", show_default=True)
 @click.option("--steps", type=click.IntRange(2, 50), default=11, show_default=True, help="Images a walk.")
 @click.option("--num", type=click.IntRange(1, 50), default=6, show_default=True, help="How many walks.")
-@_labels
-@_seed
-@_directory
-@_out
-def interpolate(
-    run: str,
-    mode: str,
-    steps: int,
-    num: int,
-    labels: str | None,
-    seed: int,
-    directory: Path,
-    out: Path | None,
-) -> None:
+def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     """Walk from latent to latent, a row a walk.
 
     RUN is the run's folder, or the first digits of its id.
@@ -155,14 +173,111 @@ def interpolate(
     from harness.latent import draw_latents, walk_figure
     from harness.latent import interpolate as walk
 
-    loaded = _load(run, directory)
-    ends = draw_latents(2 * num, loaded.latent_dim, seed=seed, purpose="latent walk")
+    run = asked.run
+    ends = draw_latents(2 * num, run.latent_dim, seed=asked.seed, purpose="latent walk")
     path = walk(ends[::2], ends[1::2], steps=steps, mode="linear" if mode == "linear" else "spherical")
-    classes = loaded.cycle_labels(num, _classes(loaded, labels))
-    picture = walk_figure(loaded.generator, path, labels=classes, title=f"{_title(loaded)} · {mode}")
-    file = _folder(loaded, out) / f"interpolate_{mode}.png"
+    classes = run.cycle_labels(num, asked.labels)
+    picture = walk_figure(run.generator, path, labels=classes, title=f"{asked.title} · {mode}")
+    file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
     click.echo(f"figure: {file}")
+
+
+@latent.command()
+@click.argument("run", required=False)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A published PGGAN, StyleGAN or StyleGAN2 generator, in place of RUN.",
+)
+@click.option(
+    "--variant",
+    type=click.Choice(["lab", "original"]),
+    default="lab",
+    show_default=True,
+    help="lab: weights and codes as they are, −2 to 2; original: both normalised, −3 to 3.",
+)
+@click.option(
+    "--num-samples", type=click.IntRange(1, 50), default=5, show_default=True, help="How many samples."
+)
+@click.option(
+    "--num-directions", type=click.IntRange(1, 50), default=5, show_default=True, help="How many directions."
+)
+@click.option("--layers", default="all", show_default=True, help="Layers that take the latent, like 0-1,5.")
+@_options
+def sefa(
+    run: str | None,
+    checkpoint: Path | None,
+    variant: str,
+    num_samples: int,
+    num_directions: int,
+    layers: str,
+    labels: str | None,
+    seed: int,
+    directory: Path,
+    out: Path | None,
+) -> None:
+    """Find the directions that the first layer's weights favour, and move samples along them.
+
+    RUN is the run's folder, or the first digits of its id.
+    """
+    from harness.figures import find_ffmpeg
+    from harness.latent import explore, published_subject, run_subject
+
+    if (run is None) == (checkpoint is None):
+        raise ValueError("`latent sefa` takes a run or --checkpoint, one of the two; give a run's id, say.")
+    loaded, classes = None, None
+    if checkpoint is not None:
+        if labels is not None:
+            raise ValueError("`--labels` are for runs of a conditional generator; a checkpoint takes none.")
+        subject = published_subject(checkpoint, layers=layers)
+        folder = out or directory / f"sefa-{checkpoint.stem}"
+    else:
+        assert run is not None
+        loaded = _load(run, directory)
+        classes = loaded.cycle_labels(num_samples, _classes(loaded, labels))
+        subject = run_subject(loaded, layers=layers)
+        folder = out or loaded.directory / "latent" / "sefa"
+    made = explore(
+        subject,
+        folder,
+        variant=variant,
+        num_samples=num_samples,
+        num_directions=num_directions,
+        seed=seed,
+        labels=classes,
+    )
+    for line in made.words:
+        click.echo(line)
+    click.echo()
+    for file in made.files:
+        click.echo(file)
+    if subject.generator is None:
+        click.echo("Its style weights alone were read, so there are directions, but no images.")
+    elif find_ffmpeg() is None:
+        click.echo("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
+    if loaded is not None:
+        _mirror(loaded, made, variant)
+
+
+def _mirror(run: Run, made: Explored, variant: str) -> None:
+    """Show the pictures in W&B beside the study's runs, where the run lies in a study."""
+    from harness.tracking import log_pictures, wandb_mode
+
+    study = run.directory.resolve().parents[1]
+    if run.directory.resolve().parent.name != "runs" or wandb_mode() == "disabled":
+        return
+    shown = [file for file in made.files if file.suffix in (".png", ".gif", ".mp4")]
+    log_pictures(
+        study,
+        study.name,
+        f"sefa-{run.run_id}",
+        pictures={f"sefa/{_SERIES.get(file.suffix, file.stem)}": file for file in shown},
+        step=run.step,
+        scalars=made.scalars,
+        config={"run": run.run_id, "variant": variant},
+        tags=["sefa"],
+    )
 
 
 def _load(text: str, directory: Path) -> Run:
@@ -171,16 +286,6 @@ def _load(text: str, directory: Path) -> Run:
     run = load_run(find_run(text, directory=directory))
     check_images(run)
     return run
-
-
-def _folder(run: Run, out: Path | None) -> Path:
-    folder = out or run.directory / "latent"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _title(run: Run) -> str:
-    return f"{run.recipe.name} · seed {run.seed} · step {run.step:,}"
 
 
 def _classes(run: Run, text: str | None) -> list[int] | None:

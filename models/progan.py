@@ -48,7 +48,7 @@ class Growing(nn.Module):
         self.level = num_levels - 1
         self.fading = False
         self.register_buffer("lod", torch.zeros(()))
-        self.register_load_state_dict_post_hook(_follow_lod)
+        self.register_load_state_dict_post_hook(_follow_lod)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def grow(self, level: int, alpha: float = 1.0) -> None:
@@ -137,7 +137,8 @@ class _Equalized(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self._conv_forward(inputs, self.weight * self.scale, self.bias)
+        outputs: Tensor = self._conv_forward(inputs, self.weight * self.scale, self.bias)
+        return outputs
 
 
 class _FromLatent(_Equalized):
@@ -149,8 +150,9 @@ class _FromLatent(_Equalized):
     def forward(self, inputs: Tensor) -> Tensor:
         assert self.bias is not None
         weight = (self.weight * self.scale).flip(2, 3).permute(1, 0, 2, 3)
-        made = (inputs @ weight.flatten(1)).unflatten(1, (self.out_channels, 4, 4))
-        return made + self.bias[:, None, None]
+        made = (inputs @ weight.flatten(1)).view(-1, self.out_channels, 4, 4)
+        outputs: Tensor = made + self.bias[:, None, None]
+        return outputs
 
 
 class _PixelNorm(nn.Module):

@@ -36,7 +36,7 @@ ONLY = {
     "wandb": ("harness.tracking.wandb",),
     "matplotlib": ("harness.figures",),
     "click": ("harness.cli", "harness.cli_options", "harness.cli_evaluate", "harness.cli_latent"),
-    "jinja2": ("harness.sweep",),
+    "jinja2": ("harness.sweep", "harness.figures"),
     "ruamel": ("harness.sweep",),
 }
 ALLOWED_TOP_LEVEL = {

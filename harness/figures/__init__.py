@@ -1,6 +1,7 @@
 """Pictures: frames of a run, its GIF, and the figures of a report. matplotlib is imported nowhere else."""
 
 from harness.figures.canvas import write_gif, write_images, write_png
+from harness.figures.directions import direction_films, direction_frames, direction_pages, strength_plot
 from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_frames
 from harness.figures.grids import class_grid, column_labels, grid, read_grid
 from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
@@ -24,6 +25,7 @@ from harness.figures.scene import (
     scatter_window,
     surface_points,
 )
+from harness.figures.video import find_ffmpeg, write_mp4
 
 __all__ = [
     "Dots",
@@ -35,11 +37,15 @@ __all__ = [
     "Window",
     "class_grid",
     "column_labels",
+    "direction_films",
+    "direction_frames",
+    "direction_pages",
     "dot_and_interval",
     "draw_scene",
     "filmstrip",
     "filmstrip_gif",
     "final_panel",
+    "find_ffmpeg",
     "gif",
     "grid",
     "log_spaced_steps",
@@ -53,10 +59,12 @@ __all__ = [
     "real_beside_fake",
     "scatter_over_surface",
     "scatter_window",
+    "strength_plot",
     "surface_points",
     "time_curves",
     "trial_scatter",
     "write_gif",
     "write_images",
+    "write_mp4",
     "write_png",
 ]

@@ -1,31 +1,72 @@
-"""What a trained generator does with its latents: samples, edits, walks between them."""
+"""What a trained generator does with its latents: samples, edits, walks between them, directions."""
 
 from __future__ import annotations
 
-from harness.latent.edits import EDITS, EditTable, Effect, Effects, choose_dims, edit, effects
+from harness.latent.edits import (
+    EDITS,
+    EditTable,
+    Effect,
+    Effects,
+    change_per_unit,
+    choose_dims,
+    edit,
+    effects,
+)
+from harness.latent.factors import Factors, choose_layers, factorize, latent_weight
 from harness.latent.findings import edit_figure, finding
 from harness.latent.generation import Generated, check_images, draw_latents, generate, sample
+from harness.latent.published import Published, load_published
 from harness.latent.runs import Run, find_run, load_run
+from harness.latent.sefa import (
+    VARIANTS,
+    Strengths,
+    Subject,
+    Variant,
+    measure,
+    published_subject,
+    run_subject,
+    start_codes,
+    traverse,
+)
+from harness.latent.sefa_files import Explored, explore
 from harness.latent.walks import interpolate, walk_figure
 
 __all__ = [
     "EDITS",
+    "VARIANTS",
     "EditTable",
     "Effect",
     "Effects",
+    "Explored",
+    "Factors",
     "Generated",
+    "Published",
     "Run",
+    "Strengths",
+    "Subject",
+    "Variant",
+    "change_per_unit",
     "check_images",
     "choose_dims",
+    "choose_layers",
     "draw_latents",
     "edit",
     "edit_figure",
     "effects",
+    "explore",
+    "factorize",
     "find_run",
     "finding",
     "generate",
     "interpolate",
+    "latent_weight",
+    "load_published",
     "load_run",
+    "measure",
+    "published_subject",
+    "run_subject",
     "sample",
+    "start_codes",
+    "traverse",
     "walk_figure",
 ]

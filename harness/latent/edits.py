@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from harness.engine.seeding import generator_for
 from harness.latent.generation import Generator, sample
 
-__all__ = ["EDITS", "EditTable", "Effect", "Effects", "choose_dims", "edit", "effects"]
+__all__ = ["EDITS", "EditTable", "Effect", "Effects", "change_per_unit", "choose_dims", "edit", "effects"]
 
 EDITS: dict[str, float] = {"double": 2.0, "zero": 0.0, "negate": -1.0}
 """What each edit multiplies a number by. All three move it along one line: Δz = +z, −z, −2z."""
@@ -158,15 +159,47 @@ class Effects:
         return float(torch.tensor([effect.per_unit for effect in self.ranked]).median())
 
 
+def change_per_unit(
+    generator: Generator,
+    latents: Tensor,
+    directions: Tensor,
+    *,
+    labels: Tensor | None = None,
+    batch: int = 256,
+) -> Tensor:
+    """How much the images change when their latents move by one unit along each direction, both ways.
+
+    c(n, z) = mean over pixels of (|G(z + n) − G(z)| + |G(z − n) − G(z)|) / 2
+
+    A whole unit, one standard deviation of z, is taken rather than a derivative, so that the directions are
+    compared over a distance at which one sees something; both ways, so that where z lies does not matter.
+
+    Args:
+        generator: latents (and labels) → images.
+        latents: (L, Z).
+        directions: n, (R, Z), of length 1.
+        labels: (L,) classes, for a generator that takes them.
+        batch: images made at once.
+
+    Returns:
+        c, (R, L) float64; pixels are in [-1, 1].
+    """
+    originals = sample(generator, latents, labels, batch=batch)
+    twice = None if labels is None else torch.cat([labels, labels])
+    rows = []
+    for unit in directions.to(latents.dtype):
+        both = sample(generator, torch.cat([latents + unit, latents - unit]), twice, batch=batch)
+        moved = (both.view(2, *originals.shape) - originals).abs()
+        rows.append(moved.flatten(2).double().mean((0, 2)))
+    return torch.stack(rows)
+
+
 def effects(
     generator: Generator, latents: Tensor, *, dims: Sequence[int] | None = None, labels: Tensor | None = None
 ) -> Effects:
     """How much each dimension moves the image: mean absolute pixel change per unit of z.
 
-    effect(d) = mean over latents and pixels of (|G(z + e_d) − G(z)| + |G(z − e_d) − G(z)|) / 2
-
-    A whole unit, one standard deviation of z, is taken rather than a derivative, so that the dimensions are
-    compared over a distance at which one sees something; both ways, so that where z lies does not matter.
+    effect(d) is the mean over latents of what `change_per_unit` measures along e_d.
 
     Args:
         generator: latents (and labels) → images.
@@ -179,19 +212,10 @@ def effects(
     """
     wanted = tuple(range(latents.shape[1])) if dims is None else tuple(dims)
     _check_dims(wanted, latents.shape[1])
-    originals = sample(generator, latents, labels)
-    means, errors = [], []
-    for dim in wanted:
-        unit = torch.zeros_like(latents)
-        unit[:, dim] = 1
-        both = sample(
-            generator,
-            torch.cat([latents + unit, latents - unit]),
-            None if labels is None else torch.cat([labels, labels]),
-        )
-        moved = (both.view(2, *originals.shape) - originals).abs().flatten(2).mean((0, 2)).double()
-        means.append(float(moved.mean()))
-        errors.append(float(moved.std() / len(moved) ** 0.5) if len(moved) > 1 else float("nan"))
+    units = torch.eye(latents.shape[1], dtype=latents.dtype)[list(wanted)]
+    moved = change_per_unit(generator, latents, units, labels=labels)
+    means = moved.mean(1).tolist()
+    errors = (moved.std(1) / moved.shape[1] ** 0.5 if moved.shape[1] > 1 else moved[:, 0] * nan).tolist()
     order = sorted(range(len(wanted)), key=lambda i: (-means[i], wanted[i]))
     ranked = tuple(
         Effect(dim=wanted[i], per_unit=means[i], error=errors[i], rank=rank)

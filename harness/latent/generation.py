@@ -46,22 +46,25 @@ def evaluating(generator: Generator) -> Iterator[None]:
 
 
 @torch.no_grad()
-def sample(generator: Generator, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The samples of these latents, in evaluation mode, in batches of at most 256.
+def sample(
+    generator: Generator, latents: Tensor, labels: Tensor | None = None, *, batch: int = _BATCH
+) -> Tensor:
+    """The samples of these latents, in evaluation mode, a batch at a time.
 
     Args:
         generator: a module, or a function of latents and labels.
         latents: (N, latent_dim).
         labels: (N,) classes, for a generator that takes them.
+        batch: samples made at once.
 
     Returns:
         (N, *sample_shape).
     """
     parts = []
     with evaluating(generator):
-        for start in range(0, len(latents), _BATCH):
-            batch = slice(start, start + _BATCH)
-            given = (latents[batch],) if labels is None else (latents[batch], labels[batch])
+        for start in range(0, len(latents), batch):
+            rows = slice(start, start + batch)
+            given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
             parts.append(generator(*given))
     return torch.cat(parts)
 

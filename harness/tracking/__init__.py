@@ -4,6 +4,7 @@ from harness.tracking.console import ArmStanding, ConsoleTracker, RunningUnit, S
 from harness.tracking.history import HistoryTracker, read_histograms, read_history, read_images, replay
 from harness.tracking.mirror import WandbTracker, log_summary
 from harness.tracking.mode import wandb_mode
+from harness.tracking.pictures import log_pictures
 from harness.tracking.tracker import CompositeTracker, Histogram, Tracker
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SweepStatus",
     "Tracker",
     "WandbTracker",
+    "log_pictures",
     "log_summary",
     "read_histograms",
     "read_history",

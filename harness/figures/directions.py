@@ -1,0 +1,232 @@
+"""Pictures of a latent space's directions: grids and film frames, two pages, and strength against eigenvalue.
+
+Shapes: N samples, K directions, T steps of C·H·W numbers, in [-1, 1] or bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.figures.canvas import Bytes, image_bytes
+from harness.figures.grids import grid
+from harness.figures.page import page, plain_log_ticks, wants_log, write_figure
+from harness.figures.style import FAKE_COLOUR, REAL_COLOUR
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+__all__ = ["direction_films", "direction_frames", "direction_pages", "strength_plot"]
+
+_TEMPLATE = "directions.html.jinja"
+_PNG_SIDE = 64
+_SHOWN_SIDE = 96
+_JPEG_QUALITY = 90
+
+Array = npt.NDArray[np.float64]
+
+
+def direction_frames(moved: Tensor, distances: Sequence[float], *, title: str = "") -> list[Image]:
+    """K grids, one a direction: a row a sample, a column a step.
+
+    Args:
+        moved: (K, N, T, C, H, W).
+        distances: T.
+        title: what stands before the direction's number.
+    """
+    headers = [_signed(distance) for distance in distances]
+    words = f"{title} · " if title else ""
+    labels = [f"sample {number}" for number in range(moved.shape[1])]
+    return [
+        grid(
+            images.flatten(0, 1),
+            columns=len(distances),
+            title=f"{words}direction {number}",
+            column_headers=headers,
+            row_labels=labels,
+        )
+        for number, images in enumerate(moved)
+    ]
+
+
+def direction_films(
+    originals: Tensor, moved: Tensor, distances: Sequence[float], *, title: str = ""
+) -> list[Image]:
+    """T frames of a film: a row a sample; its unedited image, then a column a direction, all at one step.
+
+    Args:
+        originals: (N, C, H, W).
+        moved: (K, N, T, C, H, W).
+        distances: T.
+        title: what stands before the distance.
+    """
+    import torch
+
+    headers = ["un-\nedited", *(f"direction\n{number}" for number in range(len(moved)))]
+    words = f"{title} · " if title else ""
+    frames = []
+    for step, distance in enumerate(distances):
+        rows = torch.cat([originals[:, None], moved[:, :, step].transpose(0, 1)], dim=1)
+        name = f"{words}{_signed(distance)}"
+        frames.append(grid(rows.flatten(0, 1), columns=len(headers), title=name, column_headers=headers))
+    return frames
+
+
+def direction_pages(
+    moved: Tensor,
+    distances: Sequence[float],
+    values: Sequence[float],
+    *,
+    title: str,
+    words: str,
+    sample_first: Path,
+    semantic_first: Path,
+) -> None:
+    """Write the two pages, each a single file that needs no other.
+
+    Both show the same images, a row a sample and a direction, a column a step. On the first the samples
+    follow each other first: a block a direction, all samples in it. On the second the directions do.
+
+    Args:
+        moved: (K, N, T, C, H, W).
+        distances: T.
+        values: the directions' eigenvalues, K.
+        title: what the generator is.
+        words: how the directions were found, in a sentence.
+        sample_first: path of the first page; its folder must exist.
+        semantic_first: path of the second page.
+    """
+    shape = moved.shape[:3]
+    pixels = image_bytes(moved.flatten(0, 2))
+    urls = np.array([_data_url(image) for image in pixels], dtype=object).reshape(shape).tolist()
+    directions = [f"Direction {k}" for k in range(shape[0])]
+    notes = [f"eigenvalue {value:.4g}" for value in values]
+    samples = [f"Sample {n}" for n in range(shape[1])]
+    by_direction = [
+        (name, note, list(zip(samples, rows, strict=True)))
+        for name, note, rows in zip(directions, notes, urls, strict=True)
+    ]
+    by_sample = [
+        (name, "", [(directions[k], urls[k][n]) for k in range(shape[0])]) for n, name in enumerate(samples)
+    ]
+    common = {
+        "title": title,
+        "words": words,
+        "headers": [_signed(distance) for distance in distances],
+        "size": max(_SHOWN_SIDE, *pixels.shape[1:3]) if max(pixels.shape[1:3]) > _PNG_SIDE else _SHOWN_SIDE,
+        "sharp": max(pixels.shape[1:3]) <= _PNG_SIDE,
+    }
+    for path, order, blocks in (
+        (sample_first, "sample first", by_direction),
+        (semantic_first, "semantic first", by_sample),
+    ):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(_rendered({**common, "order": order, "blocks": blocks}), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def strength_plot(
+    stem: Path,
+    *,
+    shown: Sequence[int],
+    values: Array,
+    changes: Array,
+    errors: Array,
+    random_values: Array,
+    random_changes: Array,
+    num_marked: int,
+) -> None:
+    """What a unit along each direction changes in the first layer and in the image: eigenvalue and strength.
+
+    Args:
+        stem: path of the figure without its suffix.
+        shown: numbers of the directions, (R,).
+        values: their eigenvalues, (R,).
+        changes: mean absolute change of a pixel for a unit along them, (R,).
+        errors: standard errors of `changes`, (R,).
+        random_values: what stands in an eigenvalue's place for random directions, (Q,).
+        random_changes: (Q,).
+        num_marked: the first K directions are named.
+    """
+    with page(height=3.6) as figure:
+        axes = figure.subplots()
+        axes.plot(
+            random_values,
+            random_changes,
+            "x",
+            color=FAKE_COLOUR,
+            markersize=5,
+            alpha=0.8,
+            label=f"{len(random_values)} random directions",
+        )
+        bars: dict[str, Any] = {"fmt": "o", "color": REAL_COLOUR, "elinewidth": 1.0, "capsize": 0}
+        marked = np.asarray(shown) < num_marked
+        rest = ~marked
+        if rest.any():
+            axes.errorbar(
+                values[rest],
+                changes[rest],
+                errors[rest],
+                markersize=4,
+                markerfacecolor="white",
+                label="further eigenvectors",
+                **bars,
+            )
+        axes.errorbar(
+            values[marked], changes[marked], errors[marked], markersize=5, label="those shown", **bars
+        )
+        for place in np.flatnonzero(marked).tolist():
+            axes.annotate(
+                str(shown[place]),
+                (values[place], changes[place]),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=8,
+                color=REAL_COLOUR,
+            )
+        if wants_log(values):
+            axes.set_xscale("log")
+            plain_log_ticks(axes, "x")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("eigenvalue: squared change of the first layer's outputs per unit")
+        axes.set_ylabel("mean absolute change of a pixel per unit")
+        figure.legend(loc="outside upper center", ncols=3, frameon=False)
+        write_figure(figure, stem)
+
+
+def _rendered(values: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(_TEMPLATE).render(values)
+
+
+def _data_url(pixels: Bytes) -> str:
+    """An image as text: a PNG, or a JPEG where it is large."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    kind = "png" if max(picture.size) <= _PNG_SIDE else "jpeg"
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **({} if kind == "png" else {"quality": _JPEG_QUALITY}))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _signed(distance: float) -> str:
+    """`+1.5`, `−2`, `0`."""
+    text = f"{abs(distance):.2f}".rstrip("0").rstrip(".")
+    return text if text == "0" else f"{'−' if distance < 0 else '+'}{text}"
