@@ -305,6 +305,9 @@ def _print_plan(plan: Plan, console: Console) -> None:
             f"; {plan.total_steps:,} steps to go on {plan.device}: about {_seconds(plan.eta_sec)} with "
             f"{plan.workers} workers of {plan.num_threads} threads, {_bytes(plan.memory_bytes)} of memory"
         )
+    early = plan.study.early_stop
+    if left and early is not None:
+        line += f". Early stopping ends hopeless runs sooner, from {early.warm_up:.0%} of their steps on"
     console.print(line + ".", highlight=False, soft_wrap=True)
 
 

@@ -24,6 +24,7 @@ SEARCH = {
     "run_cap": 4,
     "metric": {"name": "sliced_w2", "goal": "minimize", "at": "area"},
     "early_terminate": {"type": "hyperband", "max_iter": 9, "s": 2, "eta": 3},
+    "early_stop": {"verdict": True, "warm_up": 0.4},
     "seeds": [1, 4],
     "parameters": {
         "optimizer": {"parameters": {"name": {"value": "adam"}, "beta1": {"min": 0.0, "max": 0.9}}},

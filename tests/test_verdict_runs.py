@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict
 from functools import partial
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from test_worker import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 from harness import RunResult, train
+from harness.cli import _print_plan
 from harness.diagnostics import Evaluator, check_comparable
 from harness.diagnostics.scores import Halves
 from harness.diagnostics.verdict import VERDICTS, Judge, judge_history
@@ -291,6 +294,16 @@ def test_another_early_stop_is_refused_in_one_line(given: Any, said: str) -> Non
         ablation(early_stop=given)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_plan_says_that_early_stopping_may_end_runs_sooner(tmp_path: Path) -> None:
+    said = []
+    cases: dict[str, dict[str, Any]] = {"with": {"early_stop": "verdict"}, "without": {}}
+    for name, early in cases.items():
+        out = io.StringIO()
+        _print_plan(unmeasured_plan(ablation(name=name, **early), tmp_path), Console(file=out, width=400))
+        said.append("Early stopping ends hopeless runs sooner, from 20% of their steps on." in out.getvalue())
+    assert said == [True, False]
 
 
 # Honest selection

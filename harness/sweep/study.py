@@ -34,6 +34,7 @@ from harness.sweep.arms import Ablate
 from harness.sweep.cells import Cell, axes_of, grid_cells
 from harness.sweep.checks import check_study
 from harness.sweep.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
+from harness.sweep.files import find_study, sweep_files
 from harness.sweep.grammar import CHANGEABLE, EarlyStop, EarlyTerminate, Metric, read_sections
 from harness.sweep.space import Distribution
 
@@ -369,37 +370,6 @@ def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: json.dumps(nested)}
 
 
-def find_study(name: str) -> Path:
-    """The sweep file of this name.
-
-    Args:
-        name: a path, or the name of a file in `sweeps/` or `sweeps/reports/`, with or without its ending.
-
-    Raises:
-        ValueError: there is none; the nearest name is offered.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    found = _sweep_files()
-    stem = name.removesuffix(".yaml")
-    if stem not in found:
-        hint = nearest(stem, found) or "."
-        raise ValueError(
-            f"unknown sweep {shown(name)}{hint} Known: {', '.join(found) or 'none'}; or give a path."
-        )
-    return found[stem]
-
-
 def find_studies() -> list[Study]:
     """The studies of all sweep files in `sweeps/` and `sweeps/reports/`."""
-    return [Study.load(path) for path in _sweep_files().values()]
-
-
-def _sweep_files() -> dict[str, Path]:
-    """Name → file, in the working directory or, where that has no sweeps, beside the package."""
-    here = Path("sweeps")
-    folder = here if here.is_dir() else Path(__file__).parents[2] / "sweeps"
-    return {
-        path.relative_to(folder).with_suffix("").as_posix().removeprefix("reports/"): path
-        for path in sorted([*folder.glob("*.yaml"), *folder.glob("reports/*.yaml")])
-    }
+    return [Study.load(path) for path in sweep_files().values()]
