@@ -154,7 +154,10 @@ def evaluate(
     dataset = load_dataset(choice)
     evaluator = _evaluator(dataset, extractor)
     with torch.no_grad():
-        samples, judged, labels = _samples(run, checkpoint, dataset, num, own=choice == run.recipe.data)
+        samples, labels = _samples(run, num)
+        judged = {}
+        if choice == run.recipe.data:  # D knows no other data
+            judged = _judged(run, checkpoint, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
     norms = _grad_norms(run)
     judge = Judge(replace(Thresholds(), looks=1))
@@ -241,26 +244,29 @@ def _evaluator(dataset: Dataset, extractor: str) -> Evaluator:
 # A run
 
 
-def _samples(
-    run: Run, checkpoint: str, dataset: Dataset, num: int, *, own: bool
-) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-    """Samples from the run's fixed latents, D's scores where the data are its own, the classes asked for."""
+def _samples(run: Run, num: int) -> tuple[Tensor, Tensor | None]:
+    """Samples from the latents by which the run was judged while it trained, and the classes asked for."""
     num = num or run.recipe.evaluate.num_samples
     source = generator_for(run.seed, "evaluation", 0, torch.device("cpu"))
     latents = torch.randn(num, run.latent_dim, generator=source)
+    labels = torch.arange(num) % run.num_classes if run.conditional else None
+    return sample(run.generator, latents, labels), labels
+
+
+def _judged(
+    run: Run, checkpoint: str, dataset: Dataset, rows: Tensor, samples: Tensor, labels: Tensor | None
+) -> dict[str, Tensor]:
+    """D's scores of the samples, and of the reals that it was asked about while it trained."""
     discriminator = _discriminator(run, checkpoint)
-    asked = None
-    if run.conditional or getattr(discriminator, "takes_labels", False):
-        asked = torch.arange(num) % run.num_classes
-    samples = sample(run.generator, latents, asked if run.conditional else None)
-    if not own:
-        return samples, {}, None
-    real_labels = None if dataset.test_labels is None else dataset.test_labels[:num]
-    judged = {
-        "fake_scores": _judged(discriminator, samples, asked),
-        "real_scores": _judged(discriminator, dataset.test[:num], real_labels),
+    if dataset.kind == "images":
+        rows = rows[: len(samples)]
+    real_labels = None if dataset.test_labels is None else dataset.test_labels[rows]
+    if labels is None and run.num_classes:
+        labels = torch.arange(len(samples)) % run.num_classes
+    return {
+        "fake_scores": _scores_of(discriminator, samples, labels),
+        "real_scores": _scores_of(discriminator, dataset.test[rows], real_labels),
     }
-    return samples, judged, asked
 
 
 def _discriminator(run: Run, checkpoint: str) -> torch.nn.Module:
@@ -277,7 +283,7 @@ def _discriminator(run: Run, checkpoint: str) -> torch.nn.Module:
     return network.eval()
 
 
-def _judged(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:
+def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:
     takes_labels = bool(getattr(discriminator, "takes_labels", False))
     parts = []
     for start in range(0, len(samples), _BATCH):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -268,7 +269,8 @@ def test_halves_of_the_held_out_images_share_none_and_make_up_all(digits: Datase
 def test_a_score_on_two_halves_is_that_of_evaluators_of_these_halves(
     digits: Dataset, evaluator: Evaluator, metric: str
 ) -> None:
-    fake, context = reals(digits, 200), given(digits, 200)
+    fake = reals(digits, 200)
+    context: dict[str, Any] = {**given(digits, 200)}
     context["real_scores"] = torch.linspace(-1, 1, 300)
     halves = evaluator.halves(fake, metric, **context)
     rows = evaluator.held_out_rows

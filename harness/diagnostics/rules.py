@@ -7,20 +7,20 @@ Of several rules that fire, the first wins:
 | `diverged`         | a number is not finite                                                      | 1     |
 |                    | g > 100, and more than 30 times what it was at first                        | 2     |
 | `d-saturated`      | A ≥ 0.99 and g < 1e-4                                                       | 2     |
-| `collapsed`        | ρ < 0.1, or B ≤ 0.15 and B' ≤ 0.15                                          | 2     |
+| `collapsed`        | ρ < 0.1, or B ≤ 0.15                                                        | 2     |
 | `partial-collapse` | B < 0.6, or C < 0.25                                                        | 1     |
-| `immature`         | Dn < 0.3                                                                    | 1     |
+| `immature`         | Dn < 0.3, or K < 0.2                                                        | 1     |
 | `healthy`          | none of these                                                               | 1     |
 
-B is the share of the data's modes that are there, classes where a classifier knows them and else bins; B'
-that of bins; C the coverage of the real samples over what other real samples get; Dn the density likewise;
-ρ the mean distance between two samples over that of real ones; A how often D scores a real sample above a
-generated one; g the norm of the generator's gradient. The rules rest on samples, because losses and gradients
-alone barely foretell failure. Two looks are two evaluations running, the untrained generator's not among
-them.
+B is the share of the data's modes that are there: classes where a classifier knows them, and else bins. C is
+the coverage of the real samples over what other real samples get, Dn the density likewise, K the share of
+images of a clear class over that of real ones, ρ the mean distance between two samples over that of real
+ones, A how often D scores a real sample above a generated one, g the norm of the generator's gradient. The
+rules rest on samples, because losses and gradients alone barely foretell failure. Two looks are two
+evaluations running, the untrained generator's not among them.
 
-Classes count only images whose class is clear, so images that are blurred yet, of every kind, have few: B
-alone would condemn a network that is learning well, which B' does not.
+Classes count only images whose class is clear, so images of every kind that are blurred yet have few of them,
+and a network that is learning well would be condemned. Where K < 0.2, B is that of bins.
 """
 
 from __future__ import annotations
@@ -52,13 +52,12 @@ class Thresholds:
         saturated_d_auc: A from which D always knows,
         saturated_grad_norm: if g is also below this: nothing reaches the generator any more.
         collapsed_pair_distance: ρ below which all samples are the same.
-        collapsed_modes: B and B' up to which next to no modes are left.
+        collapsed_modes: B up to which next to no modes are left.
         partial_modes: B below which modes are missing.
         partial_coverage: C below which most of the real samples have nothing near them.
         immature_density: Dn below which samples do not lie on the data yet.
         intra_mode_density: Dn above which samples huddle inside of modes; a flag.
-        unclear_confident: share of images of a clear class, over that of real ones, below which classes may
-            be missing only because images are blurred; a flag.
+        unclear_confident: K below which images are not of a clear class yet, and their classes not counted.
         score_coverage: C that makes the score full.
 
     Raises:
@@ -105,7 +104,6 @@ class Numbers:
     density: float | None = None
     pair_distance: float | None = None
     d_auc: float | None = None
-    bins: float | None = None
     confident: float | None = None
     g_grad_norm: float | None = None
     first_g_grad_norm: float | None = None
@@ -145,10 +143,9 @@ def _same(n: Numbers, t: Thresholds) -> str | None:
 
 
 def _few_modes(n: Numbers, t: Thresholds) -> str | None:
-    known = [share for share in (n.modes, n.bins) if share is not None]
-    if not known or max(known) > t.collapsed_modes:
+    if n.modes is None or n.modes > t.collapsed_modes:
         return None
-    return f"{max(known):.0%} of the modes are left, not more than {t.collapsed_modes:.0%}"
+    return f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}"
 
 
 def _some_modes(n: Numbers, t: Thresholds) -> str | None:
@@ -167,6 +164,15 @@ def _off_data(n: Numbers, t: Thresholds) -> str | None:
     if n.density is None or n.density >= t.immature_density:
         return None
     return f"the density is {n.density:.3g}, below {t.immature_density:g}: samples do not lie on the data yet"
+
+
+def _unclear(n: Numbers, t: Thresholds) -> str | None:
+    if n.confident is None or n.confident >= t.unclear_confident:
+        return None
+    return (
+        f"images of a clear class are {n.confident:.3g} of what they are among real ones, fewer than "
+        f"{t.unclear_confident:g}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +195,7 @@ RULES = (
     Rule(name="d-saturated", tests=(_saturated,), condemns=True),
     Rule(name="collapsed", tests=(_same, _few_modes), condemns=True),
     Rule(name="partial-collapse", tests=(_some_modes, _uncovered), condemns=False),
-    Rule(name="immature", tests=(_off_data,), condemns=False),
+    Rule(name="immature", tests=(_off_data, _unclear), condemns=False),
 )
 """In the order of `VERDICTS`. A rule fires if one of its tests does; one that condemns, if it does at `looks`
 evaluations running."""

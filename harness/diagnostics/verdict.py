@@ -25,7 +25,6 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
     "density": (("density_over_real", 1.0), ("density", 1.0)),
     "pair_distance": (("pair_distance", 1.0),),
     "d_auc": (("d_auc", 1.0),),
-    "bins": (("bin_recall", 1.0),),
     "confident": (("confident_over_real", 1.0),),
 }
 """Each number, and the scores that it is read from: the first that is there, over what a perfect one gets."""
@@ -40,7 +39,6 @@ _WORDS = {
     "density": "density",
     "pair_distance": "pair distance",
     "d_auc": "D's AUC",
-    "bins": "bins filled",
     "confident": "images of a clear class",
     "g_grad_norm": "generator's gradient norm",
 }
@@ -54,11 +52,11 @@ class Verdict:
         name: one of `VERDICTS`.
         rule: the rule that fired, with its number and its threshold, in words.
         evidence: the numbers that were looked at, by name: `modes`, `coverage`, `density`, `pair_distance`,
-            `d_auc`, `g_grad_norm`, `bins`, and `confident` where there are classes; one that could not be had
-            is not there.
+            `d_auc`, `g_grad_norm`, and `confident` where there are classes; one that could not be had is not
+            there.
         flags: `intra-mode`, samples huddle inside of modes; `off-data`, modes are missing and samples do not
-            lie on the data; `unclear`, modes are missing and few images are of a clear class; `unjudged`,
-            numbers are missing without which nothing can be called healthy.
+            lie on the data; `unclear`, so few images are of a clear class that the modes are bins, not
+            classes; `unjudged`, numbers are missing without which nothing can be called healthy.
         score: min(B, C/½) within 0 to 1, how far the run is from failing; −1 if it has diverged.
         step: the step of the evaluation; −1 where samples of unknown origin were judged.
     """
@@ -147,7 +145,7 @@ class Judge:
             scores: name to score, as `Evaluator.evaluate` gives them; one that failed is left out.
             g_grad_norm: norm of the generator's gradient in the latest steps, if it is known.
         """
-        evidence = _evidence(scores, g_grad_norm)
+        evidence = self._evidence(scores, g_grad_norm)
         bad = [name for name, value in evidence.items() if not math.isfinite(value)]
         if bad:
             return self._verdict("diverged", f"the {_WORDS[bad[0]]} is {evidence[bad[0]]}", evidence, step)
@@ -190,6 +188,20 @@ class Judge:
         first = state["first_g_grad_norm"]
         self._first_grad_norm = None if first is None else float(first)
 
+    def _evidence(self, scores: Mapping[str, float], g_grad_norm: float | None) -> dict[str, float]:
+        evidence = {}
+        for name, sources in _SOURCES.items():
+            for source, ideal in sources:
+                if source in scores:
+                    evidence[name] = float(scores[source]) / ideal
+                    break
+        unclear = evidence.get("confident", 1.0) < self.thresholds.unclear_confident
+        if unclear and "bin_recall" in scores:
+            evidence["modes"] = float(scores["bin_recall"])
+        if g_grad_norm is not None:
+            evidence["g_grad_norm"] = float(g_grad_norm)
+        return evidence
+
     def _sound(self) -> str:
         t = self.thresholds
         return (
@@ -203,10 +215,10 @@ class Judge:
         density, failed = evidence.get("density", 1.0), name == "diverged"
         if not failed and density > self.thresholds.intra_mode_density:
             flags = (*flags, INTRA_MODE)
-        if name in ("collapsed", "partial-collapse"):
-            unclear = evidence.get("confident", 1.0) < self.thresholds.unclear_confident
-            off_data = density < self.thresholds.immature_density
-            flags = (*flags, *([OFF_DATA] if off_data else []), *([UNCLEAR] if unclear else []))
+        if name in ("collapsed", "partial-collapse") and density < self.thresholds.immature_density:
+            flags = (*flags, OFF_DATA)
+        if not failed and evidence.get("confident", 1.0) < self.thresholds.unclear_confident:
+            flags = (*flags, UNCLEAR)
         score = -1.0 if failed else self._score(evidence)
         return Verdict(name=name, rule=rule, evidence=dict(evidence), flags=flags, score=score, step=step)
 
@@ -235,15 +247,3 @@ def judge_history(rows: Iterable[Mapping[str, float]], thresholds: Thresholds | 
         if scores:
             verdicts.append(judge.judge(int(row["train/step"]), scores, g_grad_norm=grad_norm))
     return verdicts
-
-
-def _evidence(scores: Mapping[str, float], g_grad_norm: float | None) -> dict[str, float]:
-    evidence = {}
-    for name, sources in _SOURCES.items():
-        for source, ideal in sources:
-            if source in scores:
-                evidence[name] = float(scores[source]) / ideal
-                break
-    if g_grad_norm is not None:
-        evidence["g_grad_norm"] = float(g_grad_norm)
-    return evidence
