@@ -17,9 +17,8 @@ from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 from harness import RunResult, train
 from harness.cli import _print_plan
-from harness.diagnostics import Evaluator, check_comparable
+from harness.diagnostics import VERDICTS, Evaluator, Judge, check_comparable, judge_history
 from harness.diagnostics.scores import Halves
-from harness.diagnostics.verdict import VERDICTS, Judge, judge_history
 from harness.engine import checkpoint as checkpoints
 from harness.engine.trainer import Trainer
 from harness.sweep.grammar import EarlyStop
@@ -447,7 +446,8 @@ def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path
     Worker(plan.directory, wandb="disabled").work()
     status = standing.status([])
     (line,) = standing.news([])
-    assert "sgd · seed 0: collapsed at step 26" in line
+    assert "sgd · seed 0: collapsed" in line
+    assert "at step 26" in line
     assert status.bad_verdicts == {"collapsed": 2}
     assert (status.saved_steps, status.failed) == (26, 2)
     assert Standing(plan).news([]) == []

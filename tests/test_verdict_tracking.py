@@ -13,7 +13,7 @@ from rich.console import Console
 from test_tracking import Child, open_trackers, segments
 from wandb_standin import StandIn
 
-from harness.diagnostics.verdict import Judge
+from harness.diagnostics import Judge
 from harness.sweep.verdicts import RunVerdicts, verdict_numbers
 from harness.tracking import ArmStanding, ConsoleTracker, SweepDisplay, SweepStatus
 from harness.tracking import wandb as library

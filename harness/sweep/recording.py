@@ -32,7 +32,7 @@ from harness.tracking import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.diagnostics.verdict import Verdict
+    from harness.diagnostics import Verdict
     from harness.sweep.frames import Frame, Frames
     from harness.sweep.plan import PlannedRun
     from harness.sweep.training import Job

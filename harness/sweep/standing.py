@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from harness.diagnostics.verdict import HOPELESS, VERDICTS
+from harness.diagnostics import HOPELESS, VERDICTS, Verdict
 from harness.sweep.results import RunResult, load_result, run_directory, score
 from harness.tracking.console import ArmStanding, RunningUnit, SweepStatus
 
@@ -129,8 +129,8 @@ class Standing:
         # Of a run that ended at once, its worker has said nothing that lasted.
         for run_id, result in self._results.items():
             if result.verdict_name in HOPELESS:
-                line = f"{run_id} {result.cell} · seed {result.seed}: {result.verdict_name} at step "
-                lines.setdefault(run_id, f"{line}{result.verdict['step']:,}: {result.verdict['rule']}")
+                sentence = Verdict.from_json(result.verdict).sentence()
+                lines.setdefault(run_id, f"{run_id} {result.cell} · seed {result.seed}: {sentence}")
         fresh = [line for run_id, line in lines.items() if run_id not in self._told]
         self._told |= set(lines)
         return fresh

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.diagnostics.verdict import VERDICTS, Judge, Verdict
+from harness.diagnostics import VERDICTS, Judge, Verdict
 
 __all__ = ["RunVerdicts", "verdict_numbers"]
 
