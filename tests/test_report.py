@@ -21,7 +21,7 @@ from synthetic_study import (
     plan_study,
 )
 
-from harness.cli import _settings
+from harness.cli_options import read_settings
 from harness.recipe import find_recipe, run_id
 from harness.sweep.findings import answers, flags, headline
 from harness.sweep.report import write_report
@@ -30,7 +30,15 @@ from harness.sweep.study import Study
 from harness.sweep.summary import summarise
 from harness.sweep.tables import in_words, rounded
 
-BYTES = ("table.csv", "table.md", "table.tex", "comparisons.csv")
+BYTES = (
+    "table.csv",
+    "table.md",
+    "table.tex",
+    "comparisons.csv",
+    "verdicts.csv",
+    "verdicts.md",
+    "verdicts.tex",
+)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +263,7 @@ def test_command_on_the_page_trains_one_of_the_runs(tmp_path: Path) -> None:
     write_report(folder)
     line = next(line for line in _page(folder).text.splitlines() if line.startswith("harness train"))
     _, _, name, *words = shlex.split(line)
-    recipe = find_recipe(name).override(_settings(tuple(words[1:-2:2])))
+    recipe = find_recipe(name).override(read_settings(tuple(words[1:-2:2])))
     assert [path.name for path in (folder / "runs").iterdir()] == [run_id(recipe, int(words[-1]))]
 
 

@@ -120,14 +120,14 @@ def wrapped(text: str, width: int) -> str:
 
 
 @contextmanager
-def page(*, height: float) -> Iterator[Figure]:
-    """A figure of page width, `height` inches high, in the common look."""
+def page(*, height: float, width: float = PAGE_WIDTH) -> Iterator[Figure]:
+    """A figure, `height` inches high and of page width by default, in the common look."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_LOOK):
-        figure = Figure(figsize=(PAGE_WIDTH, height), dpi=_DOTS_PER_INCH, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 

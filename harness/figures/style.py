@@ -14,7 +14,9 @@ __all__ = [
     "REAL_COLOUR",
     "REAL_TINT",
     "STYLES",
+    "VERDICT_STYLES",
     "ArmStyle",
+    "VerdictStyle",
     "arm_style",
     "mix",
 ]
@@ -46,6 +48,26 @@ STYLES = (
     ArmStyle(colour="#8A8200", marker="*", line=(0, (3.0, 1.5, 1.0, 1.5))),
 )
 """Okabe–Ito, in order of use; their yellow is darkened to be seen on white, and black comes late."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictStyle:
+    """How a verdict is drawn everywhere: by a colour, by a hatch if it is bad, and by a letter."""
+
+    colour: str
+    hatch: str
+    letter: str
+
+
+VERDICT_STYLES = {
+    "healthy": VerdictStyle(colour="#56B4E9", hatch="", letter="H"),
+    "immature": VerdictStyle(colour="#E8E4DA", hatch="", letter="I"),
+    "partial-collapse": VerdictStyle(colour="#E8C33C", hatch="...", letter="P"),
+    "collapsed": VerdictStyle(colour="#D55E00", hatch="////", letter="C"),
+    "d-saturated": VerdictStyle(colour="#5E2A7E", hatch="xxxx", letter="S"),
+    "diverged": VerdictStyle(colour="#1A1A1A", hatch="", letter="D"),
+}
+"""The best first. In grey, each differs from the next by a seventh of the way from black to white or more."""
 
 
 def arm_style(index: int) -> ArmStyle:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.figures import Panel
 
-__all__ = ["Picture", "draw_gallery", "neighbour_pictures"]
+__all__ = ["Picture", "draw_gallery", "last_frame", "neighbour_pictures"]
 
 _ROWS = 6
 _FILM_ROWS = 3
@@ -63,6 +63,11 @@ def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str
     return found
 
 
+def last_frame(summary: Summary, run: RunResult) -> Path | None:
+    """The last picture that a run left of its samples."""
+    return _frame_at(summary, run, None)[0]
+
+
 def _side_by_side(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
     from harness.figures import Panel, panels, write_png
 
@@ -102,7 +107,7 @@ def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Pa
     for arm, typical in chosen:
         run = _worst_run(summary, arm)
         if run is not None and (run.failed or run.run_id != typical.run_id):
-            path = _frame_at(summary, run, None)[0]
+            path = last_frame(summary, run)
             if path is not None:
                 found.append(_panel(path, arm.name, _words(summary, arm, run), run))
     if not found:
@@ -113,8 +118,8 @@ def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Pa
             path=folder / "worst.png",
             title="The worst runs",
             caption="The last images of each arm's run with the worst score; framed, and with the reason, "
-            "where it diverged. A mean can hide that a design fails now and then: noise, one image over and "
-            "over, or nothing at all.",
+            "where it diverged or was stopped as hopeless. A mean can hide that a design fails now and then: "
+            "noise, one image over and over, or nothing at all.",
         )
     ]
 
@@ -191,7 +196,8 @@ def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[P
 
 def _words(summary: Summary, arm: Arm, run: RunResult) -> str:
     if run.failed:
-        return f"seed {run.seed}, diverged: {run.reason}"
+        how = "diverged" if run.outcome == "diverged" else "stopped"
+        return f"seed {run.seed}, {how}: {run.reason}"
     value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
     return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from harness.registry import Value, metrics
 from harness.sweep import tables
 from harness.sweep.gallery import Picture, draw_gallery
+from harness.sweep.outcomes import score_strips, verdict_timeline
 from harness.sweep.results import RunResult, run_directory
 from harness.sweep.statistics import mean
 from harness.sweep.summary import Arm, Summary
@@ -23,6 +24,17 @@ MAX_DOTS = 60
 """Most arms of one figure or list; a study may have more, and its tables show them all."""
 
 _MAX_CURVES = 8
+_DYNAMICS = {
+    "verdict/score": "verdict's score\n(higher is better)",
+    "train/g_grad_norm": "generator gradient norm",
+    "train/d_grad_norm": "discriminator gradient norm",
+    "train/g_update_ratio": "generator update size\n(‖Δθ‖/‖θ‖)",
+    "train/d_update_ratio": "discriminator update size\n(‖Δθ‖/‖θ‖)",
+    "spectra/g_top": "generator: largest singular\nvalue of a layer",
+    "spectra/d_top": "discriminator: largest singular\nvalue of a layer",
+    "spectra/g_rank": "generator: smallest stable rank\nof a layer (share)",
+    "spectra/d_rank": "discriminator: smallest stable\nrank of a layer (share)",
+}
 _DERIVED = ("_over_real", "_over_trace", "_minus_null", "_excess")
 """Endings of scores that only relate another one to what is natural: the tables have them."""
 
@@ -71,8 +83,10 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
             )
         )
     pictures += draw_gallery(summary, shown, folder)
+    pictures += verdict_timeline(summary, shown, folder)
     histories = {arm.name: [_history(summary, run) for run in arm.runs] for arm in shown}
     pictures += _curves(summary, shown, styles, histories, folder)
+    pictures += score_strips(summary, shown, folder)
     trials = _trials(summary, styles)
     if trials:
         logarithmic = {key for key, found in summary.study.parameters.items() if "log" in found.name}
@@ -157,14 +171,21 @@ def _curves(
         for metric in summary.metric_names[1:]
         if not metric.endswith(_DERIVED)
     }
-    others |= {
-        "generator gradient norm": series("train/g_grad_norm"),
-        "discriminator gradient norm": series("train/d_grad_norm"),
-    }
     others = {label: found for label, found in others.items() if found}
     if others:
         figures.metric_curves(others, folder / "metric_curves")
         pictures.append(Picture(path=folder / "metric_curves.png", title="Other scores", caption=words))
+    dynamics = {label: found for key, label in _DYNAMICS.items() if (found := series(key))}
+    if dynamics:
+        figures.metric_curves(dynamics, folder / "dynamics")
+        caption = (
+            f"{words} The verdict's score is the smaller of the share of modes and twice the coverage, 1 at "
+            "most, and −1 for a run that diverged. An update's size is how far one step moves a network's "
+            "weights for their length; about 0.001 is usual. The largest singular value says how much a "
+            "layer can stretch its input; the stable rank how evenly it does so, over the most that its "
+            "shape allows."
+        )
+        pictures.append(Picture(path=folder / "dynamics.png", title="How training went", caption=caption))
     return pictures
 
 

@@ -3,6 +3,7 @@
     <study>/report/index.html         everything on one self-contained page
     <study>/report/table.csv          one row an arm          (also table.md and table.tex)
     <study>/report/comparisons.csv    one row for each arm held against the baseline
+    <study>/report/verdicts.csv       one row for each arm and verdict    (also verdicts.md and verdicts.tex)
     <study>/report/trials.csv         one row a trial, where there was a search
     <study>/report/figures/           each figure as PNG and PDF
 
@@ -22,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from harness.registry import Value, metrics
-from harness.sweep import tables
+from harness.sweep import rates, tables
 from harness.sweep.findings import Answer, answers, flags, headline
 from harness.sweep.gallery import neighbour_pictures
+from harness.sweep.outcomes import Failure, FailureGroup, failures
 from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
-from harness.sweep.results import read_json, run_directory, write_text
+from harness.sweep.results import read_recipe, run_directory, write_text
 from harness.sweep.summary import Arm, Summary, summarise
 
 __all__ = ["write_report"]
@@ -58,19 +60,25 @@ def write_report(study_dir: Path) -> Path:
             "table.md": tables.markdown(summary),
             "table.tex": tables.latex(summary),
             "comparisons.csv": tables.comparisons_csv(summary),
+            "verdicts.csv": rates.rates_csv(summary),
+            "verdicts.md": rates.rates_markdown(summary),
+            "verdicts.tex": rates.rates_latex(summary),
         }.items():
             write_text(report / name, text)
         if summary.trials:
             write_text(report / "trials.csv", tables.trials_csv(summary))
         pictures = draw_pictures(summary, figures)
-        write_text(report / "index.html", _page(summary, pictures))
+        failed = failures(summary, figures)
+        write_text(report / "index.html", _page(summary, pictures, failed))
     except OSError as error:
         raise ValueError(f"cannot write the report to {report}: {error.strerror or error}.") from None
     return report
 
 
-def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
+def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[FailureGroup]) -> str:
     import jinja2
+
+    from harness.figures.style import VERDICT_STYLES
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -97,6 +105,10 @@ def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
         header=header,
         rows=rows,
         pictures=[(picture, _data_url(picture.path, "image/png")) for picture in pictures],
+        rates=rates.rates_table(summary) if rates.judged_arms(summary) else [],
+        rates_found=rates.finding(summary),
+        verdict_colours={name: style.colour for name, style in VERDICT_STYLES.items()},
+        failures=[(group, [_card(failure) for failure in group.shown]) for group in failed],
         gifs=[_gif(summary, arm) for arm in shown],
         film_shows=_film_shows(summary),
         neighbours=[
@@ -108,6 +120,7 @@ def _page(summary: Summary, pictures: Sequence[Picture]) -> str:
         num_trials=len(summary.trials),
         settings=_settings(summary),
         spent=_spent(summary),
+        ledger=_ledger(summary),
         environment=_environment(summary),
         selection=selection_note(summary) if len(shown) < sum(bool(arm.runs) for arm in summary.arms) else "",
         single_run=_single_run(summary),
@@ -131,6 +144,14 @@ def _colours(summary: Summary, shown: Sequence[Arm]) -> dict[str, str]:
     return {arm.name: arm_style(index).colour for index, arm in enumerate(shown)}
 
 
+def _card(failure: Failure) -> tuple[Failure, str, str]:
+    """A run that went wrong, with its pictures as data URLs, or nothing."""
+    samples, scores = (
+        "" if path is None else _data_url(path, "image/png") for path in (failure.samples, failure.scores)
+    )
+    return failure, samples, scores
+
+
 def _gif(summary: Summary, arm: Arm) -> tuple[str, str, str]:
     """An arm's name, its median run's animation as a data URL (or nothing), and what to say below it."""
     run = summary.median_run(arm)
@@ -152,7 +173,6 @@ def _trial_rows(summary: Summary) -> list[list[str]]:
     """The trials' table, header first: each arm's best first, and no more than a page can bear."""
     if not summary.trials or summary.study.kind == "search":
         return []
-    names = list(dict.fromkeys(key for trial in summary.trials for key in trial.parameters))
     sign = 1 if summary.goal == "minimize" else -1
     order = {arm.name: arm.position for arm in summary.arms}
     ranked = sorted(
@@ -163,18 +183,7 @@ def _trial_rows(summary: Summary) -> list[list[str]]:
             trial.number,
         ),
     )
-    rows = [
-        [
-            trial.cell,
-            str(trial.number),
-            *(tables.in_words(trial.parameters.get(name)) for name in names),
-            str(len(trial.runs)),
-            str(trial.num_failed),
-            trial.state,
-            tables.rounded(trial.value),
-        ]
-        for trial in ranked[:_MAX_TRIALS]
-    ]
+    names, rows = tables.trials_table(ranked[:_MAX_TRIALS], setting=tables.in_words, value=tables.rounded)
     return [["arm", "trial", *names, "seeds", "failed", "state", summary.metric], *rows]
 
 
@@ -217,18 +226,41 @@ def _joined(changed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]
 
 def _flat(summary: Summary, arm: Arm) -> dict[str, Value]:
     """An arm's settings as its runs recorded them, or else as they were planned."""
-    from harness.recipe import Recipe
-
     for run in arm.runs[:1]:
         path = run_directory(summary.directory, run.run_id) / "recipe.json"
         if path.exists():
-            return Recipe.from_json(read_json(path)).flat()
+            return read_recipe(path).flat()
     recipe = summary.recipes.get(arm.name) or next(iter(summary.recipes.values()))
     return recipe.flat()
 
 
-def _spent(summary: Summary) -> list[tuple[str, str, str, str, str]]:
-    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds."""
+def _ledger(summary: Summary) -> str:
+    """What the whole study has spent, in words, and what early stopping has spared."""
+    tried = {run.run_id: run for trial in summary.trials for run in trial.runs}
+    runs = tried | {run.run_id: run for arm in summary.arms for run in arm.runs}
+    total = {
+        key: sum(float(run.ledger.get(key, 0)) for run in runs.values())
+        for key in ("discriminator_steps", "generator_steps", "seen_images")
+    }
+    text = (
+        f"All {len(runs)} runs together: {total['discriminator_steps']:,.0f} discriminator steps, "
+        f"{total['generator_steps']:,.0f} generator steps, {total['seen_images']:,.0f} real samples seen."
+    )
+    stopped = [run for run in runs.values() if run.outcome == "stopped"]
+    if stopped:
+        share = summary.saved_steps / max(1.0, summary.saved_steps + total["discriminator_steps"])
+        by = {who: sum(run.stopped_by == who for run in stopped) for who in ("verdict", "pruner")}
+        whose = {"verdict": "as hopeless", "pruner": "as beaten by other trials"}
+        words = " and ".join(f"{count} {whose[who]}" for who, count in by.items() if count)
+        text += (
+            f" Stopped early: {words or len(stopped)}, which saved {summary.saved_steps:,} discriminator "
+            f"steps, {100 * share:.0f} % of what the study would have cost."
+        )
+    return text
+
+
+def _spent(summary: Summary) -> list[tuple[str, ...]]:
+    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds; and what it saved."""
     rows = []
     for arm in summary.arms[:MAX_DOTS]:
         if not arm.runs:
@@ -241,7 +273,8 @@ def _spent(summary: Summary) -> list[tuple[str, str, str, str, str]]:
             "" if math.isnan(middle[key]) else f"{middle[key]:,.0f}"
             for key in ("discriminator_steps", "generator_steps", "seen_images")
         )
-        rows.append((arm.name, discriminator, generator, seen, tables.rounded(middle["elapsed_sec"])))
+        saved = f"{arm.saved_steps:,}"
+        rows.append((arm.name, discriminator, generator, seen, tables.rounded(middle["elapsed_sec"]), saved))
     return rows
 
 

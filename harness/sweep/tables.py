@@ -9,24 +9,36 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.registry import Value
 from harness.sweep.statistics import Interval, mean
-from harness.sweep.summary import At, Summary
+from harness.sweep.summary import At, Summary, Trial
 
 __all__ = [
     "comparisons_csv",
+    "csv_text",
+    "digits",
     "in_words",
     "latex",
+    "latex_table",
     "markdown",
+    "markdown_table",
     "reading_table",
     "rounded",
     "table_csv",
     "trials_csv",
+    "trials_table",
 ]
 
 _SUMMARIES: tuple[At, ...] = ("last", "best", "area")
+_IN_HEADER: dict[At, str] = {"last": "at the end", "best": "best", "area": "over training"}
+_IN_WORDS: dict[At, str] = {
+    "first": "before training",
+    "last": "at the last evaluation",
+    "best": "at its best evaluation",
+    "area": "averaged over training",
+}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -64,11 +76,11 @@ def table_csv(summary: Summary) -> str:
         row += [str(len(arm.runs)), str(len(arm.failed))]
         for metric, at in ((summary.metric, summary.at), *((metric, "last") for metric in others)):
             found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
-            row += [_digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
+            row += [digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
             if metric == summary.metric:
-                row += [_digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
+                row += [digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
         rows.append(row)
-    return _csv([header, *rows])
+    return csv_text([header, *rows])
 
 
 def comparisons_csv(summary: Summary) -> str:
@@ -79,42 +91,57 @@ def comparisons_csv(summary: Summary) -> str:
         [
             summary.baseline.name if summary.baseline else "",
             found.cell,
-            _digits(found.difference),
-            _digits(found.interval.low),
-            _digits(found.interval.high),
-            _digits(found.p_value),
-            _digits(found.p_holm),
-            _digits(found.probability_of_improvement),
+            digits(found.difference),
+            digits(found.interval.low),
+            digits(found.interval.high),
+            digits(found.p_value),
+            digits(found.p_holm),
+            digits(found.probability_of_improvement),
             found.decision,
         ]
         for found in summary.comparisons
     ]
-    return _csv([header, *rows])
+    return csv_text([header, *rows])
 
 
 def trials_csv(summary: Summary) -> str:
     """One row a trial: its arm, its number, its parameters, its seeds and its value."""
-    names = list(dict.fromkeys(key for trial in summary.trials for key in trial.parameters))
+    names, rows = trials_table(summary.trials, setting=_plain, value=digits)
+    return csv_text([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+
+
+def trials_table(
+    trials: Sequence[Trial], *, setting: Callable[[Value | None], str], value: Callable[[float], str]
+) -> tuple[list[str], list[list[str]]]:
+    """The tuned parameters' names, and a row a trial: arm, number, parameters, seeds, failed, state, value.
+
+    Args:
+        trials: in the order of the rows.
+        setting: writes a parameter.
+        value: writes a trial's value.
+    """
+    names = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
     rows = [
         [
             trial.cell,
             str(trial.number),
-            *(_plain(trial.parameters.get(name)) for name in names),
+            *(setting(trial.parameters.get(name)) for name in names),
             str(len(trial.runs)),
             str(trial.num_failed),
             trial.state,
-            _digits(trial.value),
+            value(trial.value),
         ]
-        for trial in summary.trials
+        for trial in trials
     ]
-    return _csv([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+    return names, rows
 
 
 def reading_table(summary: Summary) -> list[list[str]]:
     """The table that people read, header first: fewer columns and fewer digits than `table.csv`.
 
     A parameter that only repeats the arms' names is left out, and what named arms are made of; so are
-    failures if there are none.
+    failures if there are none. The metric at the study's summary of its curve comes with its interval; its
+    means at the other two summaries follow.
     """
     compared = bool(summary.comparisons)
     decisions = {found.cell: found for found in summary.comparisons}
@@ -128,6 +155,8 @@ def reading_table(summary: Summary) -> list[list[str]]:
     any_failed = any(arm.failed for arm in summary.arms)
     header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
     header += [summary.metric, "95 % interval", "IQM"]
+    others = [at for at in _SUMMARIES if at != summary.at]
+    header += [_IN_HEADER[at] for at in others]
     header += ["difference", "95 % interval", "p (Holm)", "P(better)"] * compared
     rows = [header]
     for arm in summary.arms:
@@ -136,6 +165,7 @@ def reading_table(summary: Summary) -> list[list[str]]:
         row += [versus.decision if versus else "baseline"] * compared
         row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
         row += [rounded(found.mean), _interval(found.interval), rounded(found.iqm)]
+        row += [rounded(mean(list(arm.values(summary.metric, at).values()))) for at in others]
         if versus is not None:
             row += [rounded(versus.difference, sign=True), _interval(versus.interval, sign=True)]
             row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
@@ -145,11 +175,16 @@ def reading_table(summary: Summary) -> list[list[str]]:
 
 def markdown(summary: Summary) -> str:
     """The reading table in Markdown, under a line that says what it shows."""
-    header, *rows = ([_escape_markdown(cell) for cell in row] for row in reading_table(summary))
+    return markdown_table(summary.study.name, _caption(summary), reading_table(summary))
+
+
+def markdown_table(title: str, caption: str, table: Sequence[Sequence[str]]) -> str:
+    """A table, header first, in Markdown, under a heading and a line that says what it shows."""
+    header, *rows = ([_escape_markdown(cell) for cell in row] for row in table)
     lines = [
-        f"# {summary.study.name}",
+        f"# {title}",
         "",
-        _escape_markdown(_caption(summary)),
+        _escape_markdown(caption),
         "",
         "| " + " | ".join(header) + " |",
         "|" + " --- |" * len(header),
@@ -160,13 +195,18 @@ def markdown(summary: Summary) -> str:
 
 def latex(summary: Summary) -> str:
     """The reading table as a LaTeX `table` that needs no package."""
-    header, *rows = ([_escape_latex(cell) for cell in row] for row in reading_table(summary))
-    num_names = header.index("seeds")
+    table = reading_table(summary)
+    return latex_table(_caption(summary), table, num_names=table[0].index("seeds"))
+
+
+def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int) -> str:
+    """A table, header first, as a LaTeX `table`; all but the first `num_names` columns are numbers."""
+    header, *rows = ([_escape_latex(cell) for cell in row] for row in table)
     columns = "l" * num_names + "r" * (len(header) - num_names)
     lines = [
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_escape_latex(_caption(summary))}}}",
+        rf"  \caption{{{_escape_latex(caption)}}}",
         rf"  \begin{{tabular}}{{{columns}}}",
         r"    \hline",
         f"    {' & '.join(header)} \\\\",
@@ -204,15 +244,18 @@ def _short_exponent(text: str) -> str:
 
 def _caption(summary: Summary) -> str:
     better = "lower" if summary.goal == "minimize" else "higher"
-    at = {
-        "last": "at the last evaluation",
-        "best": "at its best evaluation",
-        "area": "averaged over training",
-    }
     text = (
-        f"{summary.metric} {at.get(summary.at, summary.at)} ({better} is better): mean over seeds, 95 % "
+        f"{summary.metric} {_IN_WORDS[summary.at]} ({better} is better): mean over seeds, 95 % "
         "interval of the mean, interquartile mean (IQM)."
     )
+    others = [_IN_WORDS[at] for at in _SUMMARIES if at != summary.at]
+    text += f" Then its mean {' and '.join(others)}."
+    halved = sum(bool(run.selection) for arm in summary.arms for run in arm.runs)
+    if halved:
+        text += (
+            " The best checkpoint of a run was chosen on one half of the held-out data, and is scored on the "
+            "other."
+        )
     if summary.baseline is not None:
         family = len(summary.comparisons)
         text += (
@@ -234,7 +277,8 @@ def _count(finished: int, planned: int) -> str:
     return str(finished) if finished == planned else f"{finished} of {planned}"
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """A number to six significant digits, as files for programs have it; nothing for NaN."""
     return "" if math.isnan(value) else f"{value + 0.0:.6g}"
 
 
@@ -246,7 +290,8 @@ def _plain(value: Value | None) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
+def csv_text(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as CSV, with a line feed after each."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue()
