@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
-from harness.diagnostics import Evaluator, check_comparable, find_extractor, image_groups
+from harness.diagnostics import Evaluator, Scores, check_comparable, find_extractor, image_groups
 from harness.recipe import choose
 from harness.registry import datasets, metrics
 
@@ -29,6 +29,11 @@ def evaluator(digits: Dataset) -> Evaluator:
 @pytest.fixture(scope="module")
 def colour() -> Evaluator:
     return Evaluator(photographs())
+
+
+@pytest.fixture(scope="module")
+def good_colour(colour: Evaluator) -> Scores:
+    return colour.evaluate(reals(photographs(), 300))
 
 
 def photographs() -> Dataset:
@@ -181,14 +186,46 @@ def test_a_planted_failure_is_seen_by_the_scores_made_for_it(
             assert bad[name] < 0.85 * good[name], name
 
 
-def test_colour_images_without_labels_are_scored_too(colour: Evaluator) -> None:
-    fake = reals(photographs(), 300)
-    good, bad, flat = (colour.evaluate(x) for x in (fake, fake[:1].expand(300, -1, -1, -1), fake * 0.2))
+def test_colour_images_without_labels_are_scored_too(colour: Evaluator, good_colour: Scores) -> None:
+    fake, good = reals(photographs(), 300), good_colour
+    bad, flat = (colour.evaluate(x) for x in (fake[:1].expand(300, -1, -1, -1), fake * 0.2))
     assert not good.failures
     for name in ("swd", "frechet", "kid", "ms_ssim_excess"):
         assert bad[name] > good[name] + 0.1, name
     assert bad["pair_distance"] == 0
     assert flat["pair_distance"] == pytest.approx(0.2, abs=0.02)
+
+
+def memorised_few(fake: Tensor) -> Tensor:
+    return fake[torch.arange(len(fake)) % 20]
+
+
+def smoothed(fake: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(fake, 9, 1, 4)
+
+
+def grainy(fake: Tensor) -> Tensor:
+    return (fake + 0.5 * torch.randn(fake.shape, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "worse"),
+    [
+        (memorised_few, "recall_over_real coverage_over_real bin_recall ndb frechet"),
+        (smoothed, "swd frechet kid sharpness mmd2 pair_distance"),
+        (grainy, "swd frechet kid mmd2 precision density coverage"),
+    ],
+)
+def test_a_failure_planted_in_colour_images_is_seen_too(
+    colour: Evaluator, good_colour: Scores, failure: Callable[[Tensor], Tensor], worse: str
+) -> None:
+    good, bad = good_colour, colour.evaluate(failure(reals(photographs(), 300)))
+    assert good["coverage_over_real"] == pytest.approx(1, abs=0.1)
+    for name in worse.split():
+        if metrics[name].goal == "minimize":
+            assert bad[name] > 1.5 * good[name] + 0.02, name
+        else:
+            assert bad[name] < 0.85 * good[name], name
 
 
 def test_dropped_classes_are_named_by_the_details(digits: Dataset, evaluator: Evaluator) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Extractor",
     "Features",
     "RandomConv",
+    "check_channels",
     "load_classifier",
     "on_device",
     "random_conv",
@@ -113,6 +114,21 @@ class Extractor(Protocol):
 
     def __call__(self, images: Tensor) -> Features:
         """Features of (N, C, H, W) images in [-1, 1], computed on their device."""
+
+
+def check_channels(images: Tensor, allowed: Sequence[int], extractor: str) -> None:
+    """Refuse images of a number of channels that an extractor cannot see.
+
+    Raises:
+        ValueError: the number is not among those allowed.
+    """
+    if images.shape[1] in allowed:
+        return
+    wanted = " or ".join(map(str, allowed))
+    channels = "channel" if wanted == "1" else "channels"
+    raise ValueError(
+        f"the extractor `{extractor}` is for images of {wanted} {channels}, but these have {images.shape[1]}."
+    )
 
 
 def resized_to(images: Tensor, side: int) -> Tensor:
@@ -209,10 +225,7 @@ class Classifier:
         Raises:
             ValueError: images that are not of one channel.
         """
-        if images.shape[1] != 1:
-            raise ValueError(
-                f"the extractor `{self.name}` is for images of 1 channel, but these have {images.shape[1]}."
-            )
+        check_channels(images, (1,), self.name)
         network = on_device(self.network, images.device, self._by_device)
         side, scale = int(self.manifest["side"]), float(self.manifest["feature_scale"])
         parts = [network(resized_to(part.float(), side)) for part in torch.split(images, _CHUNK)]
@@ -297,11 +310,7 @@ class RandomConv:
         Raises:
             ValueError: images of another number of channels.
         """
-        if images.shape[1] not in (1, 3):
-            raise ValueError(
-                f"the extractor `{self.name}` is for images of 1 or 3 channels, but these have "
-                f"{images.shape[1]}."
-            )
+        check_channels(images, (1, 3), self.name)
         weights = {name: values.to(images.device) for name, values in self.weights.items()}
         side = min(_RANDOM_SIDE, *images.shape[2:])
         parts = []

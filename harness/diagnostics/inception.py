@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.data import as_bytes
-from harness.diagnostics.extractors import Features, on_device, resized_to
+from harness.diagnostics.extractors import Features, check_channels, on_device, resized_to
 
 __all__ = ["Inception", "load_inception", "resize_like_tensorflow"]
 
@@ -68,11 +68,7 @@ class Inception:
         Raises:
             ValueError: images of another number of channels.
         """
-        if images.shape[1] not in (1, 3):
-            raise ValueError(
-                f"the extractor `{self.name}` is for images of 1 or 3 channels, but these have "
-                f"{images.shape[1]}."
-            )
+        check_channels(images, (1, 3), self.name)
         network = on_device(self.network, images.device, self._by_device)
         pooled: list[Tensor] = []
         handle = network.get_submodule("avgpool").register_forward_hook(

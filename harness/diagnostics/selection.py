@@ -15,6 +15,7 @@ from harness.diagnostics.extractors import (
     Classifier,
     Extractor,
     Features,
+    check_channels,
     load_classifier,
     random_conv,
 )
@@ -63,10 +64,7 @@ class StackedClassifier:
         Raises:
             ValueError: images that are not of three channels.
         """
-        if images.shape[1] != 3:
-            raise ValueError(
-                f"the extractor `{self.name}` is for images of 3 channels, but these have {images.shape[1]}."
-            )
+        check_channels(images, (3,), self.name)
         found = self.classifier(images.flatten(0, 1)[:, None])
         assert found.logits is not None
         return Features(
