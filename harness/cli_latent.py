@@ -204,6 +204,7 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     "--num-directions", type=click.IntRange(1, 50), default=5, show_default=True, help="How many directions."
 )
 @click.option("--layers", default="all", show_default=True, help="Layers that take the latent, like 0-1,5.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @_options
 def sefa(
     run: str | None,
@@ -212,6 +213,7 @@ def sefa(
     num_samples: int,
     num_directions: int,
     layers: str,
+    device: str,
     labels: str | None,
     seed: int,
     directory: Path,
@@ -223,6 +225,7 @@ def sefa(
     """
     from harness.figures import find_ffmpeg
     from harness.latent import explore, published_subject, run_subject
+    from harness.sweep.environment import resolve_device
 
     if (run is None) == (checkpoint is None):
         raise ValueError("`latent sefa` takes a run or --checkpoint, one of the two; give a run's id, say.")
@@ -246,6 +249,8 @@ def sefa(
         num_directions=num_directions,
         seed=seed,
         labels=classes,
+        device=resolve_device(device),
+        say=lambda line: click.echo(line, err=True),
     )
     for line in made.words:
         click.echo(line)

@@ -7,6 +7,7 @@ import json
 import re
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from torch import Tensor, nn
+from wandb_reader import LoggedRun, read_run
 
 from harness import cli_latent
 from harness.cli import main
@@ -41,6 +43,7 @@ from harness.latent import (
 from harness.networks import build_generator
 from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.registry import datasets, discriminators, generators, optimizers
+from harness.tracking import log_pictures
 
 Z = 12
 
@@ -537,6 +540,35 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
     assert {"sefa/frame0", "sefa/film_gif", "sefa/strengths"} <= set(seen["pictures"])
     assert seen["step"] == 7
     assert seen["scalars"]["sefa/direction0/change_per_unit"] > 0
+
+
+def test_pictures_and_films_reach_wandb_without_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    picture, film = tmp_path / "frame0.png", tmp_path / "film.gif"
+    Image.new("L", (8, 8)).save(picture)
+    Image.new("L", (8, 8)).save(film)
+    study = tmp_path / "study"
+    shown = {"sefa/frame0": picture, "sefa/film_gif": film}
+    for level in (1.0, 2.0):
+        failed = log_pictures(study, "study", "sefa-abc", pictures=shown, step=7, scalars={"sefa/a": level})
+        assert failed == {}
+
+    def read() -> list[LoggedRun]:
+        return [read_run(log.parent) for log in (study / "wandb").glob("*/run-study-sefa-abc-*.wandb")]
+
+    deadline = time.monotonic() + 10
+    while not all(run.finished for run in read()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (run,) = read()  # the second replaced the first
+    assert [(key, path.suffix, step) for key, path, step in run.images] == [
+        ("sefa/frame0", ".png", 7),
+        ("sefa/film_gif", ".gif", 7),
+    ]
+    assert (run.run.run_group, run.run.display_name) == ("study", "sefa-abc")
+    assert run.summary["sefa/a"] == 2.0
 
 
 def published(path: Path, size: int = 8) -> Path:

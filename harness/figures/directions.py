@@ -115,7 +115,8 @@ def direction_pages(
         for name, note, rows in zip(directions, notes, urls, strict=True)
     ]
     by_sample = [
-        (name, "", [(directions[k], urls[k][n]) for k in range(shape[0])]) for n, name in enumerate(samples)
+        (name, "", [(f"{directions[k]} ({values[k]:.3g})", urls[k][n]) for k in range(shape[0])])
+        for n, name in enumerate(samples)
     ]
     common = {
         "title": title,

@@ -79,7 +79,7 @@ class Subject:
         title: what it is, in a line.
         weights: of the layers that take the latent, (Z, M) each, float64.
         layers: the numbers of those that were chosen.
-        generator: latents (and labels) → images; None where the file gives weights alone.
+        generator: latents (and labels) → images, in evaluation mode; None where a file gives weights alone.
         sample_shape: shape of one image, () without a generator.
     """
 
@@ -93,6 +93,14 @@ class Subject:
     def latent_dim(self) -> int:
         """Z."""
         return self.weights[0].shape[0]
+
+    def make(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images of latents, (N, *sample_shape) on the CPU, wherever the generator is."""
+        assert self.generator is not None
+        device = next((p.device for p in self.generator.parameters()), latents.device)
+        given = (latents,) if labels is None else (latents, labels)
+        made: Tensor = self.generator(*(part.to(device) for part in given))
+        return made.cpu()
 
     @property
     def batch(self) -> int:
@@ -234,7 +242,6 @@ def measure(
         labels: classes to go round in, for a generator that takes them.
         num_latents: over how many latents; fewer where images are large, two at least.
     """
-    assert subject.generator is not None
     dim = subject.latent_dim
     spread = torch.linspace(0, dim - 1, min(dim, _COMPARED)).round().long().tolist()
     shown = tuple(sorted({*range(num_directions), *spread}))
@@ -245,7 +252,7 @@ def measure(
     codes = start_codes(num_latents, dim, seed=seed + 1, variant=variant)
     classes = None if labels is None else labels.repeat(-(-num_latents // len(labels)))[:num_latents]
     everything = torch.cat([factors.directions[list(shown)], random])
-    changes = change_per_unit(subject.generator, codes, everything, labels=classes, batch=subject.batch)
+    changes = change_per_unit(subject.make, codes, everything, labels=classes, batch=subject.batch)
     own, others = changes[: len(shown)], changes[len(shown) :]
     return Strengths(
         shown=shown,

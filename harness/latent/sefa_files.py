@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from harness.latent.sefa import VARIANTS, Strengths, Subject, Variant, measure, 
 __all__ = ["Explored", "explore"]
 
 _STANDS_OUT = 2.0
+_LARGE = 3 * 256 * 256
 _FRAME_SECONDS = 0.15
 
 
@@ -49,6 +52,8 @@ def explore(
     num_directions: int = 5,
     seed: int = 0,
     labels: Tensor | None = None,
+    device: str = "cpu",
+    say: Callable[[str], None] | None = None,
 ) -> Explored:
     """Factorise a generator's first layer, move samples along its directions, and write what comes of it.
 
@@ -64,6 +69,8 @@ def explore(
         num_directions: K.
         seed: of the codes.
         labels: (N,) classes of the samples, for a generator that takes them.
+        device: where the images are made.
+        say: takes a line about what will take long.
 
     Raises:
         ValueError: an unknown variant, no samples, or no directions or more than there are; or the images
@@ -89,8 +96,13 @@ def explore(
         )
     codes = start_codes(num_samples, subject.latent_dim, seed=seed, variant=how)
     directions = factors.directions[:num_directions]
+    subject.generator.to(device)
+    if say is not None and math.prod(subject.sample_shape) >= _LARGE:
+        num = num_samples * (1 + num_directions * how.num_steps)
+        shape = "×".join(str(size) for size in subject.sample_shape)
+        say(f"making {num} images of {shape} on {device}, and then some to measure ...")
     originals, moved = traverse(
-        subject.generator, codes, directions, how.distances, labels=labels, batch=subject.batch
+        subject.make, codes, directions, how.distances, labels=labels, batch=subject.batch
     )
     if not bool(moved.isfinite().all()):
         raise ValueError("the generator makes images that are not finite, so there is nothing to show.")
