@@ -339,7 +339,9 @@ def read_images(folder: Path, shape: Sequence[int], *, num: int) -> tuple[Tensor
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
         raise ValueError(f"{folder} holds no images; name a folder of PNG or JPEG files, or a run.")
