@@ -308,3 +308,5 @@ def test_an_interrupted_study_is_mirrored_whole_and_once(
         assert mirror.summary["outcome"] == "completed"
         assert mirror.run.run_group == "tiny"
     assert mirrored["summary"].summary["table/adam/mean"] > 0
+    shown = mirrored["summary"].summary
+    assert 0 <= shown["verdicts/adam/any-wrong/ci_low"] <= shown["verdicts/adam/any-wrong/rate"] <= 1

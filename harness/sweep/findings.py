@@ -148,12 +148,20 @@ def flags(summary: Summary) -> list[Flag]:
 def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
     if arm.failed:
         seeds = ", ".join(str(run.seed) for run in arm.failed)
+        how = " or ".join(
+            words
+            for words, any_did in (
+                ("diverged", any(run.outcome == "diverged" for run in arm.failed)),
+                ("stopped as hopeless", any(run.outcome == "stopped" for run in arm.failed)),
+            )
+            if any_did
+        )
         reasons = "; ".join(dict.fromkeys(run.reason for run in arm.failed if run.reason))
         yield Flag(
             arm=arm.name,
-            label=f"{len(arm.failed)} of {len(arm.runs)} diverged",
-            text=f"{len(arm.failed)} of {_number(len(arm.runs), 'run')} diverged (seed {seeds}"
-            f"{': ' + reasons if reasons else ''}). A diverged run counts with the score of its own "
+            label=f"{len(arm.failed)} of {len(arm.runs)} {how}",
+            text=f"{len(arm.failed)} of {_number(len(arm.runs), 'run')} {how} (seed {seeds}"
+            f"{': ' + reasons if reasons else ''}). Such a run counts with the score of its own "
             "untrained generator; it is not left out.",
         )
     yield from _failed_scores(arm)
@@ -194,7 +202,10 @@ def _barely_moved(summary: Summary, arm: Arm) -> str:
     moved = f"its {summary.metric} went from {rounded(start)} untrained to {rounded(end)}"
     if gain <= 0:
         return f"{arm.name} did not improve on its untrained generator: {moved}."
-    most, leader = max((_gain(summary, other)[0], other.name) for other in summary.ranking)
+    # An arm whose untrained score is unknown has no gain, and a NaN must not decide a maximum.
+    gains = {other.name: _gain(summary, other)[0] for other in summary.ranking}
+    leader = max((name for name in gains if math.isfinite(gains[name])), key=lambda name: gains[name])
+    most = gains[leader]
     if gain >= _BARELY * most:
         return ""
     return (

@@ -37,7 +37,7 @@ __all__ = ["WorkerError", "run_study"]
 _POLL_SEC = 0.5
 _MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
 """Columns of the table that W&B shows as numbers of the study."""
-_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv")
+_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv", "verdicts.csv")
 """What a report must have to be left as it is."""
 
 
@@ -180,12 +180,17 @@ def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
         for row in csv.DictReader(file):
             known = {column: float(row[column]) for column in _MIRRORED if row[column]}
             scalars |= {f"table/{row['cell']}/{column}": value for column, value in known.items()}
+    with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            known = {column: float(row[column]) for column in ("rate", "ci_low", "ci_high") if row[column]}
+            key = f"verdicts/{row['cell']}/{row['verdict']}"
+            scalars |= {f"{key}/{column}": value for column, value in known.items()}
     log_summary(
         plan.directory,
         plan.study.name,
         scalars=scalars,
         images={f"figures/{path.stem}": path for path in sorted((folder / "figures").glob("*.png"))},
-        files=[folder / name for name in ("table.csv", "comparisons.csv", "index.html")],
+        files=[folder / name for name in ("table.csv", "comparisons.csv", "verdicts.csv", "index.html")],
         config=plan.study.to_json(),
         tags=["summary"],
         mode=wandb,

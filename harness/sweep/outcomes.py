@@ -78,6 +78,8 @@ def failures(summary: Summary, folder: Path) -> list[FailureGroup]:
         summary: the study.
         folder: where the figures of D's scores go.
     """
+    for stale in folder.glob("scores_*"):
+        stale.unlink()  # of runs that gave way to others since the last report
     groups = []
     for verdict in VERDICTS:
         if verdict not in WRONG:

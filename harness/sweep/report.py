@@ -261,7 +261,7 @@ def _ledger(summary: Summary) -> str:
 
 def _spent(summary: Summary) -> list[tuple[str, ...]]:
     """What an arm's median run has spent: D steps, G steps, real samples seen, seconds; and what it saved."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for arm in summary.arms[:MAX_DOTS]:
         if not arm.runs:
             continue

@@ -207,7 +207,7 @@ def fisher_test(count: int, total: int, other_count: int, other_total: int) -> f
 
     if not total or not other_total:
         return math.nan
-    table = [[count, total - count], [other_count, other_total - other_count]]
+    table = np.array([[count, total - count], [other_count, other_total - other_count]])
     return float(stats.fisher_exact(table).pvalue)
 
 
