@@ -242,6 +242,14 @@ def test_alpha_moves_in_the_engines_buffers_without_a_new_network(count: int) ->
     assert (alone.level, alone.fading, float(alone.lod)) == (2, True, 0.25)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_number_that_is_not_finite_is_found_in_its_own_row(count: int) -> None:
+    network = Network([build("discriminator", seed=k).float() for k in range(count)], torch.device("cpu"))
+    assert network.finite().tolist() == [True] * count
+    network.buffers["lod"][-1] = math.nan  # a buffer without axes of its own
+    assert network.finite().tolist() == [True] * (count - 1) + [False]
+
+
 def test_the_gradient_penalty_has_a_gradient_for_every_weight_in_use() -> None:
     critic, images = build("discriminator", 16), inputs("discriminator", 4).requires_grad_()
     critic.grow(2, 0.5)

@@ -221,7 +221,7 @@ class Network:
         fine = self.matrix.isfinite().all(1)
         for buffer in self.buffers.values():
             if buffer.is_floating_point():
-                fine = fine & buffer.flatten(1).isfinite().all(1)
+                fine = fine & buffer.reshape(self.num_runs, -1).isfinite().all(1)
         return fine
 
     def keep(self, positions: Tensor) -> None:
