@@ -19,10 +19,11 @@ from torch import Tensor
 from harness.data import Dataset, load_dataset, scaled
 from harness.data.decode import REMARKS, Unreadable, decode
 from harness.data.folder import SUFFIXES
-from harness.diagnostics import Evaluator, Judge, Scores, Thresholds, Verdict, find_extractor
+from harness.diagnostics import Evaluator, Judge, Scores, Thresholds, Verdict, dynamics_of, find_extractor
 from harness.diagnostics.coverage import EXPECTED_SHARE
 from harness.diagnostics.groups import MAX_NULL
 from harness.engine import checkpoint as checkpoints
+from harness.engine.objective import chance_loss
 from harness.engine.seeding import generator_for
 from harness.latent import find_run, load_run, sample
 from harness.latent.runs import CHECKPOINTS
@@ -159,16 +160,14 @@ def evaluate(
         if choice == run.recipe.data:  # D knows no other data
             judged = _judged(run, checkpoint, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
-    norms = _grad_norms(run)
-    judge = Judge(replace(Thresholds(), looks=1))
-    judge.load_state_dict({"running": {}, "first_g_grad_norm": norms[0] if norms else None})
+    judge, logged = _judge_of(run)
     return _evaluation(
         str(run.directory),
         dataset,
         evaluator,
         scores,
         len(samples),
-        verdict=judge.judge(run.step, scores, g_grad_norm=norms[-1] if norms else None),
+        verdict=judge.judge(run.step, scores, **dynamics_of(logged, chance_loss(run.recipe.loss))),
         step=run.step,
         recorded=_recorded(run.directory),
         notes=("The verdict looks at this checkpoint alone, and one look counts as enough.",),
@@ -293,14 +292,23 @@ def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor |
     return torch.cat(parts)
 
 
-def _grad_norms(run: Run) -> list[float]:
-    """The norms of G's gradient that were recorded up to the checkpoint."""
+def _judge_of(run: Run) -> tuple[Judge, dict[str, float]]:
+    """A judge to whom one look is enough, who knows how the run began, and its last `train/…` numbers."""
+    judge, logged = Judge(replace(Thresholds(), looks=1)), dict[str, float]()
     try:
         rows = read_history(run.directory / "history.jsonl")
     except (OSError, ValueError):
-        return []
-    key = "train/g_grad_norm"
-    return [row[key] for row in rows if key in row and row["train/step"] <= run.step]
+        rows = []
+    norms, first = [], {}
+    for row in rows:
+        if row["train/step"] > run.step:
+            break
+        if row["train/step"] == 0:
+            first |= {key.removeprefix("eval/"): value for key, value in row.items()}
+        norms += [row["train/g_grad_norm"]] if "train/g_grad_norm" in row else []
+        logged |= {key: value for key, value in row.items() if key.startswith("train/")}
+    judge.begin(first, g_grad_norm=norms[0] if norms else None)
+    return judge, logged
 
 
 def _recorded(directory: Path) -> str:

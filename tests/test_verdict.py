@@ -37,14 +37,23 @@ GOOD = {
     "confident_over_real": 1.0,
 }
 
+UNTRAINED = GOOD | {"pair_distance": 0.02, "class_recall": 0.0, "bin_recall": 0.0}
+
 
 def judged(*, times: int = 2, g_grad_norm: float | None = 1.0, **scores: Any) -> Verdict:
     """The verdict on the same scores, so many evaluations running."""
     judge = Judge()
-    judge.judge(0, GOOD)
+    judge.judge(0, UNTRAINED)
     for step in range(1, times + 1):
         verdict = judge.judge(step, {**GOOD, **scores}, g_grad_norm=g_grad_norm)
     return verdict
+
+
+def named(*looks: dict[str, float], first: dict[str, float] = UNTRAINED, **dynamics: float) -> list[str]:
+    """The verdicts on evaluations that differ from good ones in these scores, after the untrained one."""
+    judge = Judge()
+    judge.judge(0, first)
+    return [judge.judge(step, GOOD | look, **dynamics).name for step, look in enumerate(looks, 1)]
 
 
 # Each rule
@@ -65,7 +74,7 @@ def judged(*, times: int = 2, g_grad_norm: float | None = 1.0, **scores: Any) ->
         ({"confident_over_real": 0.2}, 1.0, "healthy"),
         ({"confident_over_real": 0.199}, 1.0, "immature"),
         ({"confident_over_real": 0.199, "class_recall": 0.0}, 1.0, "immature"),
-        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.5}, 1.0, "partial-collapse"),
+        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.5}, 1.0, "immature"),
         ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.1}, 1.0, "collapsed"),
         ({"pair_distance": 0.1}, 1.0, "healthy"),
         ({"pair_distance": 0.099}, 1.0, "collapsed"),
@@ -75,13 +84,54 @@ def judged(*, times: int = 2, g_grad_norm: float | None = 1.0, **scores: Any) ->
         # of several that fire, the first
         ({"class_recall": 0.1, "d_auc": 1.0}, 1e-5, "d-saturated"),
         ({"class_recall": 0.1, "density_over_real": 0.0}, 1.0, "collapsed"),
-        ({"class_recall": 0.5, "density_over_real": 0.0}, 1.0, "partial-collapse"),
+        ({"class_recall": 0.5, "density_over_real": 0.0}, 1.0, "immature"),
+        ({"class_recall": 0.5, "density_over_real": 0.3}, 1.0, "partial-collapse"),
+        ({"coverage_over_real": 0.1, "density_over_real": 0.299}, 1.0, "immature"),
     ],
 )
 def test_each_rule_fires_at_its_threshold_and_the_first_one_wins(
     scores: dict[str, Any], g: float, name: str
 ) -> None:
     assert judged(g_grad_norm=g, **scores).name == name
+
+
+@pytest.mark.parametrize(
+    ("auc", "share", "name"),
+    [
+        (0.99, 0.0099, "d-saturated"),
+        (0.99, 0.01, "healthy"),
+        (0.989, 0.0, "healthy"),
+        (1.0, 0.0, "d-saturated"),
+    ],
+)
+def test_a_discriminator_that_always_knows_and_has_no_loss_left_is_saturated(
+    auc: float, share: float, name: str
+) -> None:
+    look = {"d_auc": auc}
+    assert named(look, look, d_loss_share=share, g_grad_norm=20.0)[-1] == name
+    assert named(look, d_loss_share=share)[-1] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("g", "gap", "name"), [(101, 101, "diverged"), (100, 101, "healthy"), (101, 100, "healthy")]
+)
+def test_a_critic_whose_scores_run_away_has_diverged_from_the_start(g: float, gap: float, name: str) -> None:
+    assert named({}, {}, g_grad_norm=g, score_gap=gap) == ["healthy", name]
+
+
+def test_few_modes_condemn_only_where_they_are_not_growing() -> None:
+    stuck = [{"class_recall": share} for share in (0.1, 0.1, 0.0, 0.05, 0.1)]
+    growing = [{"class_recall": share} for share in (0.0, 0.06, 0.12, 0.3, 0.7)]
+    assert named(*stuck) == ["partial-collapse", *["collapsed"] * 4]
+    assert "collapsed" not in named(*growing)
+
+
+def test_a_run_that_has_not_moved_is_not_collapsed_and_one_that_came_back_is() -> None:
+    still = {"frechet": 98.0, "pair_distance": 0.0198, "class_recall": 0.0, "bin_recall": 0.0}
+    gone = still | {"frechet": 150.0}
+    first = UNTRAINED | {"frechet": 100.0}
+    assert named(still, still, still, first=first) == ["immature"] * 3
+    assert named(gone, gone, still, still, first=first)[1:] == ["collapsed"] * 3
 
 
 def test_a_gradient_that_grows_beyond_both_bounds_twice_is_divergence() -> None:
@@ -125,7 +175,8 @@ def test_a_run_is_condemned_at_the_second_look_running_and_absolved_by_a_good_on
     scores: dict[str, float],
 ) -> None:
     judge, bad = Judge(), GOOD | scores
-    names = [judge.judge(step, look).name for step, look in enumerate([GOOD, bad, bad, GOOD, bad, bad, bad])]
+    looks = [UNTRAINED, bad, bad, GOOD, bad, bad, bad]
+    names = [judge.judge(step, look).name for step, look in enumerate(looks)]
     assert [step for step, name in enumerate(names) if name == "collapsed"] == [2, 5, 6]
 
 
@@ -225,9 +276,9 @@ def test_the_score_is_the_smaller_of_modes_and_twice_the_coverage(
 
 
 def test_flags_say_what_the_name_does_not() -> None:
-    assert judged(density_over_real=2.01).flags == ("intra-mode",)
-    assert judged(density_over_real=2.0).flags == ()
-    assert judged(class_recall=0.5, density_over_real=0.1).flags == ("off-data",)
+    assert judged(density_over_real=1.51).flags == ("intra-mode",)
+    assert judged(density_over_real=1.5).flags == ()
+    assert judged(class_recall=0.1, density_over_real=0.1).flags == ("off-data",)
     assert judged(confident_over_real=0.1).flags == ("unclear",)
     assert judged(confident_over_real=0.1, bin_recall=0.4).evidence["modes"] == 0.4
 
@@ -236,10 +287,12 @@ def test_the_sentence_says_verdict_rule_threshold_and_numbers() -> None:
     assert judged(class_recall=0.5).sentence() == (
         "partial-collapse at step 2: 50% of the modes are there, fewer than 60% [modes present 0.5, "
         "coverage 1, density 1, pair distance 1, D's AUC 0.7, images of a clear class 1, "
-        "generator's gradient norm 1]"
+        "generator's gradient norm 1, way from the untrained generator 49]"
     )
     both = judged(pair_distance=0.01, class_recall=0.1).rule
-    assert both.endswith("; 10% of the modes are left, not more than 15%, at 2 evaluations running")
+    assert both.endswith(
+        "; 10% of the modes are left, not more than 15%, and not growing, at 2 evaluations running"
+    )
 
 
 def test_the_verdicts_stand_in_the_order_of_their_rules() -> None:
@@ -273,9 +326,9 @@ def test_thresholds_out_of_order_are_refused() -> None:
 
 
 def test_a_history_is_judged_as_the_run_was() -> None:
-    rows: list[dict[str, float]] = [{"train/step": 0} | {f"eval/{key}": value for key, value in GOOD.items()}]
+    rows: list[dict[str, float]] = [{"train/step": 0} | {f"eval/{k}": v for k, v in UNTRAINED.items()}]
     live, expected = Judge(), []
-    expected.append(live.judge(0, GOOD))
+    expected.append(live.judge(0, UNTRAINED))
     for step, (g, spread) in enumerate([(1.0, 1.0), (1e-6, 1.0), (1e-6, 0.05), (2.0, 0.05)], start=1):
         scores = GOOD | {"pair_distance": spread, "d_auc": 0.995}
         rows += [
@@ -284,8 +337,8 @@ def test_a_history_is_judged_as_the_run_was() -> None:
             {"train/step": step, "train/d_loss": 1.0},
             {"train/step": step, "eval/classes": 3.0} | {f"eval/{key}": v for key, v in scores.items()},
         ]
-        expected.append(live.judge(step, scores, g_grad_norm=g))
-    found = judge_history(rows)
+        expected.append(live.judge(step, scores, g_grad_norm=g, d_loss_share=0.5))
+    found = judge_history(rows, chance=2.0)
     assert found == expected
     assert [v.name for v in found] == ["immature", "healthy", "healthy", "d-saturated", "collapsed"]
     assert judge_history(rows, Thresholds(looks=1))[2].name == "d-saturated"
@@ -346,7 +399,7 @@ def digits() -> tuple[Dataset, Evaluator]:
         (few, "partial-collapse", None),
         (shrunk, "healthy", "intra-mode"),
         (noise, "collapsed", "off-data"),
-        (blurred, "partial-collapse", "unclear"),
+        (blurred, "immature", "unclear"),
     ],
 )
 def test_a_planted_failure_is_called_by_its_name(

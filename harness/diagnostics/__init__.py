@@ -14,6 +14,7 @@ from harness.diagnostics.verdict import (
     Thresholds,
     Verdict,
     VerdictName,
+    dynamics_of,
     judge_history,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "Verdict",
     "VerdictName",
     "check_comparable",
+    "dynamics_of",
     "find_extractor",
     "judge_history",
 ]

@@ -5,22 +5,29 @@ Of several rules that fire, the first wins:
 | verdict            | rule                                                                        | looks |
 |--------------------|-----------------------------------------------------------------------------|-------|
 | `diverged`         | a number is not finite                                                      | 1     |
-|                    | g > 100, and more than 30 times what it was at first                        | 2     |
-| `d-saturated`      | A ≥ 0.99 and g < 1e-4                                                       | 2     |
-| `collapsed`        | ρ < 0.1, or B ≤ 0.15                                                        | 2     |
-| `partial-collapse` | B < 0.6, or C < 0.25                                                        | 1     |
-| `immature`         | Dn < 0.3, or K < 0.2                                                        | 1     |
+|                    | g > 100, and more than 30 times what it was at first, or S > 100            | 2     |
+| `d-saturated`      | A ≥ 0.99, and g < 1e-4 or L < 0.01                                          | 2     |
+| `collapsed`        | ρ < 0.1, or B ≤ 0.15 and not 0.05 more than at the look before              | 2     |
+| `partial-collapse` | B < 0.6, or C < 0.25, of samples that are on the data: Dn ≥ 0.3 and K ≥ 0.2 | 1     |
+| `immature`         | Dn < 0.3, or K < 0.2, or M < 0.03                                           | 1     |
 | `healthy`          | none of these                                                               | 1     |
 
 B is the share of the data's modes that are there: classes where a classifier knows them, and else bins. C is
 the coverage of the real samples over what other real samples get, Dn the density likewise, K the share of
 images of a clear class over that of real ones, ρ the mean distance between two samples over that of real
-ones, A how often D scores a real sample above a generated one, g the norm of the generator's gradient. The
-rules rest on samples, because losses and gradients alone barely foretell failure. Two looks are two
-evaluations running, the untrained generator's not among them.
+ones, A how often D scores a real sample above a generated one, g the norm of the generator's gradient, L D's
+loss over that of a D that cannot tell, S the distance between D's mean scores of real and of generated
+samples, M how far the samples have ever been from the untrained generator's, in their distance from the data
+or from each other, as a share of the untrained one's. The rules rest on samples, because losses and gradients
+alone barely foretell failure. Two looks are two evaluations running, the untrained generator's not among
+them. `sweeps/results/verdict/` holds the runs on which the numbers were chosen, and how they fare.
 
 Classes count only images whose class is clear, so images of every kind that are blurred yet have few of them,
-and a network that is learning well would be condemned. Where K < 0.2, B is that of bins.
+and a network that is learning well would be condemned. Where K < 0.2, B is that of bins. A run that has not
+moved (M < 0.03) is not collapsed, whatever its samples look like: it has not begun.
+
+The non-saturating loss keeps g large however sure D is, so g alone does not show that D has won; L does. It
+is not known for a critic, whose loss has no floor; there S tells a critic that runs away.
 """
 
 from __future__ import annotations
@@ -48,15 +55,19 @@ class Thresholds:
     Attributes:
         looks: evaluations running at which a rule must hold that condemns a run for good.
         diverged_grad_norm: g above which the generator may have diverged,
-        diverged_growth: if it is also more than so many times the first g.
+        diverged_growth: if it is also more than so many times the first g,
+        diverged_score_gap: or S is above this.
         saturated_d_auc: A from which D always knows,
-        saturated_grad_norm: if g is also below this: nothing reaches the generator any more.
+        saturated_grad_norm: if g is also below this: nothing reaches the generator any more;
+        saturated_loss_share: or L is below this: D has nothing left to learn.
         collapsed_pair_distance: ρ below which all samples are the same.
-        collapsed_modes: B up to which next to no modes are left.
+        collapsed_modes: B up to which next to no modes are left,
+        growing_modes: if B has not risen by more than this since the look before.
         partial_modes: B below which modes are missing.
         partial_coverage: C below which most of the real samples have nothing near them.
         immature_density: Dn below which samples do not lie on the data yet.
         intra_mode_density: Dn above which samples huddle inside of modes; a flag.
+        unmoved: M below which a run has not begun.
         unclear_confident: K below which images are not of a clear class yet, and their classes not counted.
         score_coverage: C that makes the score full.
 
@@ -67,15 +78,19 @@ class Thresholds:
     looks: int = 2
     diverged_grad_norm: float = 100.0
     diverged_growth: float = 30.0
+    diverged_score_gap: float = 100.0
     saturated_d_auc: float = 0.99
     saturated_grad_norm: float = 1e-4
+    saturated_loss_share: float = 0.01
     collapsed_pair_distance: float = 0.1
     collapsed_modes: float = 0.15
+    growing_modes: float = 0.05
     partial_modes: float = 0.6
     partial_coverage: float = 0.25
     immature_density: float = 0.3
-    intra_mode_density: float = 2.0
+    intra_mode_density: float = 1.5
     unclear_confident: float = 0.2
+    unmoved: float = 0.03
     score_coverage: float = 0.5
 
     def __post_init__(self) -> None:
@@ -106,35 +121,61 @@ class Numbers:
     d_auc: float | None = None
     confident: float | None = None
     g_grad_norm: float | None = None
+    d_loss_share: float | None = None
+    score_gap: float | None = None
+    moved: float | None = None
     first_g_grad_norm: float | None = None
+    previous_modes: float | None = None
+
+    def begun(self, thresholds: Thresholds) -> bool:
+        """Whether samples differ from the untrained generator's, or it is not known whether they do."""
+        return self.moved is None or self.moved >= thresholds.unmoved
+
+    def on_data(self, thresholds: Thresholds) -> bool:
+        """Whether samples lie on the data, clearly enough for missing modes to be told."""
+        if not self.begun(thresholds):
+            return False
+        dense = self.density is None or self.density >= thresholds.immature_density
+        return dense and (self.confident is None or self.confident >= thresholds.unclear_confident)
 
 
 Test = Callable[[Numbers, Thresholds], str | None]
 
 
 def _exploded(n: Numbers, t: Thresholds) -> str | None:
-    g, first = n.g_grad_norm, n.first_g_grad_norm
-    if g is None or first is None or g <= t.diverged_grad_norm or g <= t.diverged_growth * first:
+    g, first, gap = n.g_grad_norm, n.first_g_grad_norm, n.score_gap
+    if g is None or g <= t.diverged_grad_norm:
         return None
-    return (
-        f"the generator's gradient norm is {g:.3g}, above {t.diverged_grad_norm:g} and more than "
-        f"{t.diverged_growth:g} times the first, {first:.3g}"
-    )
+    above = f"the generator's gradient norm is {g:.3g}, above {t.diverged_grad_norm:g}"
+    if first is not None and g > t.diverged_growth * first:
+        return f"{above} and more than {t.diverged_growth:g} times the first, {first:.3g}"
+    if gap is not None and gap > t.diverged_score_gap:
+        return (
+            f"{above}, and the discriminator's scores of real and generated samples are {gap:.3g} apart, "
+            f"more than {t.diverged_score_gap:g}"
+        )
+    return None
 
 
 def _saturated(n: Numbers, t: Thresholds) -> str | None:
-    if n.d_auc is None or n.g_grad_norm is None:
+    if n.d_auc is None or n.d_auc < t.saturated_d_auc:
         return None
-    if n.d_auc < t.saturated_d_auc or n.g_grad_norm >= t.saturated_grad_norm:
-        return None
-    return (
-        f"the discriminator always knows (AUC {n.d_auc:.3g}, from {t.saturated_d_auc:g} on) and the "
-        f"generator's gradient norm is {n.g_grad_norm:.3g}, below {t.saturated_grad_norm:g}"
-    )
+    always = f"the discriminator always knows (AUC {n.d_auc:.3g}, from {t.saturated_d_auc:g} on)"
+    if n.g_grad_norm is not None and n.g_grad_norm < t.saturated_grad_norm:
+        return (
+            f"{always} and the generator's gradient norm is {n.g_grad_norm:.3g}, below "
+            f"{t.saturated_grad_norm:g}"
+        )
+    if n.d_loss_share is not None and n.d_loss_share < t.saturated_loss_share:
+        return (
+            f"{always} and its loss is {n.d_loss_share:.2g} of one that cannot tell, below "
+            f"{t.saturated_loss_share:g}"
+        )
+    return None
 
 
 def _same(n: Numbers, t: Thresholds) -> str | None:
-    if n.pair_distance is None or n.pair_distance >= t.collapsed_pair_distance:
+    if n.pair_distance is None or n.pair_distance >= t.collapsed_pair_distance or not n.begun(t):
         return None
     return (
         f"the distance between two samples is {n.pair_distance:.3g} of that between real ones, below "
@@ -143,19 +184,21 @@ def _same(n: Numbers, t: Thresholds) -> str | None:
 
 
 def _few_modes(n: Numbers, t: Thresholds) -> str | None:
-    if n.modes is None or n.modes > t.collapsed_modes:
+    if n.modes is None or n.modes > t.collapsed_modes or not n.begun(t):
         return None
-    return f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}"
+    if n.previous_modes is not None and n.modes > n.previous_modes + t.growing_modes:
+        return None
+    return f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}, and not growing"
 
 
 def _some_modes(n: Numbers, t: Thresholds) -> str | None:
-    if n.modes is None or n.modes >= t.partial_modes:
+    if n.modes is None or n.modes >= t.partial_modes or not n.on_data(t):
         return None
     return f"{n.modes:.0%} of the modes are there, fewer than {t.partial_modes:.0%}"
 
 
 def _uncovered(n: Numbers, t: Thresholds) -> str | None:
-    if n.coverage is None or n.coverage >= t.partial_coverage:
+    if n.coverage is None or n.coverage >= t.partial_coverage or not n.on_data(t):
         return None
     return f"the coverage is {n.coverage:.3g}, below {t.partial_coverage:g}"
 
@@ -172,6 +215,15 @@ def _unclear(n: Numbers, t: Thresholds) -> str | None:
     return (
         f"images of a clear class are {n.confident:.3g} of what they are among real ones, fewer than "
         f"{t.unclear_confident:g}"
+    )
+
+
+def _not_begun(n: Numbers, t: Thresholds) -> str | None:
+    if n.moved is None or n.begun(t):
+        return None
+    return (
+        f"samples have moved by {n.moved:.2g} of what the untrained generator's were, less than "
+        f"{t.unmoved:g}: training has not begun to show"
     )
 
 
@@ -195,7 +247,7 @@ RULES = (
     Rule(name="d-saturated", tests=(_saturated,), condemns=True),
     Rule(name="collapsed", tests=(_same, _few_modes), condemns=True),
     Rule(name="partial-collapse", tests=(_some_modes, _uncovered), condemns=False),
-    Rule(name="immature", tests=(_off_data, _unclear), condemns=False),
+    Rule(name="immature", tests=(_not_begun, _off_data, _unclear), condemns=False),
 )
 """In the order of `VERDICTS`. A rule fires if one of its tests does; one that condemns, if it does at `looks`
 evaluations running."""

@@ -12,7 +12,16 @@ from typing import Any
 
 from harness.diagnostics.rules import HOPELESS, RULES, VERDICTS, Numbers, Thresholds, VerdictName
 
-__all__ = ["HOPELESS", "VERDICTS", "Judge", "Thresholds", "Verdict", "VerdictName", "judge_history"]
+__all__ = [
+    "HOPELESS",
+    "VERDICTS",
+    "Judge",
+    "Thresholds",
+    "Verdict",
+    "VerdictName",
+    "dynamics_of",
+    "judge_history",
+]
 
 INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "unjudged"
 
@@ -29,6 +38,9 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """Each number, and the scores that it is read from: the first that is there, over what a perfect one gets."""
 
+_DISTANCES = ("frechet", "sliced_w2", "pair_distance")
+"""Scores that tell whether a run has moved from its untrained generator, as far as they can be had."""
+
 _NUMBERS = ("modes", "coverage", "density", "pair_distance", "d_auc", "g_grad_norm")
 _NEEDED = ("modes", "coverage", "density")
 """Numbers without which nothing can be called healthy."""
@@ -41,6 +53,9 @@ _WORDS = {
     "d_auc": "D's AUC",
     "confident": "images of a clear class",
     "g_grad_norm": "generator's gradient norm",
+    "d_loss_share": "D's loss over that of one that cannot tell",
+    "score_gap": "gap between D's scores",
+    "moved": "way from the untrained generator",
 }
 
 
@@ -52,8 +67,8 @@ class Verdict:
         name: one of `VERDICTS`.
         rule: the rule that fired, with its number and its threshold, in words.
         evidence: the numbers that were looked at, by name: `modes`, `coverage`, `density`, `pair_distance`,
-            `d_auc`, `g_grad_norm`, and `confident` where there are classes; one that could not be had is not
-            there.
+            `d_auc`, `g_grad_norm`, `d_loss_share`, `score_gap`, `moved`, and `confident` where there are
+            classes; one that could not be had is not there.
         flags: `intra-mode`, samples huddle inside of modes; `off-data`, modes are missing and samples do not
             lie on the data; `unclear`, so few images are of a clear class that the modes are bins, not
             classes; `unjudged`, numbers are missing without which nothing can be called healthy.
@@ -133,8 +148,19 @@ class Judge:
         self.thresholds = thresholds or Thresholds()
         self._running: dict[str, int] = {}
         self._first_grad_norm: float | None = None
+        self._untrained: dict[str, float] = {}
+        self._moved: float | None = None
+        self._previous_modes: float | None = None
 
-    def judge(self, step: int, scores: Mapping[str, float], *, g_grad_norm: float | None = None) -> Verdict:
+    def judge(
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        *,
+        g_grad_norm: float | None = None,
+        d_loss_share: float | None = None,
+        score_gap: float | None = None,
+    ) -> Verdict:
         """The verdict on an evaluation, given those before it.
 
         The untrained generator, at step 0, is `immature` whatever it makes: all samples of a fresh network
@@ -144,8 +170,11 @@ class Judge:
             step: where in training.
             scores: name to score, as `Evaluator.evaluate` gives them; one that failed is left out.
             g_grad_norm: norm of the generator's gradient in the latest steps, if it is known.
+            d_loss_share: D's loss in the latest steps over `harness.engine.objective.chance_loss`, likewise.
+            score_gap: |mean D(x) − mean D(G(z))| in the latest steps, likewise.
         """
-        evidence = self._evidence(scores, g_grad_norm)
+        dynamics = {"g_grad_norm": g_grad_norm, "d_loss_share": d_loss_share, "score_gap": score_gap}
+        evidence = self._evidence(step, scores, dynamics)
         bad = [name for name, value in evidence.items() if not math.isfinite(value)]
         if bad:
             return self._verdict("diverged", f"the {_WORDS[bad[0]]} is {evidence[bad[0]]}", evidence, step)
@@ -153,7 +182,10 @@ class Judge:
             return self._verdict("immature", "the generator is untrained", evidence, step)
         if self._first_grad_norm is None:
             self._first_grad_norm = g_grad_norm
-        numbers = Numbers(**evidence, first_g_grad_norm=self._first_grad_norm)
+        numbers = Numbers(
+            **evidence, first_g_grad_norm=self._first_grad_norm, previous_modes=self._previous_modes
+        )
+        self._previous_modes = numbers.modes
         fired: tuple[VerdictName, str] | None = None
         for rule in RULES:
             reasons = [reason for test in rule.tests if (reason := test(numbers, self.thresholds))]
@@ -169,6 +201,16 @@ class Judge:
             return self._verdict("immature", rule_text, evidence, step, UNJUDGED)
         return self._verdict("healthy", self._sound(), evidence, step)
 
+    def begin(self, scores: Mapping[str, float], *, g_grad_norm: float | None = None) -> None:
+        """Know how a run began whose evaluations were not all seen.
+
+        Args:
+            scores: of its untrained generator; none, if they are not known.
+            g_grad_norm: norm of the generator's gradient in its first steps, if it is known.
+        """
+        self._evidence(0, scores, {})
+        self._first_grad_norm = g_grad_norm
+
     def diverged(self, step: int, reason: str) -> Verdict:
         """The verdict on a run that training found to have diverged.
 
@@ -180,15 +222,25 @@ class Judge:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of it, in plain JSON types."""
-        return {"running": dict(self._running), "first_g_grad_norm": self._first_grad_norm}
+        return {
+            "running": dict(self._running),
+            "first_g_grad_norm": self._first_grad_norm,
+            "untrained": dict(self._untrained),
+            "moved": self._moved,
+            "previous_modes": self._previous_modes,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._running = {str(name): int(count) for name, count in state["running"].items()}
-        first = state["first_g_grad_norm"]
-        self._first_grad_norm = None if first is None else float(first)
+        self._first_grad_norm = _number(state["first_g_grad_norm"])
+        self._untrained = {str(name): float(value) for name, value in state["untrained"].items()}
+        self._moved = _number(state["moved"])
+        self._previous_modes = _number(state["previous_modes"])
 
-    def _evidence(self, scores: Mapping[str, float], g_grad_norm: float | None) -> dict[str, float]:
+    def _evidence(
+        self, step: int, scores: Mapping[str, float], dynamics: Mapping[str, float | None]
+    ) -> dict[str, float]:
         evidence = {}
         for name, sources in _SOURCES.items():
             for source, ideal in sources:
@@ -198,8 +250,12 @@ class Judge:
         unclear = evidence.get("confident", 1.0) < self.thresholds.unclear_confident
         if unclear and "bin_recall" in scores:
             evidence["modes"] = float(scores["bin_recall"])
-        if g_grad_norm is not None:
-            evidence["g_grad_norm"] = float(g_grad_norm)
+        evidence |= {name: float(value) for name, value in dynamics.items() if value is not None}
+        if step == 0:
+            self._untrained = {name: float(scores[name]) for name in _DISTANCES if scores.get(name)}
+        ways = [abs(scores[name] / first - 1) for name, first in self._untrained.items() if name in scores]
+        if ways and step:
+            self._moved = evidence["moved"] = max(self._moved or 0.0, *ways)
         return evidence
 
     def _sound(self) -> str:
@@ -228,22 +284,48 @@ class Judge:
         return min(*parts, 1.0) if parts else 0.0
 
 
-def judge_history(rows: Iterable[Mapping[str, float]], thresholds: Thresholds | None = None) -> list[Verdict]:
+def judge_history(
+    rows: Iterable[Mapping[str, float]], thresholds: Thresholds | None = None, *, chance: float | None = None
+) -> list[Verdict]:
     """The verdicts on a run that is over, from its record, with these thresholds.
 
     Args:
         rows: the rows of its `history.jsonl`: an evaluation has keys `eval/…`, and is judged with the latest
-            `train/g_grad_norm` before it.
+            `train/…` before it.
         thresholds: the numbers of the rules.
+        chance: `harness.engine.objective.chance_loss` of its loss.
 
     Returns:
         One verdict an evaluation, in their order.
     """
-    judge, verdicts = Judge(thresholds), []
-    grad_norm: float | None = None
+    judge, verdicts, latest = Judge(thresholds), [], dict[str, float]()
     for row in rows:
-        grad_norm = row.get("train/g_grad_norm", grad_norm)
+        latest |= {key: value for key, value in row.items() if key.startswith("train/")}
         scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
         if scores:
-            verdicts.append(judge.judge(int(row["train/step"]), scores, g_grad_norm=grad_norm))
+            verdicts.append(judge.judge(int(row["train/step"]), scores, **dynamics_of(latest, chance)))
     return verdicts
+
+
+def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, float]:
+    """What `Judge.judge` wants to know of training.
+
+    Args:
+        logged: the latest `train/…` numbers.
+        chance: `harness.engine.objective.chance_loss` of the run's loss.
+
+    Returns:
+        Keyword arguments, as far as they can be had.
+    """
+    dynamics = {}
+    if "train/g_grad_norm" in logged:
+        dynamics["g_grad_norm"] = logged["train/g_grad_norm"]
+    if chance and "train/d_loss" in logged:
+        dynamics["d_loss_share"] = logged["train/d_loss"] / chance
+    if "train/d_real" in logged and "train/d_fake" in logged:
+        dynamics["score_gap"] = abs(logged["train/d_real"] - logged["train/d_fake"])
+    return dynamics
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -18,7 +18,7 @@ from harness.engine.optimizers import Number, per_run, pick
 from harness.registry import losses
 from harness.settings import LossSettings
 
-__all__ = ["Labelled", "Objective", "derive"]
+__all__ = ["Labelled", "Objective", "chance_loss", "derive"]
 
 Labelled = tuple[Tensor, Tensor | None]
 """Samples and their classes; None where no network takes labels."""
@@ -52,8 +52,8 @@ class Objective:
         self.weights: dict[str, Number] = {
             key: per_run([getattr(own, key) for own in settings], like) for key in _WEIGHTS
         }
-        self._loss = self._find(self.settings.name)
-        self._early = self._find(self.settings.early_generator or self.settings.name)
+        self._loss = _find(self.settings, self.settings.name)
+        self._early = _find(self.settings, self.settings.early_generator or self.settings.name)
 
     @property
     def has_penalties(self) -> bool:
@@ -106,12 +106,6 @@ class Objective:
         """Keep these rows only."""
         self.weights = {key: pick(value, positions) for key, value in self.weights.items()}
 
-    def _find(self, name: str) -> Loss:
-        clamped = "clamp" in losses.options(name)
-        loss = losses[name](clamp=self.settings.clamp) if clamped else losses[name]()
-        assert isinstance(loss, Loss), loss
-        return loss
-
 
 def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A loss of scores, (K,), and its derivatives by each of them."""
@@ -119,6 +113,30 @@ def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tu
     with torch.enable_grad():
         loss = function(*leaves)
     return loss.detach(), torch.autograd.grad(loss, leaves, torch.ones_like(loss))
+
+
+def chance_loss(settings: LossSettings) -> float | None:
+    """D's loss where it cannot tell real from generated: the least of L(c, c) over scores c, all the same.
+
+    2 ln 2 for cross-entropy, ½ for least squares, 2 for the hinge, ln 2 for the relativistic loss, times
+    `discriminator_scale`. How far D's loss is below it says how sure D is, whatever the loss.
+
+    Args:
+        settings: a run's loss; penalties do not count.
+
+    Returns:
+        It, to 1e-4; None for a critic, whose loss has no floor.
+    """
+    same = torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
+    least = float(_find(settings, settings.name).discriminator(same, same).min())
+    return least * settings.discriminator_scale if least > 0 else None
+
+
+def _find(settings: LossSettings, name: str) -> Loss:
+    clamped = "clamp" in losses.options(name)
+    loss = losses[name](clamp=settings.clamp) if clamped else losses[name]()
+    assert isinstance(loss, Loss), loss
+    return loss
 
 
 def _scaled(loss: Tensor, scale: Number) -> Tensor:

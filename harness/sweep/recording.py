@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engine import checkpoint as checkpoints
 from harness.engine.meter import SCORE_EDGES
+from harness.engine.objective import chance_loss
 from harness.registry import metrics
 from harness.sweep.results import Outcome, RunResult, run_directory, summarise_curve, write_json
 from harness.sweep.selection import Selection
@@ -83,9 +84,9 @@ class RunRecorder:
         self._failed_scores: dict[str, dict[str, Any]] = {
             name: dict(failure) for name, failure in state.get("failed_scores", {}).items()
         }
-        self._verdicts = RunVerdicts(state.get("verdicts"))
+        self._verdicts = RunVerdicts(state.get("verdicts"), chance=chance_loss(run.recipe.loss))
         self.selection = Selection(job.metric.name, job.metric.goal, state.get("selection"))
-        self._g_grad_norm: float | None = state.get("g_grad_norm")
+        self._logged: dict[str, float] = dict(state.get("logged", {}))
         self._samples = self.directory / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         for path in (*self.directory.glob(".*"), *self._samples.glob(".*"), *self._frames_after(resume_step)):
@@ -130,7 +131,7 @@ class RunRecorder:
             "failed_scores": self._failed_scores,
             "verdicts": self._verdicts.state_dict(),
             "selection": self.selection.state_dict(),
-            "g_grad_norm": self._g_grad_norm,
+            "logged": self._logged,
         }
 
     @property
@@ -162,7 +163,7 @@ class RunRecorder:
 
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
         """Add a row of training metrics, keyed ``train/…``."""
-        self._g_grad_norm = values.get("train/g_grad_norm", self._g_grad_norm)
+        self._logged |= values
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
 
     def count(self, step: int, counts: Mapping[str, Sequence[int]]) -> None:
@@ -201,7 +202,7 @@ class RunRecorder:
         for metric, reason in failures.items():
             count = self._failed_scores.get(metric, {"count": 0})["count"]
             self._failed_scores[metric] = {"count": count + 1, "reason": reason}
-        verdict = self._verdicts.judge(step, scores, self._g_grad_norm)
+        verdict = self._verdicts.judge(step, scores, self._logged)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
             values |= verdict_numbers(verdict) | dict(weights or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.diagnostics import VERDICTS, Judge, Verdict
+from harness.diagnostics import VERDICTS, Judge, Verdict, dynamics_of
 
 __all__ = ["RunVerdicts", "verdict_numbers"]
 
@@ -15,10 +15,12 @@ class RunVerdicts:
 
     Args:
         state: What `state_dict` gave at the checkpoint that the run goes on from; None for a fresh run.
+        chance: `harness.engine.objective.chance_loss` of the run's loss.
     """
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, state: Mapping[str, Any] | None = None, *, chance: float | None = None) -> None:
         self._judge = Judge()
+        self._chance = chance
         self._timeline: list[tuple[int, str]] = []
         self.latest: Verdict | None = None
         self.alarmed = False
@@ -28,9 +30,15 @@ class RunVerdicts:
             self.latest = Verdict.from_json(state["latest"]) if state["latest"] else None
             self.alarmed = bool(state["alarmed"])
 
-    def judge(self, step: int, scores: Mapping[str, float], g_grad_norm: float | None) -> Verdict:
-        """The verdict on an evaluation; see `harness.diagnostics.verdict.Judge.judge`."""
-        return self._note(self._judge.judge(step, scores, g_grad_norm=g_grad_norm))
+    def judge(self, step: int, scores: Mapping[str, float], logged: Mapping[str, float]) -> Verdict:
+        """The verdict on an evaluation; see `harness.diagnostics.verdict.Judge.judge`.
+
+        Args:
+            step: Where in training.
+            scores: Metric to score.
+            logged: The latest ``train/…`` numbers.
+        """
+        return self._note(self._judge.judge(step, scores, **dynamics_of(logged, self._chance)))
 
     def diverged(self, step: int, reason: str) -> Verdict:
         """The verdict on a run that training found to be no longer finite."""
