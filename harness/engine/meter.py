@@ -67,7 +67,8 @@ class Meter:
         pending = self._pending
         if update is not None:
             self._measured.append(len(pending["d_real"]))
-        self._add_update("d", update)
+            pending["d_grad_norm"].append(update.gradient_norm)
+            pending["d_update_ratio"].append(update.ratio)
         pending["d_real"].append(real.detach())
         pending["d_fake"].append(fake.detach())
         pending["d_loss"].append(loss.detach())
@@ -77,12 +78,9 @@ class Meter:
     def add_generator(self, loss: Tensor, update: Update | None) -> None:
         """One G step: its loss (K,), and what was measured of its update."""
         self._pending["g_loss"].append(loss.detach())
-        self._add_update("g", update)
-
-    def _add_update(self, network: str, update: Update | None) -> None:
         if update is not None:
-            self._pending[f"{network}_grad_norm"].append(update.gradient_norm)
-            self._pending[f"{network}_update_ratio"].append(update.ratio)
+            self._pending["g_grad_norm"].append(update.gradient_norm)
+            self._pending["g_update_ratio"].append(update.ratio)
 
     def settle(self) -> None:
         """Take the values added so far into the sums."""
