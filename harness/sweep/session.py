@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_VERSION = 2
+_VERSION = 3
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
 """What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
