@@ -44,8 +44,9 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         num_classes: number of classes of the data, 0 where there are no labels.
 
     Raises:
-        ValueError: a network does not take such data, the shapes do not fit, or a gradient penalty meets a
-            layer that mixes samples. The message is one line that begins with the setting.
+        ValueError: a network does not take such data, the shapes do not fit, one is to grow that cannot, or a
+            gradient penalty meets a layer that mixes samples. The message is one line that begins with the
+            setting.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -60,6 +61,12 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
 
     with torch.random.fork_rng(devices=[]), Unfilled():
         generator, discriminator = _pair(recipe, sample_shape, num_classes)
+    for section, network in (("generator", generator), ("discriminator", discriminator)):
+        if recipe.train.grow_images and not hasattr(network, "grow"):
+            raise ValueError(
+                f"`train.grow_images` is {recipe.train.grow_images}, but `{section}.name` "
+                f"{getattr(recipe, section).name} does not grow; set it to 0, or take progan twice."
+            )
     size = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
     device = torch.device("cpu" if size <= _MAX_PARAMETERS else "meta")
     generator, discriminator = generator.to(device), discriminator.to(device)

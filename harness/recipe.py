@@ -67,6 +67,7 @@ _SETTINGS: dict[str, Callable[..., Any]] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
 }
+_ADDED: dict[tuple[str, str], Value] = {("train", "grow_images"): 0}
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
 SECTIONS = (
     "data",
@@ -294,8 +295,14 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of every setting; names and descriptions do not count."""
+        """16 hexadecimal digits of the SHA-256 of every setting; names and descriptions do not count.
+
+        Nor does a setting of `_ADDED` where it is off: it came later, and runs from before keep their ids.
+        """
         content = {key: value for key, value in self.to_json().items() if key in SECTIONS}
+        for (section, key), off in _ADDED.items():
+            if content[section][key] == off:
+                del content[section][key]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -61,6 +61,9 @@ class TrainSettings:
         generator_steps: G steps an iteration.
         reuse_fakes: the network that moves second takes the fakes of the first one's last step.
         ema: decay of the running average of G's weights, used for samples and scores; 0 is off.
+        grow_images: real images of each phase of networks that grow: the smallest size is trained for as
+            many, and then each doubling is faded in over as many and kept for as many, the last to the end.
+            Samples and scores are those of the size reached, enlarged. 0 is full size from the start.
     """
 
     batch_size: Annotated[int, Bounds(low=2, high=1_000_000)] = 256
@@ -70,6 +73,7 @@ class TrainSettings:
     generator_steps: Annotated[int, _AtLeastOne] = 1
     reuse_fakes: bool = False
     ema: Annotated[float, Fraction] = 0.0
+    grow_images: Annotated[int, Bounds(low=0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,16 @@ class Growing(nn.Module):
         self.fading = level > 0 and alpha < 1
         self.lod.fill_(self.num_levels - level - (alpha if self.fading else 1))
 
+    def fade(self, images: Tensor) -> Tensor:
+        """Real images as they are to be seen now; see `fade`.
+
+        Args:
+            images: (..., C, S, S), of any leading axes.
+        """
+        if not self.fading:
+            return images
+        return fade(images, num_levels=self.num_levels, level=self.level, alpha=self.alpha)
+
     @property
     def alpha(self) -> Tensor:
         """α as a tensor, ()."""

@@ -78,8 +78,9 @@ def phases(network: nn.Module) -> Iterator[None]:
     if not hasattr(network, "grow"):
         yield
         return
-    for level in range(int(network.num_levels)):
-        network.grow(level)
+    growing: Any = network
+    for level in range(growing.num_levels):
+        growing.grow(level)
         yield
 
 
@@ -89,6 +90,10 @@ def quick(name: str) -> Recipe:
     changes: dict[str, Any] = {"train.epochs": 3, "evaluate.every_epochs": 1, "evaluate.num_samples": 100}
     changes["train.batch_size"] = 32
     changes |= {key: 0.25 for key in ("generator.width", "discriminator.width") if key in recipe.flat()}
+    widths = ("generator.base_channels", "discriminator.base_channels")
+    changes |= {key: 64 for key in widths if key in recipe.flat()}
+    if recipe.train.grow_images:
+        changes["train.grow_images"] = 200  # of 480: the first two evaluations come as a level is faded in
     if "size" in recipe.data.options:
         changes |= {"data.name": "digits", "data.size": 8}
     return recipe.override(changes)

@@ -38,7 +38,8 @@ class Measurement:
     Attributes:
         population: the best number K of runs in lockstep. More than one only where it trains at least
             15 % more run-steps a second, so that two measurements agree.
-        step_sec: seconds a D step and run take at that K, with its share of G steps.
+        step_sec: seconds a D step and run take at that K, with its share of G steps. Of networks that grow it
+            is the mean over the run.
         step_sec_by_size: the same at every K measured; larger ones are left out once K is clearly too large.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
@@ -97,7 +98,7 @@ def measure(
         for size in sizes:
             try:
                 trainer = _trainer(recipe, dataset, device, size)
-                times[size] = _time(trainer, budget_sec / len(sizes)) / size
+                times[size] = _mean_time(trainer, budget_sec / len(sizes)) / size
                 memory[size] = _memory(trainer)
             except torch.OutOfMemoryError:
                 times.pop(size, None)
@@ -128,6 +129,19 @@ def measure(
 
 def _trainer(recipe: Recipe, dataset: Dataset, device: torch.device, size: int) -> Trainer:
     return Trainer(Population([recipe] * size, range(size), dataset=dataset, device=device), dataset)
+
+
+def _mean_time(trainer: Trainer, budget_sec: float) -> float:
+    """Seconds a D step of the whole population takes, over all sizes that networks grow through.
+
+    The trainer is left at the last of them, which takes most memory.
+    """
+    stretches = trainer.stretches()
+    total = 0.0
+    for first, steps in stretches:
+        trainer.go_to(first)
+        total += _time(trainer, budget_sec / len(stretches)) * steps
+    return total / sum(steps for _, steps in stretches)
 
 
 def _time(trainer: Trainer, budget_sec: float) -> float:

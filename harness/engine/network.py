@@ -73,6 +73,7 @@ class Network:
         self.stacked = len(modules) > 1
         self.mixes_samples = mixes_samples(self.module)
         self.takes_labels = bool(getattr(self.module, "takes_labels", False))
+        self.num_levels = int(getattr(self.module, "num_levels", 1))
         self._shapes = {name: p.shape for name, p in named.items()}
         ends = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
         self._spans = list(pairwise(ends))
@@ -106,6 +107,27 @@ class Network:
             self._map(self._views, self.buffers, *given) if self.stacked else self.module(*given)
         )
         return outputs
+
+    def grow(self, level: int, alpha: float) -> None:
+        """Go to a level, all rows at once.
+
+        A module that grows has `num_levels`, `grow(level, alpha)`, `fade(images)`, and holds what α changes
+        in the buffer `lod`.
+
+        Args:
+            level: 0 is the smallest size.
+            alpha: how much of it is seen, in [0, 1].
+        """
+        module: Any = self.module
+        module.grow(level, alpha)
+        if self.stacked:  # or else it is the module's own
+            self.buffers["lod"].copy_(module.lod)
+
+    def fade(self, images: Tensor) -> Tensor:
+        """Real images, (K, B, C, S, S) or (B, C, S, S), as a critic that grows is to see them now."""
+        module: Any = self.module
+        faded: Tensor = module.fade(images)
+        return faded
 
     @property
     def is_chain(self) -> bool:

@@ -332,6 +332,12 @@ class PopulationOptimizer:
         size = torch.linalg.vector_norm(before, dim=1)
         return torch.linalg.vector_norm(before.sub_(parameters), dim=1), size
 
+    def reset(self) -> None:
+        """Forget everything, as if no update had been."""
+        self.step = self.step.zero_() if isinstance(self.step, Tensor) else 0
+        for buffer in self.buffers.values():
+            buffer.zero_()
+
     def keep(self, positions: Tensor) -> None:
         """Keep these rows only."""
         self.options = {key: pick(value, positions) for key, value in self.options.items()}

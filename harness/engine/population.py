@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
+from harness.engine.growth import Stand
 from harness.engine.network import Network
 from harness.engine.objective import Objective
 from harness.engine.optimizers import Number, PopulationOptimizer, per_run, pick
@@ -105,6 +106,7 @@ class Population:
         self.objective = Objective([recipe.loss for recipe in recipes], self.generator.matrix)
         self._average_step = per_run([1 - recipe.train.ema for recipe in recipes], self.generator.matrix)
         self.average = self.generator.matrix.clone() if self.recipe.train.ema else None
+        self._stand: Stand | None = None
 
     @property
     def stacked(self) -> bool:
@@ -197,6 +199,25 @@ class Population:
             self.discriminator.matrix, gradients, bound=bound, with_ratio=measured
         )
         return None if norm is None or ratio is None else Update(norm, ratio)
+
+    def grow(self, stand: Stand) -> None:
+        """Let both networks stand where a schedule says.
+
+        When a level begins to be faded in, and when it is wholly there, the optimisers start anew: what they
+        remember of gradients' sizes is of another program, and without their count at 0 the first steps of
+        new layers would be too long by 1/√(1 − β₂).
+
+        Args:
+            stand: where.
+
+        Source: Karras et al. (2018), `reset_opt_for_new_lod` of the authors' code. Departure: none.
+        """
+        if self._stand is not None and stand.phase != self._stand.phase:
+            self.generator_optimizer.reset()
+            self.discriminator_optimizer.reset()
+        self._stand = stand
+        for network in (self.generator, self.discriminator):
+            network.grow(stand.level, stand.alpha)
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""

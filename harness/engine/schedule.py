@@ -7,7 +7,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Schedule", "log_spaced_steps"]
+from harness.settings import TrainSettings
+
+__all__ = ["Schedule", "count_steps", "log_spaced_steps"]
+
+
+def count_steps(train: TrainSettings, num_samples: int, name: str) -> tuple[int, int]:
+    """D steps of an epoch, and of the whole run, which is made of whole iterations.
+
+    Args:
+        train: the settings.
+        num_samples: training samples there are.
+        name: of the data set, for messages.
+
+    Raises:
+        ValueError: there is less than one batch, or less than one iteration.
+    """
+    steps_per_epoch = num_samples // train.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"`train.batch_size` {train.batch_size} is more than the {num_samples} training samples of "
+            f"`data.name` {name}; set it to {num_samples} or less."
+        )
+    total = train.epochs * steps_per_epoch
+    if total < train.discriminator_steps:
+        raise ValueError(
+            f"`train.discriminator_steps` {train.discriminator_steps} is more than the {total} steps of "
+            f"{train.epochs} epochs; raise `train.epochs`."
+        )
+    return steps_per_epoch, total - total % train.discriminator_steps
 
 
 def log_spaced_steps(total_steps: int, num: int, *, multiple_of: int = 1) -> tuple[int, ...]:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from harness.data import Dataset
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
+from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
 from harness.engine.network import Record
 from harness.engine.objective import Labelled, derive
 from harness.engine.population import Population
-from harness.engine.schedule import Schedule, log_spaced_steps
+from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
 
@@ -41,7 +42,8 @@ class Trainer:
         log_every_steps: D steps between two `Logged` events; by default 250, or a thousandth of the whole.
 
     Raises:
-        ValueError: the data set has less than one batch, or the schedule less than one iteration.
+        ValueError: the data set has less than one batch, or the schedule less than one iteration, or networks
+            that grow would not be grown up in the end.
     """
 
     def __init__(
@@ -49,19 +51,7 @@ class Trainer:
     ) -> None:
         train = population.recipe.train
         self.population = population
-        self.steps_per_epoch = len(dataset.train) // train.batch_size
-        if not self.steps_per_epoch:
-            raise ValueError(
-                f"`train.batch_size` {train.batch_size} is more than the {len(dataset.train)} training "
-                f"samples of `data.name` {dataset.name}; set it to {len(dataset.train)} or less."
-            )
-        self.total_steps = train.epochs * self.steps_per_epoch
-        self.total_steps -= self.total_steps % train.discriminator_steps
-        if not self.total_steps:
-            raise ValueError(
-                f"`train.discriminator_steps` {train.discriminator_steps} is more than the "
-                f"{train.epochs * self.steps_per_epoch} steps of {train.epochs} epochs; raise `train.epochs`."
-            )
+        self.steps_per_epoch, self.total_steps = count_steps(train, len(dataset.train), dataset.name)
         if log_every_steps is not None and log_every_steps < 1:
             raise ValueError(f"`log_every_steps` must be at least 1, but got {log_every_steps}.")
         self.log_every_steps = log_every_steps or max(250, self.total_steps // 1000)
@@ -75,7 +65,8 @@ class Trainer:
             if num_grids
             else (),
         )
-        self.step = 0
+        self._growth = growth_of(train, population.generator.num_levels, self.total_steps)
+        self.go_to(0)
         self._stage = 0
         self._dataset_fingerprint = dataset.fingerprint
         reused = int(train.reuse_fakes)
@@ -205,10 +196,10 @@ class Trainer:
         rows = tuple(state["population"]["rows"])
         if rows != self.population.rows:
             self._drop(rows)
+        self.go_to(int(state["step"]))
         self.population.load_state_dict(state["population"])
         self._meter.load_state_dict(state["meter"])
         self._random_state.load_state_dict(state["random_state"])
-        self.step = int(state["step"])
         self._stage = int(state["stage"])
 
     @torch.no_grad()
@@ -220,7 +211,10 @@ class Trainer:
             measured: whether to measure what each update does, and D's scores.
         """
         train, generator = self.population.recipe.train, self.population.generator
-        reals = _labelled(batches.real, batches.real_labels)
+        shown = batches.real
+        if self._growth is not None:
+            shown = [self.population.discriminator.fade(batch) for batch in shown]
+        reals = _labelled(shown, batches.real_labels)
         sources = iter(_labelled(batches.latents, batches.labels))
         last = train.discriminator_steps - 1
         made: tuple[Labelled, Record] | None = None
@@ -264,8 +258,23 @@ class Trainer:
                 index = self.step // stride
                 measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
                 self.iterate(self._streams[index], measured=measured)
-                self.step += stride
+                self.go_to(self.step + stride)
         return iterations * stride
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """(first step, steps) of each part of the run within which all steps cost the same, in order."""
+        if self._growth is None:
+            return [(0, self.total_steps)]
+        train = self.population.recipe.train
+        size, stride = train.batch_size, train.discriminator_steps
+        phases = self._growth.phases(self.total_steps * size, multiple_of=stride * size)
+        return [(start // size, images // size) for start, images in phases]
+
+    def go_to(self, step: int) -> None:
+        """Stand at a step without the training that leads to it, to measure speed say."""
+        self.step = step
+        if self._growth is not None:
+            self.population.grow(self._growth.at(step * self.population.recipe.train.batch_size))
 
     def input(self, iteration: int) -> Iteration:
         """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
