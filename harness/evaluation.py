@@ -299,7 +299,8 @@ def _judge_of(run: Run) -> tuple[Judge, dict[str, float]]:
         rows = read_history(run.directory / "history.jsonl")
     except (OSError, ValueError):
         rows = []
-    norms, first = [], {}
+    norms: list[float] = []
+    first: dict[str, float] = {}
     for row in rows:
         if row["train/step"] > run.step:
             break
