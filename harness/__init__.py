@@ -12,17 +12,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.evaluation import Evaluation as Evaluation
+    from harness.evaluation import evaluate as evaluate
     from harness.recipe import Recipe as Recipe
     from harness.recipe import find_recipe as find_recipe
     from harness.sweep.results import RunResult as RunResult
     from harness.sweep.study import Study as Study
     from harness.sweep.worker import train as train
 
-__all__ = ["Recipe", "RunResult", "Study", "__version__", "find_recipe", "train"]
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "RunResult",
+    "Study",
+    "__version__",
+    "evaluate",
+    "find_recipe",
+    "train",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Evaluation": "harness.evaluation",
+    "evaluate": "harness.evaluation",
     "Recipe": "harness.recipe",
     "RunResult": "harness.sweep.results",
     "Study": "harness.sweep.study",
