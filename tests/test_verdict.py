@@ -75,15 +75,16 @@ def named(*looks: dict[str, float], first: dict[str, float] = UNTRAINED, **dynam
         ({"confident_over_real": 0.199}, 1.0, "immature"),
         ({"confident_over_real": 0.199, "class_recall": 0.0}, 1.0, "immature"),
         ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.5}, 1.0, "immature"),
-        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.1}, 1.0, "collapsed"),
-        ({"pair_distance": 0.1}, 1.0, "healthy"),
-        ({"pair_distance": 0.099}, 1.0, "collapsed"),
+        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.1}, 1.0, "immature"),
+        ({"confident_over_real": 0.2, "class_recall": 0.1, "bin_recall": 1.0}, 1.0, "collapsed"),
+        ({"pair_distance": 0.05}, 1.0, "healthy"),
+        ({"pair_distance": 0.049}, 1.0, "collapsed"),
         ({"d_auc": 0.99}, 1e-5, "d-saturated"),
         ({"d_auc": 0.989}, 1e-5, "healthy"),
         ({"d_auc": 1.0}, 1e-4, "healthy"),
         # of several that fire, the first
         ({"class_recall": 0.1, "d_auc": 1.0}, 1e-5, "d-saturated"),
-        ({"class_recall": 0.1, "density_over_real": 0.0}, 1.0, "collapsed"),
+        ({"class_recall": 0.1, "density_over_real": 0.0}, 1.0, "immature"),
         ({"class_recall": 0.5, "density_over_real": 0.0}, 1.0, "immature"),
         ({"class_recall": 0.5, "density_over_real": 0.3}, 1.0, "partial-collapse"),
         ({"coverage_over_real": 0.1, "density_over_real": 0.299}, 1.0, "immature"),
@@ -124,6 +125,12 @@ def test_few_modes_condemn_only_where_they_are_not_growing() -> None:
     growing = [{"class_recall": share} for share in (0.0, 0.06, 0.12, 0.3, 0.7)]
     assert named(*stuck) == ["partial-collapse", *["collapsed"] * 4]
     assert "collapsed" not in named(*growing)
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.61, "collapsed"), (0.6, "immature"), (0.1, "immature")])
+def test_few_modes_off_the_data_condemn_where_d_takes_them_for_real(share: float, name: str) -> None:
+    look = {"class_recall": 0.1, "density_over_real": 0.1}
+    assert named(look, look, d_loss_share=share)[-1] == name
 
 
 def test_a_run_that_has_not_moved_is_not_collapsed_and_one_that_came_back_is() -> None:
@@ -278,7 +285,7 @@ def test_the_score_is_the_smaller_of_modes_and_twice_the_coverage(
 def test_flags_say_what_the_name_does_not() -> None:
     assert judged(density_over_real=1.51).flags == ("intra-mode",)
     assert judged(density_over_real=1.5).flags == ()
-    assert judged(class_recall=0.1, density_over_real=0.1).flags == ("off-data",)
+    assert judged(pair_distance=0.01, density_over_real=0.1).flags == ("off-data",)
     assert judged(confident_over_real=0.1).flags == ("unclear",)
     assert judged(confident_over_real=0.1, bin_recall=0.4).evidence["modes"] == 0.4
 
@@ -329,7 +336,7 @@ def test_a_history_is_judged_as_the_run_was() -> None:
     rows: list[dict[str, float]] = [{"train/step": 0} | {f"eval/{k}": v for k, v in UNTRAINED.items()}]
     live, expected = Judge(), []
     expected.append(live.judge(0, UNTRAINED))
-    for step, (g, spread) in enumerate([(1.0, 1.0), (1e-6, 1.0), (1e-6, 0.05), (2.0, 0.05)], start=1):
+    for step, (g, spread) in enumerate([(1.0, 1.0), (1e-6, 1.0), (1e-6, 0.04), (2.0, 0.04)], start=1):
         scores = GOOD | {"pair_distance": spread, "d_auc": 0.995}
         rows += [
             {"train/step": step, "train/g_grad_norm": 77.0},
@@ -398,7 +405,7 @@ def digits() -> tuple[Dataset, Evaluator]:
         (mass, "collapsed", None),
         (few, "partial-collapse", None),
         (shrunk, "healthy", "intra-mode"),
-        (noise, "collapsed", "off-data"),
+        (noise, "immature", "unclear"),
         (blurred, "immature", "unclear"),
     ],
 )

@@ -7,8 +7,9 @@ Of several rules that fire, the first wins:
 | `diverged`         | a number is not finite                                                      | 1     |
 |                    | g > 100, and more than 30 times what it was at first, or S > 100            | 2     |
 | `d-saturated`      | A ≥ 0.99, and g < 1e-4 or L < 0.01                                          | 2     |
-| `collapsed`        | ρ < 0.1, or B ≤ 0.15 and not 0.05 more than at the look before              | 2     |
-| `partial-collapse` | B < 0.6, or C < 0.25, of samples that are on the data: Dn ≥ 0.3 and K ≥ 0.2 | 1     |
+| `collapsed`        | ρ < 0.05                                                                    | 2     |
+|                    | B ≤ 0.15 and not growing, of samples on the data or with L > 0.6            | 2     |
+| `partial-collapse` | B < 0.6, or C < 0.25, of samples on the data                                | 1     |
 | `immature`         | Dn < 0.3, or K < 0.2, or M < 0.03                                           | 1     |
 | `healthy`          | none of these                                                               | 1     |
 
@@ -21,6 +22,11 @@ samples, M how far the samples have ever been from the untrained generator's, in
 or from each other, as a share of the untrained one's. The rules rest on samples, because losses and gradients
 alone barely foretell failure. Two looks are two evaluations running, the untrained generator's not among
 them. `sweeps/results/verdict/` holds the runs on which the numbers were chosen, and how they fare.
+
+Samples are on the data if Dn ≥ 0.3, K ≥ 0.2 and M ≥ 0.03; modes are growing if B rises by more than 0.05 a
+look. A young generator makes nearly the same image over and over, and recovers: few modes condemn only where
+the samples are good (the collapse that the word was made for), or where D takes them for real all the same
+(L > 0.6), so that there is nothing to recover by.
 
 Classes count only images whose class is clear, so images of every kind that are blurred yet have few of them,
 and a network that is learning well would be condemned. Where K < 0.2, B is that of bins. A run that has not
@@ -62,7 +68,8 @@ class Thresholds:
         saturated_loss_share: or L is below this: D has nothing left to learn.
         collapsed_pair_distance: ρ below which all samples are the same.
         collapsed_modes: B up to which next to no modes are left,
-        growing_modes: if B has not risen by more than this since the look before.
+        growing_modes: if B has not risen by more than this since the look before,
+        fooled_loss_share: and samples are on the data, or L is above this: D cannot tell.
         partial_modes: B below which modes are missing.
         partial_coverage: C below which most of the real samples have nothing near them.
         immature_density: Dn below which samples do not lie on the data yet.
@@ -82,9 +89,10 @@ class Thresholds:
     saturated_d_auc: float = 0.99
     saturated_grad_norm: float = 1e-4
     saturated_loss_share: float = 0.01
-    collapsed_pair_distance: float = 0.1
+    collapsed_pair_distance: float = 0.05
     collapsed_modes: float = 0.15
     growing_modes: float = 0.05
+    fooled_loss_share: float = 0.6
     partial_modes: float = 0.6
     partial_coverage: float = 0.25
     immature_density: float = 0.3
@@ -188,7 +196,15 @@ def _few_modes(n: Numbers, t: Thresholds) -> str | None:
         return None
     if n.previous_modes is not None and n.modes > n.previous_modes + t.growing_modes:
         return None
-    return f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}, and not growing"
+    left = f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}, and not growing"
+    if n.on_data(t):
+        return left
+    if n.d_loss_share is not None and n.d_loss_share > t.fooled_loss_share:
+        return (
+            f"{left}; and the discriminator takes the samples for real: its loss is {n.d_loss_share:.2g} of "
+            f"one that cannot tell, above {t.fooled_loss_share:g}"
+        )
+    return None
 
 
 def _some_modes(n: Numbers, t: Thresholds) -> str | None:
