@@ -56,7 +56,7 @@ def test_the_summary_names_the_verdict_its_rule_and_its_evidence_and_a_tag_does_
     (row,) = run.rows
     assert row["collapse/verdict"] == 3
     assert row["collapse/score"] == pytest.approx(0.01 / 0.969 / 0.5)
-    assert row["collapse/pair_distance"] == 0.05
+    assert row["collapse/pair_distance"] == 0.04
     assert not any(key.startswith("verdict") for key in row)
 
 
