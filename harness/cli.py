@@ -150,6 +150,10 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
         console.print(str(network), markup=False, highlight=False)
         console.print(_layers(network, example))
         console.print()
+    if resolved.train.grow_images:
+        console.print("[bold]Growth[/bold]")
+        console.print(_growth(resolved, (generator, latent), (discriminator, sample)))
+        console.print()
     table = Table("setting", "value", box=None, pad_edge=False)
     for key, value in resolved.flat().items():
         table.add_row(key, _printed(value))
@@ -172,6 +176,24 @@ def _layers(network: nn.Module, example: Tensor) -> Table:
     table.add_row(
         "total", "", "", f"{parameters:,}", f"{sum(row.multiply_adds for row in rows):,}", style="bold"
     )
+    return table
+
+
+def _growth(recipe: Recipe, *pairs: tuple[Any, Tensor]) -> Table:
+    """Each size that the networks grow through: its images, and what one image costs each network."""
+    from harness.networks import layer_table
+
+    table = Table("size", "faded in over", "kept for", box=None, pad_edge=False)
+    for title in ("generator's multiply-adds", "discriminator's"):
+        table.add_column(title, justify="right")
+    num_levels, images = pairs[0][0].num_levels, f"{recipe.train.grow_images:,} images"
+    for level in range(num_levels):
+        costs = []
+        for network, example in pairs:
+            network.grow(level)
+            costs.append(f"{sum(row.multiply_adds for row in layer_table(network, example)):,}")
+        kept = "the rest" if level == num_levels - 1 else images
+        table.add_row(f"{4 << level}×{4 << level}", images if level else "", kept, *costs)
     return table
 
 

@@ -315,9 +315,9 @@ def progan_faces64() -> Recipe:
 
 @recipes.register("progan-digits16")
 def progan_digits16() -> Recipe:
-    """Progressive growing from 4×4 to 16×16 on digits, 16 channels wide: seconds on any machine."""
+    """Progressive growing from 4×4 to 16×16 on digits, 16 channels wide: under a minute on a core."""
     data = choose(datasets, "digits", size=16)
-    train = TrainSettings(batch_size=64, epochs=12, ema=0.99, grow_images=2_000)
+    train = TrainSettings(batch_size=64, epochs=30, ema=0.99, grow_images=2_000)
     summary = _summary(progan_digits16)
     return _progan("progan-digits16", summary, data, train, base_channels=128, max_channels=16)
 

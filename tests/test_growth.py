@@ -320,3 +320,16 @@ def test_the_price_of_a_run_is_that_of_all_its_phases(monkeypatch: pytest.Monkey
     full = measure.measure(recipe(train__grow_images=0), data(), population=1)
     assert full.step_sec == 100.0
     assert grown.memory_bytes == full.memory_bytes
+
+
+def test_show_lists_what_each_size_takes() -> None:
+    from click.testing import CliRunner
+
+    from harness.cli import harness
+
+    done = CliRunner().invoke(harness, ["show", "progan-fashion32"], catch_exceptions=False)
+    lines = [line.split() for line in done.output.split("Growth\n")[1].splitlines()[1:5]]
+    assert [line[0] for line in lines] == ["4×4", "8×8", "16×16", "32×32"]
+    assert lines[0][1:3] == ["60,000", "images"]
+    assert lines[3][1:5] == ["60,000", "images", "the", "rest"]
+    assert "Growth" not in CliRunner().invoke(harness, ["show", "points-gan"]).output

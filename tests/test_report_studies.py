@@ -39,7 +39,13 @@ def names(paths: list[Path]) -> list[str]:
 
 def test_every_question_of_the_reports_has_its_study() -> None:
     assert set(names(list(SWEEPS.glob("reports/*.yaml")))) >= REPORTS
-    assert set(names(list(SWEEPS.glob("*.yaml")))) >= {"optimizers", "optimizers-tuned", "depth", "losses"}
+    assert set(names(list(SWEEPS.glob("*.yaml")))) >= {
+        "optimizers",
+        "optimizers-tuned",
+        "depth",
+        "losses",
+        "growing",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
