@@ -72,7 +72,7 @@ lint: $(INSTALLED) ## check style and types
 	@$(BIN)/mypy
 
 bench: $(INSTALLED) ## compare speed with the textbook loop, in one process
-	@$(BIN)/python -m tests.benchmarks.bench
+	@$(BIN)/python tests/benchmarks/bench.py
 
 clean: ## remove the environment and caches; results in runs/ are kept
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

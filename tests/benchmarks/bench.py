@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from textbook import Textbook
 
 from harness.data import Dataset, load_dataset
 from harness.engine.population import Population
@@ -28,7 +29,6 @@ from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.registry import recipes
-from tests.benchmarks.textbook import Textbook
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1, 4, 8, 16)
