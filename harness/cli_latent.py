@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 if TYPE_CHECKING:
-    from harness.latent import Effects, Explored, Run
+    from harness.latent import Attributes, Effects, Explored, Run
 
 __all__ = ["generate", "latent"]
 
 _NUM_LATENTS = 8
 _EFFECT_LATENTS = 32
 _TABLE_ROWS = 10
+_TABLE_WIDTH = 130
 _SERIES = {".gif": "film_gif", ".mp4": "film_mp4"}
 
 
@@ -71,6 +72,12 @@ def _options(command: _Command) -> _Command:
         click.option(
             "--labels", metavar="A,B,…", help="Classes, by number or name, to go round in; all by default."
         ),
+        click.option(
+            "--from",
+            "chosen",
+            type=click.Choice(["last", "best"]),
+            help="The run's last checkpoint, or its best, chosen on held-out samples.  [default: last]",
+        ),
     ):
         command = option(command)
     return command
@@ -81,9 +88,15 @@ def _on_run(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def loaded(
-        run: str, labels: str | None, seed: int, directory: Path, out: Path | None, **options: Any
+        run: str,
+        labels: str | None,
+        chosen: str | None,
+        seed: int,
+        directory: Path,
+        out: Path | None,
+        **options: Any,
     ) -> None:
-        found = _load(run, directory)
+        found = _load(run, directory, chosen)
         command(_Asked(run=found, seed=seed, labels=_classes(found, labels), out=out), **options)
 
     return click.argument("run")(_options(loaded))
@@ -205,6 +218,18 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
 )
 @click.option("--layers", default="all", show_default=True, help="Layers that take the latent, like 0-1,5.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--attribute-latents",
+    type=click.IntRange(min=0),
+    help="Latents over which attributes are measured; 0 for none; by default 256, or what a minute affords.",
+)
+@click.option(
+    "--num-random",
+    type=click.IntRange(min=20),
+    default=99,
+    show_default=True,
+    help="Random directions to compare attributes with.",
+)
 @_options
 def sefa(
     run: str | None,
@@ -214,17 +239,23 @@ def sefa(
     num_directions: int,
     layers: str,
     device: str,
+    attribute_latents: int | None,
+    num_random: int,
     labels: str | None,
+    chosen: str | None,
     seed: int,
     directory: Path,
     out: Path | None,
 ) -> None:
-    """Find the directions that the first layer's weights favour, and move samples along them.
+    """Find the directions that the first layer's weights favour, and say what moves along them.
+
+    Each is shown on samples, and measured beside random directions: by the brightness, contrast, sharpness,
+    width, height and slant of the image, and by the class that the data set's frozen classifier sees.
 
     RUN is the run's folder, or the first digits of its id.
     """
     from harness.figures import find_ffmpeg
-    from harness.latent import explore, published_subject, run_subject
+    from harness.latent import explore, published_subject, run_classifier, run_subject
     from harness.sweep.environment import resolve_device
 
     if (run is None) == (checkpoint is None):
@@ -233,11 +264,13 @@ def sefa(
     if checkpoint is not None:
         if labels is not None:
             raise ValueError("`--labels` are for runs of a conditional generator; a checkpoint takes none.")
+        if chosen is not None:
+            raise ValueError("`--from` chooses among a run's checkpoints; leave it out beside --checkpoint.")
         subject = published_subject(checkpoint, layers=layers)
         folder = out or directory / f"sefa-{checkpoint.stem}"
     else:
         assert run is not None
-        loaded = _load(run, directory)
+        loaded = _load(run, directory, chosen)
         classes = loaded.cycle_labels(num_samples, _classes(loaded, labels))
         subject = run_subject(loaded, layers=layers)
         folder = out or loaded.directory / "latent" / "sefa"
@@ -250,8 +283,15 @@ def sefa(
         seed=seed,
         labels=classes,
         device=resolve_device(device),
+        classifier=None if loaded is None else run_classifier(loaded),
+        class_names=() if loaded is None else loaded.class_names,
+        num_latents=attribute_latents,
+        num_random=num_random,
         say=lambda line: click.echo(line, err=True),
     )
+    if made.attributes is not None:
+        _print_attributes(made.attributes, made.scalars)
+        click.echo()
     for line in made.words:
         click.echo(line)
     click.echo()
@@ -285,10 +325,10 @@ def _mirror(run: Run, made: Explored, variant: str) -> None:
     )
 
 
-def _load(text: str, directory: Path) -> Run:
+def _load(text: str, directory: Path, chosen: str | None) -> Run:
     from harness.latent import check_images, find_run, load_run
 
-    run = load_run(find_run(text, directory=directory))
+    run = load_run(find_run(text, directory=directory), checkpoint="best" if chosen == "best" else "last")
     check_images(run)
     return run
 
@@ -305,6 +345,28 @@ def _classes(run: Run, text: str | None) -> list[int] | None:
     if unknown:
         raise ValueError(f"`--labels`: unknown class `{unknown[0]}`. Known: {', '.join(run.class_names)}.")
     return [int(word) if word.isdecimal() else names[word.casefold()] for word in words]
+
+
+def _print_attributes(found: Attributes, scalars: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.latent import attribute_table
+
+    values = [scalars[f"sefa/direction{row}/eigenvalue"] for row in range(found.num_directions)]
+    header, *rows = attribute_table(found, values)
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console = Console(width=max(console.width, _TABLE_WIDTH))
+    console.print(
+        "A unit along each direction: mean absolute change of a pixel; attributes in standard deviations "
+        f"among samples,\n* beyond all {found.num_random} random directions; samples whose class changes. "
+        f"{found.num_latents} latents.",
+        highlight=False,
+    )
+    console.print(table, highlight=False)
 
 
 def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:

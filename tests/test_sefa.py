@@ -46,6 +46,8 @@ from harness.registry import datasets, discriminators, generators, optimizers
 from harness.tracking import log_pictures
 
 Z = 12
+PLAIN = ("--attribute-latents", "0")
+"""What a command does without measuring attributes."""
 
 
 def rotation(size: int, seed: int = 0) -> Tensor:
@@ -314,7 +316,7 @@ def test_directions_are_measured_beside_random_ones() -> None:
 
 def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
     subject, directions = linear_subject()
-    made = explore(subject, tmp_path, num_samples=3, num_directions=2)
+    made = explore(subject, tmp_path, num_samples=3, num_directions=2, num_latents=0)
     frames = sorted((tmp_path / "frames").glob("*"))
     assert [path.name for path in frames] == ["frame0.png", "frame1.png"]
     shown = read_grid(frames[1])
@@ -343,7 +345,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
 
 def test_both_pages_stand_alone_and_hold_every_image(tmp_path: Path) -> None:
     subject, _ = linear_subject()
-    explore(subject, tmp_path, variant="original", num_samples=3, num_directions=2)
+    explore(subject, tmp_path, variant="original", num_samples=3, num_directions=2, num_latents=0)
     for name, blocks, rows in (
         ("sample_first", ["Direction 0", "Direction 1"], "Sample"),
         ("semantic_first", ["Sample 0", "Sample 1", "Sample 2"], "Direction"),
@@ -368,8 +370,8 @@ def test_a_film_shows_the_unedited_and_all_directions_at_one_step(tmp_path: Path
 
 def test_a_second_exploration_replaces_the_first(tmp_path: Path) -> None:
     subject, _ = linear_subject()
-    explore(subject, tmp_path, num_directions=3, num_samples=1)
-    explore(subject, tmp_path, num_directions=1, num_samples=1)
+    for num in (3, 1):
+        explore(subject, tmp_path, num_directions=num, num_samples=1, num_latents=0)
     assert [path.name for path in (tmp_path / "frames").glob("*")] == ["frame0.png"]
 
 
@@ -504,7 +506,7 @@ def test_the_command_explores_a_run_with_its_labels(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     path = make_run(tmp_path, "cgan", width=0.1)
     arguments = ["sefa", path.name[:6], "--directory", str(tmp_path), "--num-samples", "2", "--labels", "3"]
-    result = CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
     folder = path / "latent" / "sefa"
     assert f"{folder / 'frames' / 'frame4.png'}" in result.output
@@ -533,6 +535,7 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
         "1",
         "--out",
         str(tmp_path / "out"),
+        *PLAIN,
     ]
     CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
     assert (seen["directory"], seen["study"]) == (tmp_path / "study", "study")
@@ -584,7 +587,7 @@ def published(path: Path, size: int = 8) -> Path:
 def test_the_command_explores_a_published_file(tmp_path: Path) -> None:
     file, out = published(tmp_path / "faces.pth"), tmp_path / "out"
     arguments = ["sefa", "--checkpoint", str(file), "--variant", "original", "--out", str(out)]
-    result = CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
     assert (out / "sample_first.html").exists()
     subject = published_subject(file)

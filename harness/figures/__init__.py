@@ -1,7 +1,13 @@
 """Pictures: frames of a run, its GIF, and the figures of a report. matplotlib is imported nowhere else."""
 
 from harness.figures.canvas import write_gif, write_images, write_png
-from harness.figures.directions import direction_films, direction_frames, direction_pages, strength_plot
+from harness.figures.directions import (
+    attribute_map,
+    direction_films,
+    direction_frames,
+    direction_pages,
+    strength_plot,
+)
 from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_frames
 from harness.figures.grids import class_grid, column_labels, grid, read_grid
 from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
@@ -35,6 +41,7 @@ __all__ = [
     "Series",
     "Trials",
     "Window",
+    "attribute_map",
     "class_grid",
     "column_labels",
     "direction_films",

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from harness.figures.canvas import Bytes, image_bytes
 from harness.figures.grids import grid
 from harness.figures.page import page, plain_log_ticks, wants_log, write_figure
-from harness.figures.style import FAKE_COLOUR, REAL_COLOUR
+from harness.figures.style import FAKE_COLOUR, REAL_COLOUR, mix
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-__all__ = ["direction_films", "direction_frames", "direction_pages", "strength_plot"]
+__all__ = ["attribute_map", "direction_films", "direction_frames", "direction_pages", "strength_plot"]
 
 _TEMPLATE = "directions.html.jinja"
 _PNG_SIDE = 64
@@ -188,8 +188,9 @@ def strength_plot(
             axes.annotate(
                 str(shown[place]),
                 (values[place], changes[place]),
-                xytext=(5, 4),
+                xytext=(5, 4) if shown[place] % 2 == 0 else (-5, 4),  # neighbours often lie close
                 textcoords="offset points",
+                ha="left" if shown[place] % 2 == 0 else "right",
                 fontsize=8,
                 color=REAL_COLOUR,
             )
@@ -201,6 +202,91 @@ def strength_plot(
         axes.set_ylabel("mean absolute change of a pixel per unit")
         figure.legend(loc="outside upper center", ncols=3, frameon=False)
         write_figure(figure, stem)
+
+
+def attribute_map(
+    stem: Path,
+    *,
+    names: Sequence[str],
+    effects: Array,
+    largest_random: Array,
+    num_random: int,
+    meanings: Sequence[str],
+    class_changes: Array | None,
+    largest_changes: float,
+    title: str,
+) -> None:
+    """Directions × attributes: what a unit does, in standard deviations, above the most that random ones do.
+
+    Blue is more and vermilion less, which colour-blind readers tell apart; every cell has its number too, and
+    a frame where it is beyond all random directions.
+
+    Args:
+        stem: path of the figure without its suffix.
+        names: of the attributes, (A,).
+        effects: (K, A).
+        largest_random: the largest size of an effect of a random direction, (A,).
+        num_random: how many those are.
+        meanings: what the directions are called, (K,).
+        class_changes: share of samples of which another class is seen after a unit, (K,), or None.
+        largest_changes: the largest of the random directions'.
+        title: one line above all.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
+
+    dark = [mix(colour, "#000000", 0.15) for colour in (FAKE_COLOUR, REAL_COLOUR)]
+    stops = [(0.0, dark[0]), (0.5, (1.0, 1.0, 1.0)), (1.0, dark[1])]
+    colours = LinearSegmentedColormap.from_list("effects", stops)
+    num, every = len(effects), np.vstack([effects, largest_random])
+    limit = max(float(np.abs(effects).max()), 1e-9)
+    coloured = np.ma.masked_array(every, mask=np.arange(num + 1)[:, None] * np.ones(len(names)) == num)
+    with page(height=1.5 + 0.3 * (num + 1)) as figure:
+        axes = figure.subplots()
+        shown = axes.imshow(coloured, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
+        for (row, column), value in np.ndenumerate(every):
+            text = f"{value:.2f}" if row == num or names[column] == "class" else _two_digits(value)
+            ink = "white" if row < num and abs(value) > 0.6 * limit else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
+            if row < num and abs(value) > largest_random[column]:
+                corner = (column - 0.46, row - 0.44)
+                axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor="black", linewidth=1.2))
+        axes.axhline(num - 0.5, color="black", linewidth=0.8)
+        axes.grid(False)
+        axes.set_xticks(range(len(names)), names)
+        axes.xaxis.tick_top()
+        axes.set_yticks(
+            range(num + 1), [*(f"direction {row}" for row in range(num)), f"largest of {num_random} random"]
+        )
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        right = axes.secondary_yaxis("right")
+        notes = list(meanings)
+        if class_changes is not None:
+            notes = [
+                f"{note} ({share:.0%})" for note, share in zip(notes, class_changes.tolist(), strict=True)
+            ]
+        last = "" if class_changes is None else f"({largest_changes:.0%} at most)"
+        right.set_yticks(range(num + 1), [*notes, last])
+        right.tick_params(length=0)
+        right.spines[:].set_visible(False)
+        if class_changes is not None:
+            axes.set_xlabel("in brackets: samples whose class changes within a unit", fontsize=8)
+        axes.set_title(title)
+        figure.colorbar(
+            shown,
+            ax=axes,
+            orientation="horizontal",
+            shrink=0.5,
+            aspect=40,
+            label="change per unit, in standard deviations among samples; framed: beyond all random ones",
+        )
+        write_figure(figure, stem)
+
+
+def _two_digits(value: float) -> str:
+    """`+0.82`, `−0.10`."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _rendered(values: dict[str, Any]) -> str:

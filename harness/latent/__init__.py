@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from harness.latent.attribute_files import attribute_table, attribute_words, write_attributes
+from harness.latent.attributes import (
+    PIXEL_ATTRIBUTES,
+    Attributes,
+    Meaning,
+    affordable_latents,
+    measure_attributes,
+    pixel_attributes,
+    run_classifier,
+)
 from harness.latent.edits import (
     EDITS,
     EditTable,
@@ -33,18 +43,24 @@ from harness.latent.walks import interpolate, walk_figure
 
 __all__ = [
     "EDITS",
+    "PIXEL_ATTRIBUTES",
     "VARIANTS",
+    "Attributes",
     "EditTable",
     "Effect",
     "Effects",
     "Explored",
     "Factors",
     "Generated",
+    "Meaning",
     "Published",
     "Run",
     "Strengths",
     "Subject",
     "Variant",
+    "affordable_latents",
+    "attribute_table",
+    "attribute_words",
     "change_per_unit",
     "check_images",
     "choose_dims",
@@ -63,10 +79,14 @@ __all__ = [
     "load_published",
     "load_run",
     "measure",
+    "measure_attributes",
+    "pixel_attributes",
     "published_subject",
+    "run_classifier",
     "run_subject",
     "sample",
     "start_codes",
     "traverse",
     "walk_figure",
+    "write_attributes",
 ]

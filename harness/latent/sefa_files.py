@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.diagnostics.extractors import Extractor
+from harness.latent.attribute_files import attribute_words, write_attributes
+from harness.latent.attributes import NUM_RANDOM, Attributes, affordable_latents, measure_attributes
 from harness.latent.factors import Factors, factorize
 from harness.latent.sefa import VARIANTS, Strengths, Subject, Variant, measure, start_codes, traverse
 
@@ -34,13 +37,15 @@ class Explored:
         folder: where everything is.
         files: the files, in the order in which they are worth looking at.
         words: what was found, in sentences.
-        scalars: the shown directions' eigenvalues and strengths by name.
+        scalars: the shown directions' eigenvalues, strengths and effects by name.
+        attributes: what the shown directions do to attributes, where that was measured.
     """
 
     folder: Path
     files: tuple[Path, ...]
     words: tuple[str, ...]
     scalars: dict[str, float]
+    attributes: Attributes | None = None
 
 
 def explore(
@@ -53,13 +58,18 @@ def explore(
     seed: int = 0,
     labels: Tensor | None = None,
     device: str = "cpu",
+    classifier: Extractor | None = None,
+    class_names: tuple[str, ...] = (),
+    num_latents: int | None = None,
+    num_random: int = NUM_RANDOM,
     say: Callable[[str], None] | None = None,
 ) -> Explored:
     """Factorise a generator's first layer, move samples along its directions, and write what comes of it.
 
     ``directions.npz`` and ``directions.csv`` in every case; with a generator also ``frames/frame0.png`` and
     so on, one a direction, ``directions.gif`` and, where there is an ffmpeg, ``directions.mp4``,
-    ``sample_first.html``, ``semantic_first.html`` and ``strengths.png``.
+    ``sample_first.html``, ``semantic_first.html`` and ``strengths.png``; and, where attributes are measured,
+    ``attributes.png`` and ``attributes.csv``.
 
     Args:
         subject: the generator, or its weights.
@@ -70,6 +80,11 @@ def explore(
         seed: of the codes.
         labels: (N,) classes of the samples, for a generator that takes them.
         device: where the images are made.
+        classifier: sees the classes of the images, for their attributes.
+        class_names: names of its classes.
+        num_latents: over how many latents attributes are measured, 0 for not at all; by default as many as a
+            minute or so affords, 256 at most.
+        num_random: beside how many random directions.
         say: takes a line about what will take long.
 
     Raises:
@@ -109,15 +124,50 @@ def explore(
     strengths = measure(
         subject, factors, num_directions=num_directions, seed=seed, variant=how, labels=labels
     )
+    found = None
+    count = affordable_latents(subject, num_directions, num_random) if num_latents is None else num_latents
+    if count:
+        if say is not None:
+            say(f"measuring attributes of {count} latents along {num_directions + num_random} directions ...")
+        found = measure_attributes(
+            subject,
+            directions,
+            seed=seed,
+            variant=how,
+            labels=labels,
+            classifier=classifier,
+            class_names=class_names,
+            num_latents=count,
+            num_random=num_random,
+        )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _write_pictures(folder, subject, factors, originals, moved, how, variant)
     _write_plot(folder / "strengths", strengths, num_directions)
     tables = _write_tables(folder, subject, factors, strengths, num_directions, variant, seed)
+    words = [_concentration(factors, num_directions), *_comparison(strengths, num_directions)]
+    scalars = _scalars(strengths, num_directions)
+    for old in folder.glob("attributes.*"):
+        old.unlink()
+    described: list[Path] = []
+    if found is not None:
+        described = write_attributes(found, folder, title=subject.title)
+        words += attribute_words(found)
+        scalars |= {
+            f"sefa/direction{row}/{name}": float(found.effects[row, place])
+            for row in range(num_directions)
+            for place, name in enumerate(found.names)
+        }
+    elif num_latents is None:
+        words.append(
+            f"Attributes were left out, for along {num_directions + num_random} directions they would take "
+            "long; --attribute-latents says over how many latents to measure them all the same."
+        )
     return Explored(
         folder=folder,
-        files=(*pictures, folder / "strengths.png", *tables),
-        words=(_concentration(factors, num_directions), *_comparison(strengths, num_directions)),
-        scalars=_scalars(strengths, num_directions),
+        files=(*pictures, folder / "strengths.png", *described, *tables),
+        words=tuple(words),
+        scalars=scalars,
+        attributes=found,
     )
 
 
