@@ -75,8 +75,8 @@ def straight(state: State, z: Tensor) -> Tensor:
 
 
 def test_the_layout_of_1024_pixels_has_23_079_115_parameters() -> None:
-    with torch.device("meta"):
-        channels = [min(4096 >> level, 512) for level in range(9)]
+    channels = [min(4096 >> level, 512) for level in range(9)]
+    with torch.random.fork_rng(devices=[]):
         generator = GrowingGenerator(channels, latent_dim=512, image_channels=3)
     ours = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
     assert ours == shapes(1024)
@@ -95,10 +95,10 @@ def test_the_layout_of_1024_pixels_has_23_079_115_parameters() -> None:
 def test_a_file_of_the_published_widths_computes_what_is_published(tmp_path: Path, size: int) -> None:
     state = state_of(size)
     found = load_published(write(tmp_path / "file.pth", state))
-    z = torch.randn(2, 512, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z = torch.randn(1, 512, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert found.generator is not None
     made = found.generator(z)
-    assert made.shape == (2, 3, size, size)
+    assert made.shape == (1, 3, size, size)
     assert made.dtype == torch.float64
     torch.testing.assert_close(made, straight(state, z), rtol=0, atol=1e-6)
     assert (found.layout, found.latent_dim, found.sample_shape) == ("pggan", 512, (3, size, size))
@@ -115,7 +115,7 @@ def test_narrower_generators_of_any_size_compute_the_same(tmp_path: Path, size: 
 
 
 def test_a_file_of_1024_pixels_loads(tmp_path: Path) -> None:
-    state = state_of(1024, base=16384, most=16, latent=8, dtype=torch.float32)
+    state = state_of(1024, base=2048, most=16, latent=8, dtype=torch.float32)
     found = load_published(write(tmp_path / "file.pth", state))
     assert found.generator is not None
     assert found.generator.num_levels == 9

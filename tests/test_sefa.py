@@ -370,9 +370,14 @@ def test_a_film_shows_the_unedited_and_all_directions_at_one_step(tmp_path: Path
 
 def test_a_second_exploration_replaces_the_first(tmp_path: Path) -> None:
     subject, _ = linear_subject()
-    for num in (3, 1):
-        explore(subject, tmp_path, num_directions=num, num_samples=1, num_latents=0)
-    assert [path.name for path in (tmp_path / "frames").glob("*")] == ["frame0.png"]
+    frames, film = tmp_path / "frames", tmp_path / "directions.mp4"
+    frames.mkdir()
+    for old in (frames / "frame0.png", frames / "frame3.png", film):
+        old.write_bytes(b"of an earlier one")
+    explore(subject, tmp_path, variant="original", num_directions=1, num_samples=1, num_latents=0)
+    assert [path.name for path in frames.glob("*")] == ["frame0.png"]
+    assert read_grid(frames / "frame0.png").shape == (11, 1, 4, 4)
+    assert not film.exists() or find_ffmpeg() is not None
 
 
 class Broken(Linear):

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from models.progan import GrowingGenerator
 
@@ -154,7 +155,7 @@ def _progressive(state: Mapping[str, Tensor]) -> GrowingGenerator:
             f"{' and '.join(found)}{more}: a generator of {4 << (levels - 1)} pixels a side has "
             f"{len(expected)} keys, lod, layer0…{2 * levels - 1} and output0…{levels - 1}."
         )
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         published, narrower = _as_published(state), _as_found(state)
         generator = min((published, narrower), key=lambda one: len(_misfits(one, state)))
     misfits = _misfits(generator, state)
@@ -182,6 +183,18 @@ def _names_in_order(names: Collection[str]) -> list[str]:
 
 
 _SPLIT = re.compile(r"(\d+)").split
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights unfilled: their shapes are wanted, and filling meta tensors imports for a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def _as_published(state: Mapping[str, Tensor]) -> GrowingGenerator:
