@@ -120,6 +120,11 @@ def test_a_critic_whose_scores_run_away_has_diverged_from_the_start(g: float, ga
     assert named({}, {}, g_grad_norm=g, score_gap=gap) == ["healthy", name]
 
 
+def test_a_critic_whose_scores_are_out_of_all_bounds_has_diverged_at_once_even_without_gradients() -> None:
+    assert named({}, g_grad_norm=0.0, score_gap=10_001.0) == ["diverged"]
+    assert named({}, g_grad_norm=0.0, score_gap=10_000.0) == ["healthy"]
+
+
 def test_few_modes_condemn_only_where_they_are_not_growing() -> None:
     stuck = [{"class_recall": share} for share in (0.1, 0.1, 0.0, 0.05, 0.1)]
     growing = [{"class_recall": share} for share in (0.0, 0.06, 0.12, 0.3, 0.7)]

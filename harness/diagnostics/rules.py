@@ -4,7 +4,7 @@ Of several rules that fire, the first wins:
 
 | verdict            | rule                                                                        | looks |
 |--------------------|-----------------------------------------------------------------------------|-------|
-| `diverged`         | a number is not finite                                                      | 1     |
+| `diverged`         | a number is not finite, or S > 10,000                                       | 1     |
 |                    | g > 100, and more than 30 times what it was at first, or S > 100            | 2     |
 | `d-saturated`      | A ≥ 0.99, and g < 1e-4 or L < 0.01                                          | 2     |
 | `collapsed`        | ρ < 0.05                                                                    | 2     |
@@ -63,6 +63,7 @@ class Thresholds:
         diverged_grad_norm: g above which the generator may have diverged,
         diverged_growth: if it is also more than so many times the first g,
         diverged_score_gap: or S is above this.
+        runaway_score_gap: S above which it has diverged whatever its gradients, which may be 0 by then.
         saturated_d_auc: A from which D always knows,
         saturated_grad_norm: if g is also below this: nothing reaches the generator any more;
         saturated_loss_share: or L is below this: D has nothing left to learn.
@@ -86,6 +87,7 @@ class Thresholds:
     diverged_grad_norm: float = 100.0
     diverged_growth: float = 30.0
     diverged_score_gap: float = 100.0
+    runaway_score_gap: float = 10_000.0
     saturated_d_auc: float = 0.99
     saturated_grad_norm: float = 1e-4
     saturated_loss_share: float = 0.01
@@ -110,6 +112,7 @@ class Thresholds:
             ("collapsed_modes", "partial_modes"),
             ("saturated_grad_norm", "diverged_grad_norm"),
             ("immature_density", "intra_mode_density"),
+            ("diverged_score_gap", "runaway_score_gap"),
         ):
             if getattr(self, low) >= getattr(self, high):
                 raise ValueError(

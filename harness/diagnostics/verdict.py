@@ -178,6 +178,11 @@ class Judge:
         bad = [name for name, value in evidence.items() if not math.isfinite(value)]
         if bad:
             return self._verdict("diverged", f"the {_WORDS[bad[0]]} is {evidence[bad[0]]}", evidence, step)
+        gap, most = evidence.get("score_gap", 0.0), self.thresholds.runaway_score_gap
+        if gap > most:
+            apart = f"{gap:.3g} apart, more than {most:g}"
+            rule_text = f"the discriminator's scores of real and generated samples are {apart}"
+            return self._verdict("diverged", rule_text, evidence, step)
         if step == 0:
             return self._verdict("immature", "the generator is untrained", evidence, step)
         if self._first_grad_norm is None:
