@@ -32,7 +32,7 @@ def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_class
     return network
 
 
-def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> None:
+def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> bool:
     """Check that the networks fit the data and each other, and leave torch's random state as it is.
 
     Both are built without their random numbers and shown a batch of two: on the CPU, or very large ones on
@@ -42,6 +42,9 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         recipe: the recipe to check.
         sample_shape: shape of one sample of the data.
         num_classes: number of classes of the data, 0 where there are no labels.
+
+    Returns:
+        Whether any of the two is told the class of a sample.
 
     Raises:
         ValueError: a network does not take such data, the shapes do not fit, one is to grow that cannot, or a
@@ -95,6 +98,7 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
             f"{mixing[0]}, which mixes the samples whose gradients it penalises; take it out, or set the "
             "penalty to 0."
         )
+    return any(bool(getattr(network, "takes_labels", False)) for network in (generator, discriminator))
 
 
 def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:

@@ -376,6 +376,27 @@ def test_a_metric_of_another_kind_of_data_is_refused(tmp_path: Path) -> None:
         make_plan(study, directory=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "metric", "message"),
+    [
+        ("digits-gan", "stacked_modes", "is no score of `data.name` digits; take one of sharpness, "),
+        ("digits-gan", "label_accuracy", "needs networks that are told a class"),
+        ("digits-gan", "ms_ssim", "is no score of `data.name` digits"),
+    ],
+)
+def test_a_metric_that_the_runs_would_never_have_is_refused(
+    tmp_path: Path, recipe: str, metric: str, message: str
+) -> None:
+    study = Study.from_json({"recipe": recipe, "seeds": 1, "metric": {"name": metric}})
+    with pytest.raises(ValueError, match=f"`metric.name` {metric} {message}"):
+        make_plan(study, directory=tmp_path)
+
+
+def test_a_conditional_recipe_may_be_measured_by_its_labels(tmp_path: Path, measured: list[str]) -> None:
+    study = Study.from_json({"recipe": "digits-cgan", "seeds": 1, "metric": {"name": "label_accuracy"}})
+    assert make_plan(study, directory=tmp_path).num_runs == 1
+
+
 def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_path: Path) -> None:
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(600, 2)))
     parameters = {"data.name": {"value": "points-file"}, "data.path": {"value": str(tmp_path / "cloud.npy")}}

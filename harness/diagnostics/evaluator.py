@@ -58,6 +58,10 @@ class Evaluator:
         """The scores that this data set gets, those of the final evaluation included."""
         return tuple(name for group in self._scorer.groups() for name in group.names)
 
+    def needs(self, metric: str) -> str:
+        """What a score must be given beside samples: `scores` of D's, `labels`, or nothing."""
+        return next((group.needs for group in self._scorer.groups() if metric in group.names), "")
+
     @property
     def sources(self) -> Mapping[str, str]:
         """Full names of scores that depend on an extractor: `frechet` → `frechet/lenet-mnist@1a2b3c4d`."""
@@ -161,9 +165,11 @@ class Evaluator:
         lacking = {"scores": judged is None, "labels": fake_labels is None}.get(group.needs, False)
         if lacking:
             return Halves(math.nan, math.nan, f"`{metric}` needs {group.needs}, which were not given.")
-        fewest = min(len(self.held_out_rows), MIN_SAMPLES * 2 if judged is None else len(judged[0])) // 2
-        if fewest < (MIN_SAMPLES if group.needs != "scores" else 1):
-            return Halves(math.nan, math.nan, f"half of the held-out samples are fewer than {MIN_SAMPLES}.")
+        by_scores = judged is not None and group.needs == "scores"
+        num_real = len(judged[0]) if judged is not None and by_scores else len(self.held_out_rows)
+        fewest = 1 if by_scores else MIN_SAMPLES
+        if num_real // 2 < fewest:
+            return Halves(math.nan, math.nan, f"half of the held-out samples are fewer than {fewest}.")
         found = []
         for half in (0, 1):
             part = None if judged is None else (judged[0][half::2], judged[1])

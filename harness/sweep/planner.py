@@ -131,15 +131,16 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
                 f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
                 "give the study another name, or move the folder away."
             )
-        check_networks(arm.cell.recipe, dataset.sample_shape, dataset.num_classes)
-        _check_metric(plan.study.metric.name, dataset)
+        with_labels = check_networks(arm.cell.recipe, dataset.sample_shape, dataset.num_classes)
+        _check_metric(plan.study.metric.name, dataset, with_labels)
         found[arm.name] = dataset
     return found
 
 
-def _check_metric(name: str, dataset: Dataset) -> None:
-    """Refuse a study whose metric its data cannot have, before hours are spent."""
+def _check_metric(name: str, dataset: Dataset, with_labels: bool) -> None:
+    """Refuse a study whose metric its data or networks cannot have, before hours are spent."""
     from harness.registry import metrics
+    from harness.sweep.examining import evaluator_of
 
     info = metrics[name]
     fit = [key for key, other in metrics.items().items() if other.kind in ("any", dataset.kind)]
@@ -152,6 +153,17 @@ def _check_metric(name: str, dataset: Dataset) -> None:
         raise ValueError(
             f"`metric.name` {name} needs to know where the data's clusters lie, which is not known of "
             f"`data.name` {dataset.name}; take sliced_w2, for example."
+        )
+    evaluator = evaluator_of(dataset)
+    if name not in evaluator.names:
+        raise ValueError(
+            f"`metric.name` {name} is no score of `data.name` {dataset.name}; take one of "
+            f"{', '.join(evaluator.names)}."
+        )
+    if evaluator.needs(name) == "labels" and not with_labels:
+        raise ValueError(
+            f"`metric.name` {name} needs networks that are told a class, but those of this study are not; "
+            "take a class-conditional recipe, or another metric."
         )
 
 
