@@ -208,6 +208,23 @@ def test_a_score_that_looks_at_the_truth_alone_has_equal_halves_and_d_auc_needs_
     assert halves == (1.0, 0.0)
 
 
+def test_few_scores_of_a_discriminator_do_not_keep_other_scores_from_being_halved() -> None:
+    evaluator = Evaluator(load("points"))
+    fake = sample(four_gaussians(), 200, 0)
+    few = {"real_scores": [1.0, -1.0, 2.0], "fake_scores": np.zeros(200)}
+    assert evaluator.halves(fake, "sliced_w2", **few) == evaluator.halves(fake, "sliced_w2")
+
+
+def test_points_that_were_changed_in_place_are_scored_anew() -> None:
+    evaluator = Evaluator(load("points"))
+    fake = torch.from_numpy(sample(four_gaussians(), 200, 0))
+    before = evaluator.evaluate(fake)
+    assert evaluator.halves(fake, "sliced_w2") == evaluator.halves(fake.clone(), "sliced_w2")
+    fake += 1
+    assert evaluator.evaluate(fake) == evaluator.evaluate(fake.clone())
+    assert evaluator.evaluate(fake) != before
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e12])
 def test_extreme_generators_still_get_finite_scores(scale: float) -> None:
     scores = evaluate("points", scale * normal(200, 0), exact=True)

@@ -93,9 +93,9 @@ def interval_means(ordered: Array, count: int) -> tuple[Array, float]:
     return means, float((ordered**2).mean() - (means**2).mean())
 
 
-def sliced_w2_to(fake: Array, means: Array, rest: float, along: Array) -> float:
-    """`sliced_w2` to reals whose `interval_means` over N intervals are known already."""
-    gaps = sorted_projections(fake, along) - means
+def sliced_w2_to(ordered: Array, means: Array, rest: float) -> float:
+    """`sliced_w2` of fakes' `sorted_projections` to reals of known `interval_means` over N intervals."""
+    gaps = ordered - means
     return math.sqrt(max(float((gaps**2).mean()) + rest, 0.0))
 
 
@@ -122,7 +122,7 @@ def sliced_w2(fake: ArrayLike, real: ArrayLike, *, num_directions: int = NUM_DIR
     """
     x, y = as_points(fake, "generated"), as_points(real, "real")
     along = directions(num_directions)
-    return sliced_w2_to(x, *interval_means(sorted_projections(y, along), len(x)), along)
+    return sliced_w2_to(sorted_projections(x, along), *interval_means(sorted_projections(y, along), len(x)))
 
 
 def mean_distance(points: Array) -> float:

@@ -5,6 +5,7 @@ Shapes: fake (N, 2), real (M, 2); everything float64.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,7 +38,7 @@ from harness.diagnostics.fidelity import (
 )
 from harness.diagnostics.groups import MIN_SAMPLES, Group
 
-__all__ = ["PointBatch", "PointReference", "PointScorer"]
+__all__ = ["PointBatch", "PointFakes", "PointReference", "PointScorer"]
 
 _ORDER_SEED = 0
 
@@ -100,11 +101,37 @@ class PointReference:
         return self._means[count]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PointBatch:
-    """Generated points, with what several scores need of them."""
+@dataclass(frozen=True, eq=False)
+class PointFakes:
+    """Generated points, and what follows from them alone.
+
+    Attributes:
+        points: (N, 2).
+    """
 
     points: Array
+
+    @cached_property
+    def distance(self) -> float:
+        """Mean distance between two of them."""
+        return mean_distance(self.points)
+
+    @cached_property
+    def radii(self) -> Array:
+        """(N,) radii of their neighbourhoods."""
+        return neighbour_radii(self.points)
+
+    @cached_property
+    def projections(self) -> Array:
+        """(L, N) they seen from each side, in order."""
+        return sorted_projections(self.points, directions())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointBatch:
+    """Generated points beside real ones, with what several scores need of both."""
+
+    fakes: PointFakes
     reference: PointReference
     judged: tuple[Array, Array] | None = None
     details: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -114,19 +141,19 @@ class PointBatch:
         """(N, M) distances of fakes to reals."""
         return cdist(self.points, self.reference.real)
 
-    @cached_property
-    def distance(self) -> float:
-        """Mean distance between two of the fakes."""
-        return mean_distance(self.points)
+    @property
+    def points(self) -> Array:
+        """(N, 2) the fakes."""
+        return self.fakes.points
 
 
 def _sliced_w2(batch: PointBatch) -> dict[str, float]:
     means, rest = batch.reference.means(len(batch.points))
-    return {"sliced_w2": sliced_w2_to(batch.points, means, rest, directions())}
+    return {"sliced_w2": sliced_w2_to(batch.fakes.projections, means, rest)}
 
 
 def _mmd2(batch: PointBatch) -> dict[str, float]:
-    return {"mmd2": energy(float(batch.between.mean()), batch.distance, batch.reference.distance)}
+    return {"mmd2": energy(float(batch.between.mean()), batch.fakes.distance, batch.reference.distance)}
 
 
 def _bins(batch: PointBatch) -> dict[str, float]:
@@ -135,12 +162,12 @@ def _bins(batch: PointBatch) -> dict[str, float]:
 
 
 def _neighbours(batch: PointBatch) -> dict[str, float]:
-    near = neighbours_within(batch.between, neighbour_radii(batch.points), batch.reference.radii)
+    near = neighbours_within(batch.between, batch.fakes.radii, batch.reference.radii)
     return {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
 
 
 def _pair_distance(batch: PointBatch) -> dict[str, float]:
-    return {"pair_distance": batch.distance / batch.reference.distance}
+    return {"pair_distance": batch.fakes.distance / batch.reference.distance}
 
 
 def _modes(batch: PointBatch) -> dict[str, float]:
@@ -204,6 +231,7 @@ class PointScorer:
             as_points(to_array(dataset.test), "real", MIN_SAMPLES), dataset.mixture
         )
         self._train = dataset.train
+        self._latest: tuple[weakref.ref[Tensor], int, PointFakes] | None = None
         if self._reference.distance == 0:
             raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
 
@@ -230,7 +258,18 @@ class PointScorer:
     ) -> PointBatch:
         """See `Scorer.batch`; labels are not looked at, for points have no classes."""
         return PointBatch(
-            points=as_points(to_array(fake), "generated", MIN_SAMPLES),
+            fakes=self._fakes(fake),
             reference=self._reference if half is None else self._reference.halves[half],
             judged=judged,
         )
+
+    def _fakes(self, fake: Tensor | ArrayLike) -> PointFakes:
+        """The fakes; what is known of the latest ones is kept for as long as their tensor is there."""
+        if self._latest is not None:
+            tensor, version, fakes = self._latest
+            if tensor() is fake and isinstance(fake, Tensor) and fake._version == version:
+                return fakes
+        fakes = PointFakes(as_points(to_array(fake), "generated", MIN_SAMPLES))
+        if isinstance(fake, Tensor) and not fake.is_inference():
+            self._latest = weakref.ref(fake), fake._version, fakes
+        return fakes
