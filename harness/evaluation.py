@@ -6,22 +6,19 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
-from harness.data.decode import REMARKS, Unreadable, decode
-from harness.data.folder import SUFFIXES
+from harness.data.generated import read_images
 from harness.diagnostics import Evaluator, Judge, Scores, Thresholds, Verdict, dynamics_of, find_extractor
 from harness.diagnostics.coverage import EXPECTED_SHARE
-from harness.diagnostics.groups import MAX_NULL
+from harness.diagnostics.groups import MAX_NULL, MIN_SAMPLES
 from harness.engine import checkpoint as checkpoints
 from harness.engine.objective import chance_loss
 from harness.engine.seeding import generator_for
@@ -35,15 +32,13 @@ from harness.tracking import read_history
 if TYPE_CHECKING:
     from harness.latent import Run
 
-__all__ = ["Evaluation", "evaluate", "read_images"]
+__all__ = ["Evaluation", "evaluate"]
 
 MAX_IMAGES = 10_000
 """Images of a folder that are scored, where nothing else is said."""
 
 NO_STEP = -1
-_ORDER_SEED = 0
 _BATCH = 256
-_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +144,16 @@ def evaluate(
         return _evaluate_folder(folder, against, dict(options or {}), extractor, num)
     run = load_run(find_run(str(source), directory=directory), checkpoint=checkpoint)
     choice = run.recipe.data
-    if against and (against != choice.name or options):
-        given = {**(choice.options if against == choice.name else {}), **(options or {})}
-        choice = choose(datasets, against, **given)
+    name = against or choice.name
+    if name != choice.name or options:
+        given = {**(choice.options if name == choice.name else {}), **(options or {})}
+        choice = choose(datasets, name, **given)
     dataset = load_dataset(choice)
+    if dataset.sample_shape != run.sample_shape:
+        raise ValueError(
+            f"run {run.run_id} makes samples of shape {run.sample_shape}, but those of `{name}` have "
+            f"{dataset.sample_shape}; choose data of the run's shape with --against and --set."
+        )
     evaluator = _evaluator(dataset, extractor)
     with torch.no_grad():
         samples, labels = _samples(run, num)
@@ -160,7 +161,7 @@ def evaluate(
         if choice == run.recipe.data:  # D knows no other data
             judged = _judged(run, checkpoint, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
-    judge, logged = _judge_of(run)
+    judge, logged = _judge_of(run, evaluator.fingerprint)
     return _evaluation(
         str(run.directory),
         dataset,
@@ -178,12 +179,15 @@ def _evaluate_folder(
     folder: Path, against: str, options: Mapping[str, Value], extractor: str, num: int
 ) -> Evaluation:
     if not against:
-        raise ValueError(f"{folder} is a folder of images; say what they imitate: --against mnist, say.")
+        raise ValueError(
+            f"{folder} is no run's folder, so it is taken for one of generated images; say what they imitate "
+            "(--against mnist, say), or name a run."
+        )
     dataset = load_dataset(choose(datasets, against, **options))
     if dataset.kind != "images":
         raise ValueError(f"`{against}` is a data set of points, but {folder} holds images; choose another.")
     evaluator = _evaluator(dataset, extractor)
-    images, notes = read_images(folder, dataset.sample_shape, num=num or MAX_IMAGES)
+    images, notes = read_images(folder, dataset.sample_shape, num=num or MAX_IMAGES, fewest=MIN_SAMPLES)
     scores = evaluator.evaluate(images, exact=True)
     told = (
         "A folder has neither a discriminator nor earlier evaluations: the verdict rests on the samples, and "
@@ -292,8 +296,11 @@ def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor |
     return torch.cat(parts)
 
 
-def _judge_of(run: Run) -> tuple[Judge, dict[str, float]]:
-    """A judge to whom one look is enough, who knows how the run began, and its last `train/…` numbers."""
+def _judge_of(run: Run, fingerprint: Mapping[str, str]) -> tuple[Judge, dict[str, float]]:
+    """A judge to whom one look is enough, who knows how the run began, and its last `train/…` numbers.
+
+    The untrained generator's scores tell nothing where they were measured in another way than now.
+    """
     judge, logged = Judge(replace(Thresholds(), looks=1)), dict[str, float]()
     try:
         rows = read_history(run.directory / "history.jsonl")
@@ -308,17 +315,23 @@ def _judge_of(run: Run) -> tuple[Judge, dict[str, float]]:
             first |= {key.removeprefix("eval/"): value for key, value in row.items()}
         norms += [row["train/g_grad_norm"]] if "train/g_grad_norm" in row else []
         logged |= {key: value for key, value in row.items() if key.startswith("train/")}
-    judge.begin(first, g_grad_norm=norms[0] if norms else None)
+    alike = _result(run.directory).get("environment", {}).get("fingerprint") == dict(fingerprint)
+    judge.begin(first if alike else {}, g_grad_norm=norms[0] if norms else None)
     return judge, logged
 
 
 def _recorded(directory: Path) -> str:
+    verdict = _result(directory).get("verdict", {})
+    return str(verdict.get("name", "")) if isinstance(verdict, Mapping) else ""
+
+
+def _result(directory: Path) -> Mapping[str, Any]:
+    """What the run's result.json says; nothing where there is none that can be read."""
     try:
         content = json.loads((directory / "result.json").read_text(encoding="utf-8"))
-        found = content["verdict"]
-        return str(found["name"] if isinstance(found, Mapping) else found)
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
 
 
 # A folder
@@ -329,76 +342,3 @@ def _holds_images(folder: Path) -> bool:
     if not folder.is_dir() or (folder / "recipe.json").is_file():
         return False
     return next(folder.glob("runs/*/recipe.json"), None) is None
-
-
-def read_images(folder: Path, shape: Sequence[int], *, num: int) -> tuple[Tensor, tuple[str, ...]]:
-    """The images of a folder as they are: none is resized, and no colour is thrown away.
-
-    Args:
-        folder: it and those below it are looked through; hidden files are passed over.
-        shape: (C, S, S) that each image must have; C is 1 or 3.
-        num: take so many at most, chosen at random by a fixed seed.
-
-    Returns:
-        (N, C, S, S) bytes in random order, and what had to be done, one line each.
-
-    Raises:
-        ValueError: no image, one of another size, or one in colour where grey is wanted.
-    """
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not files:
-        raise ValueError(f"{folder} holds no images; name a folder of PNG or JPEG files, or a run.")
-    # RandomState's streams are frozen by numpy's promise (NEP 19), so the order is the same everywhere.
-    order = np.random.RandomState(_ORDER_SEED).permutation(len(files))[:num]
-    channels, side = shape[0], shape[1]
-    images: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-    unreadable: list[str] = []
-    remarks: Counter[str] = Counter()
-    for path in (files[row] for row in order):
-        try:
-            size = _size(path)
-            if size != (side, side):
-                theirs = f", or data of theirs (--set size={size[0]})" if size[0] == size[1] else ""
-                raise ValueError(
-                    f"{path} is {size[0]}×{size[1]}, but the data are {side}×{side}, and nothing is resized: "
-                    f"that would change the scores; give images of the data's size{theirs}."
-                )
-            planes, found = decode(path, side, 3)
-        except Unreadable as error:
-            unreadable.append(f"{path.name} ({error})")
-            continue
-        if channels == 1:
-            if (planes != planes[:1]).any():
-                raise ValueError(
-                    f"{path} is in colour, 3 channels, but the data are grey, 1 channel; score it against "
-                    "the data that it imitates."
-                )
-            planes = planes[:1]
-        images.append(planes)
-        remarks.update(found)
-    if not images:
-        raise ValueError(f"none of the {len(files)} files in {folder} can be read: {unreadable[0]}.")
-    notes = [f"{remarks[key]} images {text}." for key, text in REMARKS.items() if remarks[key]]
-    if unreadable:
-        shown = ", ".join(unreadable[:_SHOWN])
-        notes.append(f"{len(unreadable)} of {len(order)} files could not be read, and are left out: {shown}.")
-    if len(order) < len(files):
-        notes.append(f"{len(order)} of {len(files)} images were chosen at random; --num takes more.")
-    return torch.from_numpy(np.stack(images)), tuple(notes)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception as error:
-        # Pillow's decoders raise whatever the damage leads to.
-        raise Unreadable(" ".join(str(error).split())[:120] or type(error).__name__) from error

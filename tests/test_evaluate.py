@@ -17,8 +17,9 @@ from PIL import Image
 from harness import RunResult, train
 from harness.cli import main
 from harness.data import load_dataset
+from harness.data.generated import read_images
 from harness.engine import checkpoint as checkpoints
-from harness.evaluation import evaluate, read_images
+from harness.evaluation import evaluate
 from harness.recipe import choose, find_recipe
 from harness.registry import datasets
 from harness.tracking import read_history
@@ -148,6 +149,25 @@ def test_against_other_data_there_is_no_d_auc_and_an_extractor_has_its_name(run:
     assert "class_recall" not in other.scores
 
 
+def test_a_run_has_moved_only_from_untrained_scores_that_were_measured_alike(run: Path) -> None:
+    assert "moved" in evaluate(run).verdict.evidence
+    assert (
+        "moved"
+        in evaluate(run, against="digits", extractor="lenet-digits", options={"limit": 256}).verdict.evidence
+    )
+    assert "moved" not in evaluate(run, extractor="random-conv").verdict.evidence
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"verdict": "healthy"}', '{"verdict": {}}'])
+def test_a_damaged_result_costs_only_what_it_would_have_told(run: Path, tmp_path: Path, text: str) -> None:
+    for name in ("recipe.json", "checkpoint.pt", "history.jsonl"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "result.json").write_text(text)
+    found = evaluate(tmp_path)
+    assert found.recorded == ""
+    assert found.scores == evaluate(run).scores
+
+
 def test_a_run_whose_samples_are_not_finite_is_refused(run: Path, tmp_path: Path) -> None:
     state = checkpoints.load(run / "checkpoint.pt")
     key = next(iter(state["generator"]))
@@ -208,6 +228,11 @@ def test_a_file_that_is_no_image_is_left_out_and_counted(pictures: Path, tmp_pat
         path.unlink()
     with pytest.raises(ValueError, match=r"none of the 1 files in .* can be read: odd\.png"):
         read_images(tmp_path, (1, 8, 8), num=1000)
+    (tmp_path / "good.png").write_bytes(next(pictures.glob("*.png")).read_bytes())
+    with pytest.raises(
+        ValueError, match=r"at least 20 .* of the 2 files in .* only 1 can be read; .* odd\.png"
+    ):
+        evaluate(tmp_path, against="digits")
 
 
 # The command
@@ -244,7 +269,7 @@ def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pic
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["PICTURES"], "is a folder of images; say what they imitate: --against"),
+        (["PICTURES"], "is taken for one of generated images; say what they imitate (--against"),
         (["PICTURES", "--against", "digit"], "unknown data set `digit`; did you mean `digits`"),
         (["PICTURES", "--against", "points"], "is a data set of points"),
         (["PICTURES", "--against", "digits", "--extractor", "lenet"], "unknown extractor `lenet`"),
@@ -261,7 +286,9 @@ def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pic
         (["EMPTY/none", "--against", "digits"], "does not exist; name a run's folder or id"),
         (["abcdef"], "is neither a run's folder nor the beginning of a run's id"),
         (["RUN", "--num", "5"], "need at least 20 generated images, but got 5"),
-        (["RUN", "--against", "points"], "must have shape (N, 2)"),
+        (["RUN", "--against", "points"], "makes samples of shape (1, 8, 8), but those of `points` have (2,)"),
+        (["RUN", "--set", "size=28"], "makes samples of shape (1, 8, 8), but those of `digits` have (1, 28"),
+        (["RUN", "--set", "sizes=8"], "digits has no option `sizes`"),
         (["RUN", "--extractor", "inception:NOTES"], "is not a file of weights that PyTorch can read"),
         (["UNFINISHED"], "the run has not finished"),
     ],
@@ -294,8 +321,8 @@ def test_bad_input_is_one_line(
     assert said in error_of(capsys, *arguments, "--directory", str(tmp_path))
 
 
-def test_a_number_of_samples_below_none_is_refused(run: Path) -> None:
+def test_a_number_of_samples_below_none_is_refused(runs: Path, run: Path) -> None:
     with pytest.raises(ValueError, match=r"`num` must be at least 1, or 0 for the default, but got -1"):
         evaluate(run, num=-1)
     with pytest.raises(ValueError, match="holds points, which need no extractor"):
-        evaluate(run, against="points", extractor="random-conv")
+        evaluate(trained(runs, "points-gan", POINTS)[0], extractor="random-conv")
