@@ -358,11 +358,12 @@ def _print_attributes(found: Attributes, scalars: dict[str, float]) -> None:
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
+    classes = "; samples whose class changes" if found.class_names else ""
     console = Console()
     console = Console(width=max(console.width, _TABLE_WIDTH))
     console.print(
         "A unit along each direction: mean absolute change of a pixel; attributes in standard deviations "
-        f"among samples,\n* beyond all {found.num_random} random directions; samples whose class changes. "
+        f"among samples,\n* beyond all {found.num_random} random directions{classes}. "
         f"{found.num_latents} latents.",
         highlight=False,
     )

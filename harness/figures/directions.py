@@ -187,10 +187,11 @@ def strength_plot(
         for place in np.flatnonzero(marked).tolist():
             axes.annotate(
                 str(shown[place]),
-                (values[place], changes[place]),
-                xytext=(5, 4) if shown[place] % 2 == 0 else (-5, 4),  # neighbours often lie close
+                (values[place], changes[place] + errors[place]),
+                xytext=(0, 2),
                 textcoords="offset points",
-                ha="left" if shown[place] % 2 == 0 else "right",
+                ha="center",
+                va="bottom",
                 fontsize=8,
                 color=REAL_COLOUR,
             )

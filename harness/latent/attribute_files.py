@@ -186,10 +186,10 @@ def _chance(found: Attributes, num_named: int) -> str:
     if alike < num_named:
         why = f"what sets the {'others' if alike else 'named'} apart is how much they change, not what"
     return (
-        f"{num_named} of {total} directions are named: over all {len(found.names)} attributes together they "
-        f"pass all {random} random ones (permutation test, p = 1/{random + 1} each; of {total} random ones "
-        f"{total / (random + 1):.2g} would on average). Per change of the image {alike} pass"
-        f"{f': {why}' if num_named else ''} ({found.num_latents} latents)."
+        f"{num_named} of {total} directions are named: those that over all {len(found.names)} attributes "
+        f"together pass all {random} random ones (permutation test, p = 1/{random + 1} each; of {total} "
+        f"random ones {total / (random + 1):.2g} would on average) and move most latents alike. Per change "
+        f"of the image {alike} pass{f': {why}' if num_named else ''} ({found.num_latents} latents)."
     )
 
 
