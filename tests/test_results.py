@@ -130,6 +130,42 @@ def test_a_result_whose_score_lacks_a_summary_is_named_in_one_line(tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
+VERDICT = {"name": "collapsed", "rule": "no modes are left", "evidence": {"modes": 0.1}, "flags": []}
+VERDICT |= {
+    "score": 0.1,
+    "step": 8,
+    "since": 4,
+    "timeline": [[0, "immature"], [4, "collapsed"], [8, "collapsed"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("verdict", {"name": "fine"}),
+        ("verdict", {"since": None}),
+        ("verdict", {"timeline": "abc"}),
+        ("verdict", {"timeline": [[0, "fine"]]}),
+        ("verdict", {"evidence": {"modes": "few"}}),
+        ("selection", {"step": None}),
+        ("selection", {"report": "low"}),
+    ],
+)
+def test_a_result_with_a_damaged_verdict_or_selection_is_named_in_one_line(
+    tmp_path: Path, field: str, changes: dict[str, Any]
+) -> None:
+    selection = {"metric": "sliced_w2", "step": 8, "select": 0.1, "report": 0.2}
+    whole = make_result(verdict=VERDICT, selection=selection)
+    folder = run_directory(tmp_path, whole.run_id)
+    folder.mkdir(parents=True)
+    write_json(folder / "result.json", whole.to_json())
+    assert load_result(folder) == whole
+    write_json(folder / "result.json", whole.to_json() | {field: whole.to_json()[field] | changes})
+    with pytest.raises(ValueError, match=r"result\.json is not a run's result \(.*delete it") as caught:
+        load_result(folder)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "changes", [{"stopped_by": "boredom", "outcome": "stopped"}, {"stopped_by": "verdict"}]
 )

@@ -161,10 +161,7 @@ class RunResult:
         if "verdict" in values:
             decoded["verdict"] = _decoded_verdict(values["verdict"])
         if "selection" in values:
-            decoded["selection"] = {
-                key: float(value) if key in ("select", "report") else value
-                for key, value in values["selection"].items()
-            }
+            decoded["selection"] = _decoded_selection(values["selection"])
         decoded["scores"] = {
             metric: {at: float(value) for at, value in summary.items()}
             for metric, summary in values["scores"].items()
@@ -339,10 +336,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
-    decoded = dict(values)
-    if decoded:
-        decoded["evidence"] = {key: float(value) for key, value in values["evidence"].items()}
-    return decoded
+    """A verdict with all that a report reads of it, so that a damaged one is found here and not there."""
+    if not values:
+        return {}
+    from harness.diagnostics import VERDICTS, Verdict
+
+    timeline = [[int(step), str(name)] for step, name in values["timeline"]]
+    unknown = [name for _, name in timeline if name not in VERDICTS]
+    if unknown:
+        raise ValueError(f"unknown verdict `{unknown[0]}` in `verdict.timeline`")
+    evidence = dict(Verdict.from_json(values).evidence)
+    return {**values, "evidence": evidence, "since": int(values["since"]), "timeline": timeline}
+
+
+def _decoded_selection(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not values:
+        return {}
+    numbers = {key: float(values[key]) for key in ("select", "report")}
+    return {**values, "metric": str(values["metric"]), "step": int(values["step"]), **numbers}
 
 
 def _encode(value: Any) -> Any:
