@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.engine import optimizers as module
-from harness.engine.optimizers import PopulationOptimizer
+from harness.engine import population_optimizer as module
+from harness.engine.population_optimizer import PopulationOptimizer
 from harness.recipe import choose
 from harness.registry import optimizers
 

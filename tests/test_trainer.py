@@ -133,7 +133,7 @@ def test_events_wait_for_the_end_of_an_iteration() -> None:
     assert [event.step for event in events if isinstance(event, Logged)] == [15, 25, 30, 40, 50]
     evaluations = [event for event in events if isinstance(event, EvaluationDue)]
     assert [(event.step, event.epoch) for event in evaluations] == [(0, 0), (30, 2), (50, 4)]
-    assert run.ledger() == [
+    assert [run.spent for _ in run.live] == [
         {"discriminator_steps": 50, "generator_steps": 10, "seen_images": 50 * 512},
         {"discriminator_steps": 50, "generator_steps": 10, "seen_images": 50 * 512},
     ]
@@ -545,7 +545,6 @@ def test_training_ends_when_no_run_is_left(K: int) -> None:
     assert isinstance(events[2], RunsDiverged)
     assert events[2].rows == tuple(range(K))
     assert run.live == ()
-    assert run.ledger() == []
     assert run.spent["discriminator_steps"] == 10
 
 

@@ -21,7 +21,8 @@ from harness.data import Dataset, scaled
 from harness.engine.growth import Stand
 from harness.engine.network import Network
 from harness.engine.objective import Objective
-from harness.engine.optimizers import Number, PopulationOptimizer, per_run, pick
+from harness.engine.optimizers import Number, per_run, pick
+from harness.engine.population_optimizer import PopulationOptimizer
 from harness.engine.seeding import seed_for
 from harness.networks import build_discriminator, build_generator
 from harness.recipe import Recipe

@@ -114,9 +114,8 @@ class Trainer:
             rows: original row numbers, a subset of `live`; any order.
         """
         kept = [row for row in self.live if row in set(rows)]
-        if len(kept) == len(self.live):
-            return
-        self._drop(kept)
+        if len(kept) < len(self.live):
+            self._drop(kept)
 
     def _drop(self, kept: Sequence[int]) -> None:
         positions = [self.population.rows.index(row) for row in kept]
@@ -161,10 +160,6 @@ class Trainer:
             "generator_steps": self.step // train.discriminator_steps * train.generator_steps,
             "seen_images": self.step * train.batch_size,
         }
-
-    def ledger(self) -> list[dict[str, int]]:
-        """`spent` for each live run."""
-        return [self.spent for _ in self.live]
 
     def state_dict(self) -> dict[str, Any]:
         """All that the future depends on, as numbers, strings and tensors; valid at any event."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.diagnostics import HOPELESS, VERDICTS, Verdict
 from harness.sweep.results import RunResult, load_result, run_directory, score
-from harness.tracking.console import ArmStanding, RunningUnit, SweepStatus
+from harness.tracking.status import ArmStanding, RunningUnit, SweepStatus
 
 if TYPE_CHECKING:
     from harness.sweep.plan import Arm, Plan
