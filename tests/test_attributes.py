@@ -287,6 +287,17 @@ def test_the_table_has_every_direction_and_attribute_and_the_figure_is_drawn(tmp
     assert not list(tmp_path.glob("attributes.*"))
 
 
+def test_attributes_that_would_take_long_are_left_out_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.latent.attributes._MOST_WORK", 1e6)
+    made = explore(subject_of(Blobs()), tmp_path, num_samples=1, num_directions=1)
+    assert made.attributes is None
+    assert not list(tmp_path.glob("attributes.*"))
+    assert "Attributes were left out" in made.words[-1]
+    assert "--attribute-latents" in made.words[-1]
+
+
 def make_run(folder: Path, *, best: bool = False, grey: bool = True) -> Path:
     """A finished run of an untrained generator, and a best checkpoint of other weights."""
     adam = choose(optimizers, "adam", lr=1e-3)
