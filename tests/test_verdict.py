@@ -259,7 +259,8 @@ def test_a_failed_score_leaves_the_other_rules_standing() -> None:
     judge = Judge(Thresholds(looks=1))
     assert judge.judge(1, {"pair_distance": 0.0}).name == "collapsed"
     assert judge.judge(1, {"class_recall": 0.5}).name == "partial-collapse"
-    assert judge.judge(1, {"bin_recall": 0.1}).name == "collapsed"
+    assert judge.judge(1, {"bin_recall": 0.1, "high_quality": 0.9}).name == "collapsed"
+    assert judge.judge(1, {"bin_recall": 0.1}).name == "partial-collapse"  # nothing tells clear samples
     assert judge.judge(1, {"density": 0.1}).name == "immature"
     assert judge.judge(1, {}, g_grad_norm=1e-9).flags == ("unjudged",)
     assert judge.judge(1, {}).score == 0
@@ -298,7 +299,7 @@ def test_flags_say_what_the_name_does_not() -> None:
 def test_the_sentence_says_verdict_rule_threshold_and_numbers() -> None:
     assert judged(class_recall=0.5).sentence() == (
         "partial-collapse at step 2: 50% of the modes are there, fewer than 60% [modes present 0.5, "
-        "coverage 1, density 1, pair distance 1, D's AUC 0.7, images of a clear class 1, "
+        "coverage 1, density 1, pair distance 1, D's AUC 0.7, samples of a clear class 1, "
         "generator's gradient norm 1, way from the untrained generator 49]"
     )
     both = judged(pair_distance=0.01, class_recall=0.1).rule

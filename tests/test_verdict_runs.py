@@ -117,7 +117,7 @@ def test_since_is_the_step_from_which_the_verdict_holds_without_a_break() -> Non
 
 
 def test_verdicts_go_on_from_a_checkpoint_as_if_there_had_been_none() -> None:
-    scores = {"bin_recall": 0.1, "coverage": 0.1, "density": 1.0}
+    scores = {"bin_recall": 0.1, "coverage": 0.1, "density": 1.0, "high_quality": 0.9}
     calm, cut = RunVerdicts(), RunVerdicts()
     for step in range(0, 50, 10):
         calm.judge(step, scores, {"train/g_grad_norm": 1.0})
@@ -454,8 +454,8 @@ def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path
     (line,) = standing.news([])
     assert "sgd · seed 0: collapsed" in line
     assert "at step 26" in line
-    assert status.bad_verdicts == {"collapsed": 1}
-    assert (status.saved_steps, status.failed) == (13, 1)
+    assert status.bad_verdicts == {"collapsed": 1, "diverged": 1}
+    assert (status.saved_steps, status.failed) == (39, 2)
     assert Standing(plan).news([]) == []
 
 

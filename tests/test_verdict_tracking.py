@@ -18,7 +18,7 @@ from harness.sweep.verdicts import RunVerdicts, verdict_numbers
 from harness.tracking import ArmStanding, ConsoleTracker, SweepDisplay, SweepStatus
 from harness.tracking import wandb as library
 
-BAD = {"bin_recall": 0.04, "coverage": 0.01, "density": 1.0, "pair_distance": 0.04}
+BAD = {"bin_recall": 0.04, "coverage": 0.01, "density": 1.0, "pair_distance": 0.04, "high_quality": 0.9}
 
 
 @pytest.fixture(autouse=True)

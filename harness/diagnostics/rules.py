@@ -8,25 +8,27 @@ Of several rules that fire, the first wins:
 |                    | g > 100, and more than 30 times what it was at first, or S > 100            | 2     |
 | `d-saturated`      | A ≥ 0.99, and g < 1e-4 or L < 0.01                                          | 2     |
 | `collapsed`        | ρ < 0.05                                                                    | 2     |
-|                    | B ≤ 0.15 and not growing, of samples on the data or with L > 0.6            | 2     |
+|                    | B ≤ 0.15 and not growing, of clear samples on the data or with L > 0.6      | 2     |
 | `partial-collapse` | B < 0.6, or C < 0.25, of samples on the data                                | 1     |
 | `immature`         | Dn < 0.3, or K < 0.2, or M < 0.03                                           | 1     |
 | `healthy`          | none of these                                                               | 1     |
 
 B is the share of the data's modes that are there: classes where a classifier knows them, and else bins. C is
 the coverage of the real samples over what other real samples get, Dn the density likewise, K the share of
-images of a clear class over that of real ones, ρ the mean distance between two samples over that of real
-ones, A how often D scores a real sample above a generated one, g the norm of the generator's gradient, L D's
-loss over that of a D that cannot tell, S the distance between D's mean scores of real and of generated
-samples, M how far the samples have ever been from the untrained generator's, in their distance from the data
-or from each other, as a share of the untrained one's. The rules rest on samples, because losses and gradients
-alone barely foretell failure. Two looks are two evaluations running, the untrained generator's not among
-them. `sweeps/results/verdict/` holds the runs on which the numbers were chosen, and how they fare.
+samples of a clear class, or near a mode of points, over that of real ones, ρ the mean distance between two
+samples over that of real ones, A how often D scores a real sample above a generated one, g the norm of the
+generator's gradient, L D's loss over that of a D that cannot tell, S the distance between D's mean scores of
+real and of generated samples, M how far the samples have ever been from the untrained generator's, in their
+distance from the data or from each other, as a share of the untrained one's. The rules rest on samples,
+because losses and gradients alone barely foretell failure. Two looks are two evaluations running, the
+untrained generator's not among them. `sweeps/results/verdict/` holds the runs on which the numbers were
+chosen, and how they fare.
 
 Samples are on the data if Dn ≥ 0.3, K ≥ 0.2 and M ≥ 0.03; modes are growing if B rises by more than 0.05 a
 look. A young generator makes nearly the same image over and over, and recovers: few modes condemn only where
 the samples are good (the collapse that the word was made for), or where D takes them for real all the same
-(L > 0.6), so that there is nothing to recover by.
+(L > 0.6), so that there is nothing to recover by. Where nothing tells clear samples, as for images without a
+classifier, L decides alone.
 
 Classes count only images whose class is clear, so images of every kind that are blurred yet have few of them,
 and a network that is learning well would be condemned. Where K < 0.2, B is that of bins. A run that has not
@@ -76,7 +78,7 @@ class Thresholds:
         immature_density: Dn below which samples do not lie on the data yet.
         intra_mode_density: Dn above which samples huddle inside of modes; a flag.
         unmoved: M below which a run has not begun.
-        unclear_confident: K below which images are not of a clear class yet, and their classes not counted.
+        unclear_confident: K below which samples are not of a clear class yet, and their classes not counted.
         score_coverage: C that makes the score full.
 
     Raises:
@@ -142,6 +144,10 @@ class Numbers:
         """Whether samples differ from the untrained generator's, or it is not known whether they do."""
         return self.moved is None or self.moved >= thresholds.unmoved
 
+    def clear(self, thresholds: Thresholds) -> bool:
+        """Whether samples are known to be of clear classes or modes, and lie on the data."""
+        return self.confident is not None and self.on_data(thresholds)
+
     def on_data(self, thresholds: Thresholds) -> bool:
         """Whether samples lie on the data, clearly enough for missing modes to be told."""
         if not self.begun(thresholds):
@@ -200,7 +206,7 @@ def _few_modes(n: Numbers, t: Thresholds) -> str | None:
     if n.previous_modes is not None and n.modes > n.previous_modes + t.growing_modes:
         return None
     left = f"{n.modes:.0%} of the modes are left, not more than {t.collapsed_modes:.0%}, and not growing"
-    if n.on_data(t):
+    if n.clear(t):
         return left
     if n.d_loss_share is not None and n.d_loss_share > t.fooled_loss_share:
         return (
@@ -232,8 +238,8 @@ def _unclear(n: Numbers, t: Thresholds) -> str | None:
     if n.confident is None or n.confident >= t.unclear_confident:
         return None
     return (
-        f"images of a clear class are {n.confident:.3g} of what they are among real ones, fewer than "
-        f"{t.unclear_confident:g}"
+        f"samples of a clear class or mode are {n.confident:.3g} of what they are among real ones, fewer "
+        f"than {t.unclear_confident:g}"
     )
 
 

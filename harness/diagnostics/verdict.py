@@ -28,13 +28,16 @@ INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "
 _IDEAL_COVERAGE = 0.969
 """What real points get, 1 − ∏ (n − i)/(n + m − i) at k = 5, where it was not measured."""
 
+_IDEAL_QUALITY = 1 - math.exp(-4.5)
+"""Share of a Gaussian's points that are within three standard deviations of its centre."""
+
 _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
     "modes": (("class_recall", 1.0), ("bin_recall", 1.0)),
     "coverage": (("coverage_over_real", 1.0), ("coverage", _IDEAL_COVERAGE)),
     "density": (("density_over_real", 1.0), ("density", 1.0)),
     "pair_distance": (("pair_distance", 1.0),),
     "d_auc": (("d_auc", 1.0),),
-    "confident": (("confident_over_real", 1.0),),
+    "confident": (("confident_over_real", 1.0), ("high_quality", _IDEAL_QUALITY)),
 }
 """Each number, and the scores that it is read from: the first that is there, over what a perfect one gets."""
 
@@ -51,7 +54,7 @@ _WORDS = {
     "density": "density",
     "pair_distance": "pair distance",
     "d_auc": "D's AUC",
-    "confident": "images of a clear class",
+    "confident": "samples of a clear class",
     "g_grad_norm": "generator's gradient norm",
     "d_loss_share": "D's loss over that of one that cannot tell",
     "score_gap": "gap between D's scores",
