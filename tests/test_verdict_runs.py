@@ -455,7 +455,7 @@ def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path
     assert "sgd · seed 0: collapsed" in line
     assert "at step 26" in line
     assert status.bad_verdicts == {"collapsed": 1, "diverged": 1}
-    assert (status.saved_steps, status.failed) == (39, 2)
+    assert (status.saved_steps, status.failed) == (26, 2)
     assert Standing(plan).news([]) == []
 
 
