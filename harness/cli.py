@@ -227,7 +227,8 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
         ConsoleTracker(label=label, total_steps=1, console=console).finish(result.to_json())
     ledger = result.ledger
     steps = f"{ledger['discriminator_steps']:,} D and {ledger['generator_steps']:,} G steps"
-    console.print(f"{steps} in {ledger['elapsed_sec']:.1f} s", highlight=False)
+    judged = f"; scores, verdicts and pictures took {ledger['diagnostics_sec']:.1f} s" if shown else ""
+    console.print(f"{steps} in {ledger['elapsed_sec']:.1f} s{judged}", highlight=False)
     console.print(f"files: {directory / 'train' / 'runs' / result.run_id}", highlight=False, soft_wrap=True)
 
 

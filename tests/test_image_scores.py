@@ -269,15 +269,36 @@ def test_a_score_that_comes_out_as_no_number_is_a_failure(
     assert scores.failures["kid"] == "it came out as nan."
 
 
-def test_a_failing_matrix_routine_costs_its_score_alone(
-    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.linalg.LinAlgError("no convergence\nat all"), "no convergence at all"),
+        (MemoryError(), "MemoryError: no more is known"),
+        (KeyError("lost"), "KeyError: 'lost'"),
+        (AssertionError("never"), "AssertionError: never"),
+    ],
+)
+def test_a_routine_that_fails_in_whatever_way_costs_its_score_alone(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     def broken(*_: object) -> float:
-        raise torch.linalg.LinAlgError("no convergence\nat all")
+        raise error
 
     monkeypatch.setattr(image_groups, "frechet", broken)
     scores = evaluator.evaluate(torch.rand(100, 1, 8, 8))
-    assert scores.failures["frechet_over_trace"] == "no convergence at all"
+    assert scores.failures["frechet_over_trace"] == reason
+    assert "kid" in scores
+
+
+def test_want_of_device_memory_is_passed_on_so_that_the_population_is_halved(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> float:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr(image_groups, "frechet", broken)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="full"):
+        evaluator.evaluate(torch.rand(100, 1, 8, 8))
 
 
 # What they are measured against

@@ -39,6 +39,18 @@ def test_the_largest_singular_value_and_the_stable_rank_are_those_of_a_decomposi
         torch.testing.assert_close(rank.double(), expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("size", [1e-18, 1.0, 1e18])
+def test_a_flat_spectrum_of_any_size_is_told_to_a_few_percent(size: float) -> None:
+    layer = nn.Linear(784, 256, bias=False)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        layer.weight.normal_().mul_(size)
+    top, rank = layer_norms(Network([layer], CPU))["weight"]
+    values = torch.linalg.svdvals(layer.weight.detach().double())
+    assert 0.93 * values[0] <= float(top) <= (1 + 1e-5) * values[0]
+    assert float(rank) == pytest.approx(float(values.square().sum() / top.double() ** 2), rel=1e-3)
+
+
 def test_a_weight_of_one_direction_has_a_stable_rank_of_1() -> None:
     nets = network(2)
     flat: Tensor = nets.weights()["2.weight"]

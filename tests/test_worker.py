@@ -61,7 +61,7 @@ def fit(directory: Path, runs: list[PlannedRun], **more: Any) -> list[RunResult]
 
 def rows_without_seconds(directory: Path, run: PlannedRun) -> list[dict[str, float]]:
     rows = read_history(run_directory(directory, run.run_id) / "history.jsonl")
-    return [{key: value for key, value in row.items() if key != "ledger/elapsed_sec"} for row in rows]
+    return [{key: value for key, value in row.items() if not key.endswith("_sec")} for row in rows]
 
 
 def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
@@ -117,6 +117,7 @@ def test_a_result_says_what_was_run_where_and_what_it_cost(tmp_path: Path) -> No
     assert result.ledger["generator_steps"] == 19
     assert result.ledger["seen_images"] == 38 * 512
     assert result.ledger["elapsed_sec"] > 0
+    assert result.ledger["diagnostics_sec"] > 0
     expected = {"harness", "git_commit", "python", "torch", "device", "device_name", "num_threads"}
     assert expected <= set(result.environment)
     assert set(result.scores["w2"]) == {"first", "last", "best", "area"}

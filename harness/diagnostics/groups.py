@@ -90,10 +90,17 @@ def compute(groups: Iterable[Group[B]], batch: B) -> tuple[dict[str, float], dic
     for group in groups:
         try:
             values |= group.compute(batch)
-        except (ValueError, RuntimeError, ArithmeticError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            failures |= dict.fromkeys(group.names, " ".join(str(error).split()))
+        except torch.cuda.OutOfMemoryError:
+            raise  # the population is halved, and goes on
+        except Exception as error:  # whatever it is: a score never ends a run
+            failures |= dict.fromkeys(group.names, _reason(error))
     for name in [name for name, value in values.items() if not math.isfinite(value)]:
         failures[name] = f"it came out as {values.pop(name)}."
     return values, failures
+
+
+def _reason(error: Exception) -> str:
+    """One line; of an error that was not meant for people, with its kind."""
+    text = " ".join(str(error).split())
+    expected = isinstance(error, (ValueError, RuntimeError, ArithmeticError)) and text
+    return text if expected else f"{type(error).__name__}: {text or 'no more is known'}"

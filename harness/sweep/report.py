@@ -260,21 +260,29 @@ def _ledger(summary: Summary) -> str:
 
 
 def _spent(summary: Summary) -> list[tuple[str, ...]]:
-    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds; and what it saved."""
+    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds of training and of
+    diagnostics; and what it saved.
+    """
     rows: list[tuple[str, ...]] = []
     for arm in summary.arms[:MAX_DOTS]:
         if not arm.runs:
             continue
         middle = {
             key: float(np.median([float(run.ledger.get(key, math.nan)) for run in arm.runs]))
-            for key in ("discriminator_steps", "generator_steps", "seen_images", "elapsed_sec")
-        }
+            for key in (
+                "discriminator_steps", "generator_steps", "seen_images", "elapsed_sec", "diagnostics_sec"
+            )
+        }  # fmt: skip
         discriminator, generator, seen = (
             "" if math.isnan(middle[key]) else f"{middle[key]:,.0f}"
             for key in ("discriminator_steps", "generator_steps", "seen_images")
         )
+        training, diagnostics = (
+            "" if math.isnan(middle[key]) else tables.rounded(middle[key])
+            for key in ("elapsed_sec", "diagnostics_sec")
+        )
         saved = f"{arm.saved_steps:,}"
-        rows.append((arm.name, discriminator, generator, seen, tables.rounded(middle["elapsed_sec"]), saved))
+        rows.append((arm.name, discriminator, generator, seen, training, diagnostics, saved))
     return rows
 
 

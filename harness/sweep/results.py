@@ -65,8 +65,10 @@ class RunResult:
             one, the best one, and the mean over training (trapezoids over steps). First, last and area are
             measured on all held-out reals. The best of the study's metric is an honest one, see `selection`;
             that of any other metric is its curve's optimum, which flatters: chosen and reported on one set.
-        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec``; of a run that
-            was stopped also ``saved_steps``, the D steps that it was spared.
+        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec`` of training,
+            and ``diagnostics_sec`` of scores, verdicts, pictures and records, the run's own and those of the
+            runs that trained beside it; of a run that was stopped also ``saved_steps``, the D steps that it
+            was spared.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
         failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_VERSION = 3
+_VERSION = 4
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
 """What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
@@ -59,6 +59,7 @@ class Session:
         self._trainer = Trainer(self._population, dataset)
         self._examiner = Examiner(self._trainer, dataset, evaluator)
         self._elapsed_sec = 0.0
+        self._diagnostics_sec = 0.0
         for torn in job.checkpoint.parent.glob(f".{job.checkpoint.name}.*"):
             torn.unlink()  # left by a worker that was killed while it wrote
         state = self._load()
@@ -94,10 +95,12 @@ class Session:
             while self._open():
                 started = time.perf_counter()
                 event = next(events, None)
-                self._elapsed_sec += time.perf_counter() - started
+                trained = time.perf_counter()
+                self._elapsed_sec += trained - started
                 if event is None:
                     break
                 self._handle(event)
+                self._diagnostics_sec += time.perf_counter() - trained
                 if isinstance(event, Finished):
                     break
                 self._report()
@@ -255,8 +258,12 @@ class Session:
         return {name: state[name] for name in _WEIGHTS if name in state}
 
     def _ledger(self) -> dict[str, float]:
-        """What every live run has spent: in lockstep, all have spent the same."""
-        return {**self._trainer.spent, "elapsed_sec": round(self._elapsed_sec, 6)}
+        """What every live run has spent: in lockstep, all have spent the same, and waited as long."""
+        return {
+            **self._trainer.spent,
+            "elapsed_sec": round(self._elapsed_sec, 6),
+            "diagnostics_sec": round(self._diagnostics_sec, 6),
+        }
 
     def _report(self) -> None:
         if self._job.progress is None:
@@ -289,6 +296,7 @@ class Session:
                 "run_ids": [run.run_id for run in self._runs],
                 "step": self._trainer.step,
                 "elapsed_sec": self._elapsed_sec,
+                "diagnostics_sec": self._diagnostics_sec,
                 "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
                 "trainer": self._trainer.state_dict(),
             }
@@ -311,6 +319,7 @@ class Session:
             return None
         self._trainer.load_state_dict(state["trainer"])
         self._elapsed_sec = float(state["elapsed_sec"])
+        self._diagnostics_sec = float(state["diagnostics_sec"])
         return dict(state)
 
 
