@@ -194,9 +194,8 @@ def _evaluate_folder(
         "one look counts as enough.",
     )
     verdict = Judge(replace(Thresholds(), looks=1)).judge(NO_STEP, scores)
-    return _evaluation(
-        str(folder), dataset, evaluator, scores, len(images), verdict=verdict, notes=(*notes, *told)
-    )
+    notes = (*notes, *_copies(images), *told)
+    return _evaluation(str(folder), dataset, evaluator, scores, len(images), verdict=verdict, notes=notes)
 
 
 def _evaluation(
@@ -306,17 +305,16 @@ def _judge_of(run: Run, fingerprint: Mapping[str, str]) -> tuple[Judge, dict[str
         rows = read_history(run.directory / "history.jsonl")
     except (OSError, ValueError):
         rows = []
-    norms: list[float] = []
     first: dict[str, float] = {}
     for row in rows:
         if row["train/step"] > run.step:
             break
         if row["train/step"] == 0:
             first |= {key.removeprefix("eval/"): value for key, value in row.items()}
-        norms += [row["train/g_grad_norm"]] if "train/g_grad_norm" in row else []
+        judge.trained(row.get("train/g_grad_norm"))
         logged |= {key: value for key, value in row.items() if key.startswith("train/")}
     alike = _result(run.directory).get("environment", {}).get("fingerprint") == dict(fingerprint)
-    judge.begin(first if alike else {}, g_grad_norm=norms[0] if norms else None)
+    judge.begin(first if alike else {})
     return judge, logged
 
 
@@ -335,6 +333,12 @@ def _result(directory: Path) -> Mapping[str, Any]:
 
 
 # A folder
+
+
+def _copies(images: Tensor) -> tuple[str, ...]:
+    """A note on images that are there more than once: no score of so few looks at that alone."""
+    copies = len(images) - len({image.numpy().tobytes() for image in images.cpu()})
+    return (f"{copies:,} of the {len(images):,} images are exact copies of others.",) if copies else ()
 
 
 def _holds_images(folder: Path) -> bool:

@@ -217,6 +217,15 @@ def test_a_folder_of_one_class_is_collapsed_and_the_missing_ones_are_named(tmp_p
     assert found.missing_classes == tuple("012356789")
 
 
+def test_exact_copies_are_counted(pictures: Path, tmp_path: Path) -> None:
+    assert not any("copies" in note for note in evaluate(pictures, against="digits").notes)
+    chosen = sorted(pictures.glob("[0-9]*.png"))[:30]
+    for number, path in enumerate(chosen * 4):
+        (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
+    notes = evaluate(tmp_path, against="digits").notes
+    assert "90 of the 120 images are exact copies of others." in notes
+
+
 def test_a_file_that_is_no_image_is_left_out_and_counted(pictures: Path, tmp_path: Path) -> None:
     for path in pictures.glob("*.png"):
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -157,6 +157,10 @@ def test_a_gradient_that_grows_beyond_both_bounds_twice_is_divergence() -> None:
     assert last(3.0, 101.0).name == "healthy"  # once
     assert last(3.0, 101.0, 5.0, 101.0).name == "healthy"  # not running
     assert "101" in last(3.0, 101.0, 101.0).rule
+    early = Judge()
+    early.trained(3.0)  # before the first evaluation
+    early.trained(90.0)
+    assert [early.judge(step, GOOD, g_grad_norm=101.0).name for step in (1, 2)] == ["healthy", "diverged"]
     assert "the first, 3" in last(3.0, 101.0, 101.0).rule
 
 
@@ -333,6 +337,19 @@ def test_thresholds_out_of_order_are_refused() -> None:
         ValueError, match=r"`thresholds\.collapsed_modes` must be below `partial_modes`, 0\.6"
     ):
         Thresholds(collapsed_modes=0.7)
+
+
+def test_modes_counted_in_bins_and_in_classes_are_not_taken_for_growth() -> None:
+    unclear = {"confident_over_real": 0.1, "bin_recall": 0.05, "class_recall": 0.0}
+    clear = {"confident_over_real": 0.9, "bin_recall": 0.05, "class_recall": 0.15}
+    assert named(unclear, clear, clear)[1:] == ["partial-collapse", "collapsed"]
+    assert named(clear | {"class_recall": 0.05}, clear)[1:] == ["partial-collapse"]  # growing
+
+
+def test_a_run_that_d_won_over_one_image_is_said_to_make_the_same_samples() -> None:
+    assert judged(d_auc=1.0, g_grad_norm=1e-9, pair_distance=0.04).flags == ("same-samples",)
+    assert judged(d_auc=1.0, g_grad_norm=1e-9, pair_distance=0.06).flags == ()
+    assert judged(pair_distance=0.04).flags == ()  # collapsed says so itself
 
 
 # History

@@ -13,6 +13,7 @@ import torch
 from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 from harness import RunResult, train
+from harness.diagnostics import Evaluator, Scores
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
 from harness.recipe import Recipe
@@ -228,6 +229,24 @@ def test_folders_of_others_beside_a_runs_files_are_left_alone(tmp_path: Path) ->
     (result,) = fit(tmp_path, runs)
     assert result.outcome == "completed"
     assert (folder / ".ipynb_checkpoints" / "file").exists()
+
+
+def test_an_evaluation_that_fails_altogether_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Evaluator.evaluate
+    looks = iter(range(100))
+
+    def failing(self: Evaluator, *given: Any, **more: Any) -> Scores:
+        if next(looks) == 1:
+            raise ValueError("there is no disk\nleft")
+        return evaluate(self, *given, **more)
+
+    monkeypatch.setattr(Evaluator, "evaluate", failing)
+    result = fit(tmp_path, runs_of(tiny_recipe()))[0]
+    assert result.outcome == "completed"
+    assert result.failed_scores["sliced_w2"] == {"count": 1, "reason": "there is no disk left"}
+    assert len(result.verdict["timeline"]) == 4
 
 
 def test_seconds_go_on_from_the_checkpoint(tmp_path: Path) -> None:

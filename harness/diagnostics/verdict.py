@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "unjudged"
+SAME_SAMPLES = "same-samples"
 
 _IDEAL_COVERAGE = 0.969
 """What real points get, 1 − ∏ (n − i)/(n + m − i) at k = 5, where it was not measured."""
@@ -73,8 +74,9 @@ class Verdict:
             `d_auc`, `g_grad_norm`, `d_loss_share`, `score_gap`, `moved`, and `confident` where there are
             classes; one that could not be had is not there.
         flags: `intra-mode`, samples huddle inside of modes; `off-data`, modes are missing and samples do not
-            lie on the data; `unclear`, so few images are of a clear class that the modes are bins, not
-            classes; `unjudged`, numbers are missing without which nothing can be called healthy.
+            lie on the data; `same-samples`, of a run that is d-saturated: all samples are the same too;
+            `unclear`, so few images are of a clear class that the modes are bins, not classes; `unjudged`,
+            numbers are missing without which nothing can be called healthy.
         score: min(B, C/½) within 0 to 1, how far the run is from failing; −1 if it has diverged.
         step: the step of the evaluation; −1 where samples of unknown origin were judged.
     """
@@ -154,6 +156,7 @@ class Judge:
         self._untrained: dict[str, float] = {}
         self._moved: float | None = None
         self._previous_modes: float | None = None
+        self._previous_unclear = False
 
     def judge(
         self,
@@ -188,12 +191,11 @@ class Judge:
             return self._verdict("diverged", rule_text, evidence, step)
         if step == 0:
             return self._verdict("immature", "the generator is untrained", evidence, step)
-        if self._first_grad_norm is None:
-            self._first_grad_norm = g_grad_norm
-        numbers = Numbers(
-            **evidence, first_g_grad_norm=self._first_grad_norm, previous_modes=self._previous_modes
-        )
-        self._previous_modes = numbers.modes
+        self.trained(g_grad_norm)
+        unclear = self._unclear(evidence)
+        previous = self._previous_modes if unclear == self._previous_unclear else None
+        numbers = Numbers(**evidence, first_g_grad_norm=self._first_grad_norm, previous_modes=previous)
+        self._previous_modes, self._previous_unclear = numbers.modes, unclear
         fired: tuple[VerdictName, str] | None = None
         for rule in RULES:
             reasons = [reason for test in rule.tests if (reason := test(numbers, self.thresholds))]
@@ -209,15 +211,14 @@ class Judge:
             return self._verdict("immature", rule_text, evidence, step, UNJUDGED)
         return self._verdict("healthy", self._sound(), evidence, step)
 
-    def begin(self, scores: Mapping[str, float], *, g_grad_norm: float | None = None) -> None:
-        """Know how a run began whose evaluations were not all seen.
-
-        Args:
-            scores: of its untrained generator; none, if they are not known.
-            g_grad_norm: norm of the generator's gradient in its first steps, if it is known.
-        """
+    def begin(self, scores: Mapping[str, float]) -> None:
+        """Know the scores of a run's untrained generator, where the evaluation of it was not seen."""
         self._evidence(0, scores, {})
-        self._first_grad_norm = g_grad_norm
+
+    def trained(self, g_grad_norm: float | None) -> None:
+        """Know the norm of G's gradient between evaluations: of the norms, the first one counts."""
+        if self._first_grad_norm is None:
+            self._first_grad_norm = g_grad_norm
 
     def diverged(self, step: int, reason: str) -> Verdict:
         """The verdict on a run that training found to have diverged.
@@ -236,6 +237,7 @@ class Judge:
             "untrained": dict(self._untrained),
             "moved": self._moved,
             "previous_modes": self._previous_modes,
+            "previous_unclear": self._previous_unclear,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -245,6 +247,7 @@ class Judge:
         self._untrained = {str(name): float(value) for name, value in state["untrained"].items()}
         self._moved = _number(state["moved"])
         self._previous_modes = _number(state["previous_modes"])
+        self._previous_unclear = bool(state["previous_unclear"])
 
     def _evidence(
         self, step: int, scores: Mapping[str, float], dynamics: Mapping[str, float | None]
@@ -255,8 +258,7 @@ class Judge:
                 if source in scores:
                     evidence[name] = float(scores[source]) / ideal
                     break
-        unclear = evidence.get("confident", 1.0) < self.thresholds.unclear_confident
-        if unclear and "bin_recall" in scores:
+        if self._unclear(evidence) and "bin_recall" in scores:
             evidence["modes"] = float(scores["bin_recall"])
         evidence |= {name: float(value) for name, value in dynamics.items() if value is not None}
         if step == 0:
@@ -265,6 +267,10 @@ class Judge:
         if ways and step:
             self._moved = evidence["moved"] = max(self._moved or 0.0, *ways)
         return evidence
+
+    def _unclear(self, evidence: Mapping[str, float]) -> bool:
+        """Whether too few samples are of a clear class for classes to be counted, so that bins are."""
+        return evidence.get("confident", 1.0) < self.thresholds.unclear_confident
 
     def _sound(self) -> str:
         t = self.thresholds
@@ -281,7 +287,10 @@ class Judge:
             flags = (*flags, INTRA_MODE)
         if name in ("collapsed", "partial-collapse") and density < self.thresholds.immature_density:
             flags = (*flags, OFF_DATA)
-        if not failed and evidence.get("confident", 1.0) < self.thresholds.unclear_confident:
+        spread = evidence.get("pair_distance", 1.0)
+        if name == "d-saturated" and spread < self.thresholds.collapsed_pair_distance:
+            flags = (*flags, SAME_SAMPLES)
+        if not failed and self._unclear(evidence):
             flags = (*flags, UNCLEAR)
         score = -1.0 if failed else self._score(evidence)
         return Verdict(name=name, rule=rule, evidence=dict(evidence), flags=flags, score=score, step=step)
@@ -309,6 +318,7 @@ def judge_history(
     judge, verdicts, latest = Judge(thresholds), [], dict[str, float]()
     for row in rows:
         latest |= {key: value for key, value in row.items() if key.startswith("train/")}
+        judge.trained(row.get("train/g_grad_norm"))
         scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
         if scores:
             verdicts.append(judge.judge(int(row["train/step"]), scores, **dynamics_of(latest, chance)))

@@ -158,6 +158,8 @@ def judge_readings(
             {"train/step": float(row["step"])} | {key: float(row[key]) for key in _KEYS if row[key]}
             for row in rows
         ]
+        if rows[0].get("first_g_grad_norm"):
+            history.insert(0, {"train/step": 0.0, "train/g_grad_norm": float(rows[0]["first_g_grad_norm"])})
         names: list[str] = [verdict.name for verdict in judge_history(history, thresholds, chance=chance)]
         budget = float(rows[0]["total_steps"])
         early = [
@@ -216,6 +218,7 @@ def _readings_of(directory: Path, key: tuple[str, str, str]) -> list[dict[str, s
     diverged_at = str(int(result.ledger["discriminator_steps"])) if result.outcome == "diverged" else ""
     told = dict(zip(("study", "cell", "seed"), key, strict=True))
     logged: dict[str, float] = {}
+    norms = [row["train/g_grad_norm"] for row in history if "train/g_grad_norm" in row]
     readings = []
     for row in history:
         logged |= {name: row[name] for name in row if name in _KEYS and name.startswith("train/")}
@@ -228,6 +231,7 @@ def _readings_of(directory: Path, key: tuple[str, str, str]) -> list[dict[str, s
                 "total_steps": str(total),
                 "chance": "" if chance is None else f"{chance:.6g}",
                 "diverged_at": diverged_at,
+                "first_g_grad_norm": f"{norms[0]:.6g}" if norms else "",
                 "step": str(int(row["train/step"])),
                 **{name: f"{numbers[name]:.6g}" if name in numbers else "" for name in _KEYS},
             }

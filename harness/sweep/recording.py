@@ -164,6 +164,7 @@ class RunRecorder:
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
         """Add a row of training metrics, keyed ``train/…``."""
         self._logged |= values
+        self._verdicts.trained(values)
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
 
     def count(self, step: int, counts: Mapping[str, Sequence[int]]) -> None:

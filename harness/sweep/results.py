@@ -79,10 +79,10 @@ class RunResult:
             the evaluations. Empty in results from before there were verdicts.
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
             trial was beaten by others), or empty.
-        selection: ``metric``, ``step``, ``select``, ``report``: the checkpoint in ``best.pt`` was chosen by
-            the study's metric on one half of the held-out reals (`select`), and its score on the other
-            half (`report`) is what `scores` calls best. Empty where the metric cannot be halved: its best
-            then is its curve's optimum.
+        selection: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt`` was
+            chosen by the study's metric on one half of the held-out reals (`select`), and its score on the
+            other half (`report`) is what `scores` calls best; `last` is the last evaluation's on that half.
+            Empty where the metric cannot be halved: its best then is its curve's optimum.
     """
 
     run_id: str

@@ -47,9 +47,9 @@ class Selection:
         """
         if not math.isfinite(select):
             return
-        if self._best and self._sign * select >= self._sign * self._best["select"]:
-            return
-        self._best = {"step": step, "select": select, "report": report, "weights": _on_cpu(weights())}
+        if not self._best or self._sign * select < self._sign * self._best["select"]:
+            self._best = {"step": step, "select": select, "report": report, "weights": _on_cpu(weights())}
+        self._best["last"] = report
 
     @property
     def step(self) -> int | None:
@@ -67,10 +67,13 @@ class Selection:
         return dict(self._best["weights"])
 
     def to_json(self) -> dict[str, Any]:
-        """``metric``, ``step``, ``select``, ``report``; empty before there is a checkpoint."""
+        """``metric``, ``step``, ``select``, ``report``; empty before there is a checkpoint.
+
+        ``last`` is the latest evaluation's score on the half that reports, to put beside it.
+        """
         if not self._best:
             return {}
-        known = {key: self._best[key] for key in ("step", "select", "report")}
+        known = {key: self._best[key] for key in ("step", "select", "report", "last")}
         return {"metric": self._metric, **known}
 
     def state_dict(self) -> dict[str, Any]:

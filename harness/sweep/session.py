@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.data import Dataset, load_dataset
+from harness.diagnostics import Scores
 from harness.engine import checkpoint as checkpoints
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
 from harness.engine.population import Population
@@ -156,10 +157,10 @@ class Session:
             try:
                 scores = seen.scores(position, exact=exact)
             except ValueError as error:
-                if seen.is_finite(position):
-                    raise
-                self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
-                continue
+                if not seen.is_finite(position):
+                    self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
+                    continue
+                scores = Scores({}, dict.fromkeys(seen.evaluator.names, " ".join(str(error).split())))
             recorder.evaluated(
                 event.step,
                 event.epoch,

@@ -30,6 +30,10 @@ class RunVerdicts:
             self.latest = Verdict.from_json(state["latest"]) if state["latest"] else None
             self.alarmed = bool(state["alarmed"])
 
+    def trained(self, logged: Mapping[str, float]) -> None:
+        """Know the ``train/…`` numbers of an interval."""
+        self._judge.trained(logged.get("train/g_grad_norm"))
+
     def judge(self, step: int, scores: Mapping[str, float], logged: Mapping[str, float]) -> Verdict:
         """The verdict on an evaluation; see `harness.diagnostics.verdict.Judge.judge`.
 
