@@ -89,6 +89,9 @@ def test_tables_are_written_from_the_histories_of_runs(
     assert (run.cell, run.seed, run.held_out, run.label) == ("ring-gan", 3, True, "immature")
     assert check_calibration(tmp_path / "out") == []
     assert read_table(tmp_path / "out" / "labels.csv")[0]["why"] == "few steps, so far"
+    written = (tmp_path / "out" / "readings.csv").read_bytes()
+    assert write_calibration(tmp_path / "out", [], labels) == [run]  # its history may be gone by now
+    assert (tmp_path / "out" / "readings.csv").read_bytes() == written
     for line, said in (
         ("study,ring-gan,4,immature,no,", "no finished run"),
         ("study,ring-gan,3,bad,no,", "must be"),

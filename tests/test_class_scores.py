@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.diagnostics.classes import (
     ClassCounts,
@@ -22,7 +22,6 @@ from harness.diagnostics.classes import (
     stacked_counts,
     uniform_kl,
 )
-from harness.diagnostics.layers import layer_spectra
 
 
 def sure(labels: Tensor, classes: int = 10) -> Tensor:
@@ -107,27 +106,3 @@ def test_a_perfect_sampler_hits_as_many_numbers_as_expected() -> None:
     assert uniform_kl(torch.full((1000,), 26)) == pytest.approx(0, abs=1e-12)
     assert uniform_kl(torch.tensor([5] * 500 + [0] * 500)) == pytest.approx(math.log(2))
     assert uniform_kl(torch.zeros(1000, dtype=torch.int64)) == pytest.approx(math.log(1000))
-
-
-# Spectra of layers
-
-
-def test_the_spectrum_of_a_layer_tells_its_stretch_and_its_rank() -> None:
-    network = nn.Sequential(nn.Linear(4, 3), nn.Conv2d(2, 5, 3))
-    with torch.no_grad():
-        network[0].weight.copy_(torch.tensor([[3.0, 0, 0, 0], [0, 3.0, 0, 0], [0, 0, 0, 0]]))
-    found = layer_spectra(network)
-    assert set(found) == {"0.weight", "1.weight"}
-    assert (found["0.weight"].largest, found["0.weight"].smallest) == pytest.approx((3, 0))
-    assert found["0.weight"].effective_rank == pytest.approx(2)
-    values = np.linalg.svd(network[1].weight.detach().double().numpy().reshape(5, 18), compute_uv=False)
-    assert found["1.weight"].largest == pytest.approx(values[0])
-    assert found["1.weight"].num_values == 5
-
-
-def test_a_layer_that_is_not_finite_is_named() -> None:
-    network = nn.Linear(2, 2)
-    with torch.no_grad():
-        network.weight[0, 0] = math.inf
-    with pytest.raises(ValueError, match="the weight `weight` is not finite"):
-        layer_spectra(network)

@@ -82,7 +82,7 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
     """Write `readings.csv`, `runs.csv` and `confusion.csv`.
 
     Args:
-        out: a folder; made if need be.
+        out: a folder; made if need be. Runs whose readings it has already need no history any more.
         studies: folders of studies, or of `harness train`, with `runs/` in them.
         labels: columns study, cell, seed, label, held_out (yes or no), why.
 
@@ -93,6 +93,10 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
         ValueError: a label without a run, or one that is no verdict.
     """
     told = read_table(labels)
+    kept: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    if (out / "readings.csv").exists():
+        for row in read_table(out / "readings.csv"):
+            kept.setdefault((row["study"], row["cell"], row["seed"]), []).append(row)
     readings: list[dict[str, str]] = []
     found = {}
     for study in studies:
@@ -106,9 +110,9 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
             raise ValueError(
                 f"{labels}: `label` must be one of {', '.join(VERDICTS)}, but got {row['label']}."
             )
-        if key not in found:
+        if key not in found and key not in kept:
             raise ValueError(f"{labels}: there is no finished run {' · '.join(key)}; take the line out.")
-        readings += _readings_of(found[key], key)
+        readings += _readings_of(found[key], key) if key in found else kept[key]
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "readings.csv", readings)
     _write(out / "labels.csv", told)
@@ -252,7 +256,8 @@ def _shown(value: object) -> str:
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
