@@ -163,19 +163,38 @@ def test_ms_ssim_of_one_image_is_one_and_of_noise_near_zero() -> None:
     assert pair_ms_ssim(noise(100, 3, 64)) < 0.12
 
 
-def test_ms_ssim_of_one_scale_is_the_textbook_s_ssim() -> None:
-    images = smooth(2, 1, 16)
-    one, other = ((images[i : i + 1].double() + 1) / 2 for i in (0, 1))
+def textbook_ssim(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means of the whole map of a pair, and of its contrast and structure alone, by the formula."""
     taps = torch.exp(-torch.arange(-3, 4, dtype=torch.float64).square() / (2 * 1.5**2))
     kernel = (taps[:, None] * taps / taps.sum() ** 2)[None, None]
     mean, mean_ = F.conv2d(one, kernel), F.conv2d(other, kernel)
-    variance = F.conv2d((one) ** 2, kernel) - mean**2
-    variance_ = F.conv2d((other) ** 2, kernel) - mean_**2
+    variance = F.conv2d(one**2, kernel) - mean**2
+    variance_ = F.conv2d(other**2, kernel) - mean_**2
     covariance = F.conv2d(one * other, kernel) - mean * mean_
-    ssim = ((2 * mean * mean_ + 1e-4) * (2 * covariance + 9e-4)) / (
-        (mean**2 + mean_**2 + 1e-4) * (variance + variance_ + 9e-4)
-    )
-    assert pair_ms_ssim(images) == pytest.approx(max(0.0, float(ssim.mean())), abs=1e-4)
+    contrast = (2 * covariance + 9e-4) / (variance + variance_ + 9e-4)
+    luminance = (2 * mean * mean_ + 1e-4) / (mean**2 + mean_**2 + 1e-4)
+    return (luminance * contrast).mean(), contrast.mean()
+
+
+def test_ms_ssim_of_one_scale_is_the_textbook_s_ssim() -> None:
+    images = smooth(2, 1, 16)
+    one, other = ((images[i : i + 1].double() + 1) / 2 for i in (0, 1))
+    whole, _ = textbook_ssim(one, other)
+    assert pair_ms_ssim(images) == pytest.approx(max(0.0, float(whole)), abs=1e-4)
+
+
+def test_ms_ssim_of_64_pixels_is_the_textbook_s_with_three_scales() -> None:
+    base = F.interpolate(smooth(1, 1, 16), size=64, mode="bilinear")
+    images = torch.cat([base, (base + 0.3 * noise(1, 1, 64)).clamp(-1, 1)])
+    pair = [(images[i : i + 1].double() + 1) / 2 for i in (0, 1)]
+    weights = [weight / (0.0448 + 0.2856 + 0.3001) for weight in (0.0448, 0.2856, 0.3001)]
+    expected = 1.0
+    for scale, weight in enumerate(weights):
+        whole, contrast = textbook_ssim(*pair)
+        expected *= float(whole if scale == 2 else contrast) ** weight
+        pair = [F.avg_pool2d(images, 2) for images in pair]
+    assert 0.2 < expected < 0.95
+    assert pair_ms_ssim(images) == pytest.approx(expected, abs=1e-5)
 
 
 def test_ms_ssim_refuses_small_images() -> None:
