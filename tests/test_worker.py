@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
@@ -144,6 +146,37 @@ def test_a_finished_run_is_handed_back_and_not_trained_again(
     first = train(tiny_recipe(), directory=tmp_path, wandb="disabled")
     forbid_training(monkeypatch)
     assert train(tiny_recipe(), directory=tmp_path, wandb="disabled") == first
+
+
+def points_recipe(path: Path, *, first: int = 0) -> Recipe:
+    """The tiny GAN on a file of 200 points, written anew."""
+    np.save(path, np.random.RandomState(first).normal(size=(200, 2)))
+    return tiny_recipe(data__name="points-file", data__path=str(path), train__batch_size=100)
+
+
+def test_a_finished_run_is_not_handed_back_for_other_data(tmp_path: Path) -> None:
+    recipe = points_recipe(tmp_path / "points.npy")
+    first = train(recipe, directory=tmp_path, wandb="disabled")
+    before = first.environment["data"]
+    folder = run_directory(tmp_path, first.run_id)
+    assert points_recipe(tmp_path / "points.npy", first=1) == recipe
+    told = (
+        rf"run {first.run_id} was trained on other data: `data\.name` points-file had the fingerprint "
+        rf"{before}, but has [0-9a-f]{{16}} now; choose another --directory, or remove {re.escape(str(folder))}\."
+    )
+    with pytest.raises(ValueError, match=told):
+        train(recipe, directory=tmp_path, wandb="disabled")
+    shutil.rmtree(folder)
+    assert train(recipe, directory=tmp_path, wandb="disabled").environment["data"] != before
+
+
+def test_a_finished_run_is_handed_back_where_its_data_are_gone(tmp_path: Path) -> None:
+    recipe = points_recipe(tmp_path / "points.npy")
+    first = train(recipe, directory=tmp_path, wandb="disabled")
+    (tmp_path / "points.npy").unlink()
+    assert train(recipe, directory=tmp_path, wandb="disabled") == first
+    with pytest.raises(ValueError, match="does not exist; check `data"):
+        train(recipe, seed=1, directory=tmp_path, wandb="disabled")
 
 
 def test_the_networks_of_a_finished_run_can_be_used(tmp_path: Path) -> None:
