@@ -17,14 +17,16 @@ from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 from harness import RunResult, train
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
-from harness.recipe import Recipe
+from harness.recipe import Recipe, find_recipe
 from harness.sweep import session, training
 from harness.sweep.grammar import Metric
 from harness.sweep.leases import take_lease
 from harness.sweep.plan import Plan, PlannedRun, Unit
 from harness.sweep.plan_file import FOLDERS
+from harness.sweep.planner import make_plan
 from harness.sweep.results import load_result, load_results, run_directory, score
 from harness.sweep.storage import Search, open_storage
+from harness.sweep.study import Study
 from harness.sweep.training import Interrupted, Job, Progress, train_population
 from harness.sweep.worker import Worker
 from harness.tracking import read_history, read_images
@@ -160,12 +162,10 @@ def test_a_finished_run_is_not_handed_back_for_other_data(tmp_path: Path) -> Non
     before = first.environment["data"]
     folder = run_directory(tmp_path, first.run_id)
     assert points_recipe(tmp_path / "points.npy", first=1) == recipe
-    told = (
-        rf"run {first.run_id} was trained on other data: `data\.name` points-file had the fingerprint "
-        rf"{before}, but has [0-9a-f]{{16}} now; choose another --directory, or remove {re.escape(str(folder))}\."
-    )
-    with pytest.raises(ValueError, match=told):
+    told = f"{first.run_id} was trained on other data: `data.name` points-file had the fingerprint {before}"
+    with pytest.raises(ValueError, match=re.escape(told)) as caught:
         train(recipe, directory=tmp_path, wandb="disabled")
+    assert str(caught.value).endswith(f" now; choose another --directory, or remove {folder}.")
     shutil.rmtree(folder)
     assert train(recipe, directory=tmp_path, wandb="disabled").environment["data"] != before
 
@@ -177,6 +177,32 @@ def test_a_finished_run_is_handed_back_where_its_data_are_gone(tmp_path: Path) -
     assert train(recipe, directory=tmp_path, wandb="disabled") == first
     with pytest.raises(ValueError, match="does not exist; check `data"):
         train(recipe, seed=1, directory=tmp_path, wandb="disabled")
+
+
+def test_networks_that_want_labels_are_refused_before_an_unlabelled_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.images.read_images", None)
+    monkeypatch.setattr("harness.data.images.find_images", None)
+    settings = {"data.name": "image-folder", "data.path": "faces", "data.size": 28, "data.channels": 1}
+    recipe = find_recipe("fashion-cgan").override(settings)
+    with pytest.raises(ValueError, match=r"`generator\.name` cgan is class-conditional, but the data has no"):
+        train(recipe, directory=tmp_path, wandb="disabled")
+    study = Study.from_json(
+        {
+            "name": "conditional",
+            "recipe": "fashion-cgan",
+            "metric": {"name": "frechet"},
+            "seeds": 1,
+            "parameters": {key: {"value": value} for key, value in settings.items()},
+            "ablate": {
+                "parameters": {"optimizer.name": ["adam", "sgd"]},
+                "baseline": {"optimizer.name": "adam"},
+            },
+        }
+    )
+    with pytest.raises(ValueError, match=r"`generator\.name` cgan is class-conditional, but the data has no"):
+        make_plan(study, directory=tmp_path)
 
 
 def test_the_networks_of_a_finished_run_can_be_used(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Dataset",
     "Outline",
     "from_points",
+    "known_outline",
     "load_dataset",
     "outline",
     "outlined",
@@ -184,13 +185,25 @@ def outline(choice: Choice) -> Outline:
     Raises:
         ValueError: an unknown name; or, where only the files can tell, files that cannot be used.
     """
-    datasets[choice.name]
-    tell = _outlines.get(choice.name)
-    told = None if tell is None else tell(choice.options)
+    told = known_outline(choice)
     if told is not None:
         return told
     dataset = load_dataset(choice)
     return Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)
+
+
+def known_outline(choice: Choice) -> Outline | None:
+    """The outline of a data set where its options tell it, or None where only its files can.
+
+    Args:
+        choice: `recipe.data`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    datasets[choice.name]
+    tell = _outlines.get(choice.name)
+    return None if tell is None else tell(choice.options)
 
 
 def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -> None:

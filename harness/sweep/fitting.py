@@ -1,11 +1,11 @@
-"""A run's data: loaded with networks that fit them, and held against those of its past."""
+"""A run's data: loaded after its networks are known to fit them, and held against those of its past."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data import Dataset, load_dataset
+from harness.data import Dataset, known_outline, load_dataset
 from harness.networks import check_networks
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ __all__ = ["check_same_data", "fitting_dataset"]
 def fitting_dataset(recipe: Recipe) -> tuple[Dataset, bool]:
     """A recipe's data, with networks that fit them.
 
+    Decoding a folder may take an hour, so the networks are checked first where the options tell what the data
+    are like; the files have the last word.
+
     Args:
         recipe: The recipe.
 
@@ -27,6 +30,9 @@ def fitting_dataset(recipe: Recipe) -> tuple[Dataset, bool]:
     Raises:
         ValueError: If the networks do not fit the data, or the data cannot be read.
     """
+    known = known_outline(recipe.data)
+    if known is not None:
+        check_networks(recipe, known.sample_shape, known.num_classes)
     dataset = load_dataset(recipe.data)
     return dataset, check_networks(recipe, dataset.sample_shape, dataset.num_classes)
 
