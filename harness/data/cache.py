@@ -127,7 +127,7 @@ def _read(pixels: Path, facts: Path) -> tuple[Tensor, dict[str, Any]] | None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that others see whole or not at all."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
 
 

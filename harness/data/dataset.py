@@ -165,6 +165,8 @@ def from_points(
 def load_dataset(choice: Choice) -> Dataset:
     """The data set that a recipe chose; made once a process, and anew when the file behind it changes.
 
+    Its notes go to stderr when it is made, so that every command shows them once.
+
     Args:
         choice: `recipe.data`.
 
@@ -221,7 +223,16 @@ def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -
 def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object, ...]) -> Dataset:
     dataset = datasets[name](**dict(options))
     assert isinstance(dataset, Dataset), f"{name} made a {type(dataset).__name__}"
+    if dataset.notes:
+        _show_notes(dict(options).get("path") or name, dataset.notes)
     return dataset
+
+
+def _show_notes(title: Value, notes: tuple[str, ...]) -> None:
+    from rich.console import Console
+
+    for note in notes:
+        Console(stderr=True).print(f"`{title}`: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _stamp(choice: Choice) -> tuple[object, ...]:

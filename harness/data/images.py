@@ -147,7 +147,7 @@ def image_folder(
     if labels == "folders":
         files, class_names = _labelled(files, path)
     found = read_images(
-        files, size=size, channels=channels, cache=cache_folder(), title=f"`{path}`", say=_say
+        files, size=size, channels=channels, cache=cache_folder(), title=f"`data.path` {path!r}"
     )
     num_test = max(MIN_HELD_OUT, round(len(found.names) * test_share))
     if len(found.names) - num_test < MIN_HELD_OUT:
@@ -175,7 +175,7 @@ def celeba(*, size: _Size = 64, limit: _Limit = 0, root: str = "") -> Dataset:
     ]
     split = 0 < sum(file.group for file in grouped) < len(grouped)
     found = read_images(
-        grouped if split else files, size=size, channels=3, cache=cache_folder(), title="celeba", say=_say
+        grouped if split else files, size=size, channels=3, cache=cache_folder(), title=f"`{folder}`"
     )
     num_test = found.groups.count(0) if split else round(len(found.names) / 10)
     if min(num_test, len(found.names) - num_test) < MIN_HELD_OUT:
@@ -345,12 +345,6 @@ def _celeba_parts(images: Path) -> Mapping[str, str]:
     if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
         raise ValueError(f"`{path}` must hold a file name and 0, 1 or 2 a line; copy or download it again.")
     return {row[0]: row[1] for row in rows}
-
-
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _outline(channels: int, num_classes: int, options: Mapping[str, Value]) -> Outline:
