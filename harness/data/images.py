@@ -281,6 +281,12 @@ def _idx_set(name: str, root: str) -> tuple[Part, Part]:
         parts = []
         for part in ("train", "t10k"):
             read = read_idx_part(files[f"{part}-images"], files[f"{part}-labels"], num_classes=10)
+            shape = "×".join(map(str, read.images.shape[1:]))
+            if shape != "28×28":
+                raise ValueError(
+                    f"`{files[f'{part}-images']}` holds images of {shape} pixels, but those of {name} have "
+                    "28×28; copy or download it again, or give them as a folder to data set image-folder."
+                )
             parts.append((read.images[:, None], read.labels))
         header = b"\0\0\x08\x01" + len(parts[0][1]).to_bytes(4, "big")
         digest = hashlib.sha256(header + parts[0][1].tobytes()).hexdigest()[:16]
