@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +40,12 @@ def main() -> None:
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError) as error:
-        _fail(_message(error))
-    except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if _is_memory(error):
+            _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or --workers.")
+        if not isinstance(error, (ValueError, OSError)):
             raise
-        _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or --workers.")
+        _fail(_message(error))
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -53,10 +54,18 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def _is_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether it is an allocation that failed: on a CPU, torch says so in the text of a RuntimeError."""
-    words = ("can't allocate memory", "out of memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+def _is_memory(error: Exception) -> bool:
+    """Whether it is an allocation that failed.
+
+    On a CPU, torch says so in the text of a RuntimeError; a mapping fails with the system's words, ENOMEM.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in words)
+    )
 
 
 def _message(error: ValueError | OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -222,3 +223,33 @@ def test_a_sweep_is_planned_trained_reported_and_not_redone(
     (report / "table.csv").unlink()
     prints("report", str(path), *where)
     assert (report / "table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+        RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"),
+        RuntimeError("CUDA out of memory."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_is_one_line_with_what_to_lower(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("harness.cli._entries", fail)
+    assert refused("list").startswith("memory ran out; lower train.batch_size")
+
+
+def test_a_user_s_mistake_that_speaks_of_memory_keeps_its_words(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("the machine is out of memory slots.")
+
+    monkeypatch.setattr("harness.cli._entries", fail)
+    assert refused("list") == "the machine is out of memory slots."

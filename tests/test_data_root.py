@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from harness.cli import harness
+from harness.data.dataset import _load
 
 TINY = ["data.path=faces", "data.size=8", "train.epochs=1", "train.batch_size=16", "evaluate.num_samples=100"]
 TINY += ["generator.width=0.05", "discriminator.width=0.05", "evaluate.num_grids=0"]
@@ -75,6 +77,25 @@ def test_data_are_found_below_the_root_that_is_given(run: Run, root: Path, tmp_p
     assert os.environ["HARNESS_DATA"] == str(root)
     (folder,) = (tmp_path / "runs" / "train" / "runs").iterdir()
     assert (folder / "samples" / "real.png").exists()
+
+
+def test_notes_on_the_data_are_shown_by_every_command_and_kept_with_the_run(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    (root / "faces" / "torn.png").write_bytes(b"")
+    settings = [word for pair in TINY for word in ("--set", pair)]
+    told = "1 of 61 files could not be read and left out: torn.png (the file is empty); all in "
+    for attempt in ("trained", "handed back"):
+        _load.cache_clear()  # each command is a process of its own
+        done = run("train", "faces-dcgan64", *settings, "--data-root", root, "--directory", tmp_path / "runs")
+        assert done.exit_code == 0, (attempt, done.output)
+        assert done.stderr.startswith(f"`faces`: {told}"), attempt
+    (path,) = (tmp_path / "runs" / "train" / "runs").glob("*/result.json")
+    (note,) = json.loads(path.read_text())["environment"]["data_notes"]
+    assert note.startswith(told)
+    _load.cache_clear()
+    planned = run("plan", "f-depth", "--seeds", 1, *settings, "--data-root", root)
+    assert planned.stderr.count(told) == 1
 
 
 def test_a_study_is_planned_on_the_data_below_the_root(run: Run, root: Path) -> None:

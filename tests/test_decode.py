@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,50 @@ def test_16_bits_become_8_and_are_not_cut_off(tmp_path: Path, mode: str) -> None
     pixels, remarks = decode(tmp_path / "deep.tif", 4, 1)
     assert remarks == ("16-bit",)
     assert pixels[0, 0].tolist() == [0, 1, 128, 255]
+
+
+def deep_png(colour_type: int, num_channels: int) -> bytes:
+    """8×8 pixels of 16 bits a channel, all at 0x80FF."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, colour_type, 0, 0, 0)
+    rows = (b"\0" + b"\x80\xff" * 8 * num_channels) * 8
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "num_channels", "told"),
+    [(0, 1, ("16-bit",)), (2, 3, ("16-bit",)), (4, 2, ("16-bit", "alpha")), (6, 4, ("16-bit", "alpha"))],
+)
+def test_16_bits_of_a_png_are_told_whatever_its_channels(
+    tmp_path: Path, colour_type: int, num_channels: int, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "deep.png").write_bytes(deep_png(colour_type, num_channels))
+    assert decode(tmp_path / "deep.png", 8, 3)[1] == told
+
+
+def test_16_bits_of_a_colour_tiff_are_told(tmp_path: Path) -> None:
+    entries = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
+    entries += [(273, 4, 1, 14), (277, 3, 1, 3), (278, 4, 1, 8), (279, 4, 1, 8 * 8 * 6)]
+    head = b"II*\0" + struct.pack("<I", 14 + 8 * 8 * 6) + struct.pack("<3H", 16, 16, 16)
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    pixels = b"\xff\x80" * 8 * 8 * 3
+    (tmp_path / "deep.tif").write_bytes(head + pixels + struct.pack("<H", 9) + table + bytes(4))
+    found, remarks = decode(tmp_path / "deep.tif", 8, 3)
+    assert remarks == ("16-bit",)
+    assert (found == 128).all()
+
+
+def test_8_bits_are_no_remark(tmp_path: Path) -> None:
+    for name in ("flat.png", "flat.tif"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+        assert decode(tmp_path / name, 8, 3)[1] == ()
 
 
 def test_cmyk_is_converted(tmp_path: Path) -> None:

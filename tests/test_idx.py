@@ -118,10 +118,16 @@ def test_a_missing_set_says_where_it_was_looked_for_and_three_ways_to_provide_it
     assert "\n" not in message
     for place in ("data/mnist", "data/MNIST/raw", "harness/data/mnist", "/usr/share/datasets/mnist"):
         assert place in message
-    for way in ("HARNESS_DATA (or `data.root`)", "copy them to", "HARNESS_DOWNLOAD=1"):
+    for way in (
+        "HARNESS_DATA (or `data.root`)",
+        "copy its four idx files (plain or gzipped) to",
+        "HARNESS_DOWNLOAD=1",
+    ):
         assert way in message
     with pytest.raises(ValueError, match="apt-get install dataset-fashion-mnist"):
         load("fashion-mnist", root=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"copy cifar-10-batches-py, .* to .*/harness/data/cifar10;"):
+        load("cifar10", root=str(tmp_path / "none"))
 
 
 def test_a_root_is_the_only_place_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,14 +208,21 @@ def test_swapped_image_and_label_files_are_told(tmp_path: Path) -> None:
     content = images.read_bytes()
     images.write_bytes(labels.read_bytes())
     labels.write_bytes(content)
-    with pytest.raises(ValueError, match=r"holds labels where images are expected; .* are swapped"):
+    with pytest.raises(ValueError, match=r"labels where images are expected; .* swapped; rename them\."):
         load(root=str(tmp_path))
 
 
 def test_files_that_do_not_belong_together_are_told(tmp_path: Path) -> None:
     write(tmp_path, parts() | {"train-labels": np.zeros(59, np.uint8)})
-    with pytest.raises(ValueError, match=r"holds 60 images, but .* 59 labels; they do not belong together"):
+    with pytest.raises(ValueError, match=r"holds 60 images, but .* 59 labels; .* together; copy or down"):
         load(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "stacked-mnist"])
+def test_images_of_another_size_than_the_set_s_are_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, parts() | {"t10k-images": np.ones((25, 14, 16), np.uint8)})
+    with pytest.raises(ValueError, match=r"t10k-.* holds images of 14×16 pixels, but .* have 28×28; copy or"):
+        load(name, root=str(tmp_path), size=28)
 
 
 def test_a_label_beyond_the_classes_is_told(tmp_path: Path) -> None:

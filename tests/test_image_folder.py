@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from harness.data import Dataset, load_dataset, outline
 from harness.data import folder as folders
+from harness.data.dataset import _load
 from harness.data.decode import Unreadable, decode
 from harness.recipe import choose
 from harness.registry import datasets
@@ -97,9 +99,7 @@ def test_each_unreadable_file_says_why(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_unreadable_files_are_counted_named_and_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreadable_files_are_counted_named_and_left_out(tmp_path: Path) -> None:
     names = spoilt(fill(tmp_path, 60))
     Image.new("RGBA", (8, 8), (1, 2, 3, 4)).save(tmp_path / "clear.png")
     (tmp_path / "labels.csv").write_text("a,b")
@@ -110,16 +110,61 @@ def test_unreadable_files_are_counted_named_and_left_out(
         f"{len(names)} of {61 + len(names)} files could not be read and left out: corrupt.png ("
     )
     assert "dangling.png (No such file or directory), empty.png (the file is empty)" in data.notes[0]
-    assert data.notes[0].endswith(" and 3 more")
+    assert " and 3 more; all in " in data.notes[0]
     assert data.notes[1] == "1 image had transparency: laid over white"
     assert data.notes[2] == "1 other file (.csv) left alone"
-    assert data.notes[0] in capsys.readouterr().err
     # The same images without the bad files are the same data set; only the notes differ.
     for name in names:
         (tmp_path / name).unlink()
     again = load(tmp_path)
     assert again.fingerprint == data.fingerprint
     assert torch.equal(again.train, data.train)
+
+
+def test_a_file_beside_the_decoded_images_names_every_unreadable_file(tmp_path: Path, cache: Path) -> None:
+    names = spoilt(fill(tmp_path))
+    (named,) = load(tmp_path).notes
+    (path,) = cache.glob("*.txt")
+    assert named.endswith(f"; all in {path}")
+    (pixels,) = cache.glob("*.u8")
+    assert path.name.startswith(pixels.stem)
+    lines = path.read_text().splitlines()
+    assert [line.partition(" (")[0] for line in lines] == sorted(names)
+    assert all(names[line.partition(" (")[0]] in line for line in lines)
+    # It goes and comes with the entry, and is replaced where it is not what it should be.
+    for spoil in (path.unlink, lambda: path.write_text("other")):
+        spoil()
+        load(tmp_path)
+        assert path.read_text().splitlines() == lines
+    pixels.unlink()
+    for name in names:
+        (tmp_path / name).unlink()
+    load(tmp_path)
+    assert len(list(cache.glob("*.u8"))) == 1
+    assert not list(cache.glob("*.part"))
+
+
+def test_images_decoded_by_an_older_version_keep_their_notes(tmp_path: Path, cache: Path) -> None:
+    spoilt(fill(tmp_path))
+    load(tmp_path)
+    (path,) = cache.glob("*.json")
+    facts = json.loads(path.read_text())
+    del facts["unreadable"]
+    path.write_text(json.dumps(facts | {"notes": ["8 of 53 files could not be read and left out: x"]}))
+    assert load(tmp_path).notes == ("8 of 53 files could not be read and left out: x",)
+
+
+def test_notes_are_shown_each_time_a_process_loads_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt(fill(tmp_path))
+    choice = choose(datasets, "image-folder", path=str(tmp_path), size=16)
+    for _ in range(2):
+        notes = load_dataset(choice).notes
+        assert capsys.readouterr().err == "".join(f"`{tmp_path}`: {note}\n" for note in notes)
+        load_dataset(choice)
+        assert capsys.readouterr().err == ""
+        _load.cache_clear()
 
 
 def test_a_second_look_decodes_nothing(
@@ -211,7 +256,9 @@ def test_processes_decode_what_one_does(tmp_path: Path, cache: Path) -> None:
         for name, count in (("one", 1), ("two", 2))
     )
     assert torch.equal(one.pixels, two.pixels)
-    assert (one.names, one.notes, one.sha256) == (two.names, two.notes, two.sha256)
+    assert (one.names, one.sha256) == (two.names, two.sha256)
+    told, told_again = ([note.partition("; all in ")[0] for note in found.notes] for found in (one, two))
+    assert told == told_again
     assert len(one.names) == 150
 
 
@@ -283,7 +330,11 @@ def test_a_relative_path_starts_here_or_from_the_data_folder(
         ("empty", r"`data\.path` 'empty' holds no images; name a folder of PNG"),
         ("texts", r"holds no images \(2 other files \(\.csv, \.txt\) left alone\)"),
         ("few", r"holds 25 images, of which 20 would be held out, but 20 at least are needed to train on"),
-        ("bad", r"none of 2 files can be read as an image: a\.png \(the file is empty\), b\.jpg \(no image"),
+        (
+            "bad",
+            r"^`data\.path` 'bad': none of 2 files can be read as an image: a\.png \(the file is empty\), "
+            r"b\.jpg \(no image.*\); copy the images again, or name another folder\.$",
+        ),
     ],
 )
 def test_a_folder_that_will_not_do_is_one_line(

@@ -269,6 +269,21 @@ def test_data_that_have_changed_since_are_named(tmp_path: Path, measured: list[s
         make_plan(ablation(), directory=tmp_path)
 
 
+def test_a_finished_study_is_not_taken_for_one_of_other_data(tmp_path: Path, measured: list[str]) -> None:
+    path = tmp_path / "points.npy"
+    np.save(path, np.random.RandomState(0).normal(size=(200, 2)))
+    study = ablation(settings={"data.name": "points-file", "data.path": str(path), "train.batch_size": 100})
+    plan = write_plan(make_plan(study, directory=tmp_path))
+    for run in plan.runs:
+        finish(plan.directory, run.run_id)
+    assert make_plan(study, directory=tmp_path).num_done == 4
+    np.save(path, np.random.RandomState(1).normal(size=(200, 2)))
+    with pytest.raises(ValueError, match=r"the data of arm adam \(points-file\) has changed since"):
+        make_plan(study, directory=tmp_path)
+    path.unlink()
+    assert make_plan(study, directory=tmp_path).num_done == 4
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, measured: list[str]) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "thesis.tex").write_text("precious")

@@ -189,6 +189,19 @@ def test_diverged_runs_count_as_untrained_and_are_flagged(tmp_path: Path) -> Non
     assert "seed 2, 5: the generator's loss was not finite at step 4050" in text
 
 
+def test_notes_on_the_data_are_on_the_page_each_once(tmp_path: Path) -> None:
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS))
+    for number, path in enumerate(sorted(folder.glob("runs/*/result.json"))):
+        result = json.loads(path.read_text())
+        result["environment"]["data_notes"] = ["1 image had a palette", f"{2 + number % 2} files <b>ü</b>"]
+        path.write_text(json.dumps(result))
+    write_report(folder)
+    text = _page(folder).text
+    told = "1 image had a palette; {} files <b>ü</b>; {} files <b>ü</b>"
+    assert sum(text.count(told.format(*order)) for order in ((2, 3), (3, 2))) == 1
+    assert text.count("had a palette") == 1
+
+
 def test_unfinished_study_is_reported_as_far_as_it_is_and_says_so(tmp_path: Path) -> None:
     missing = {("adam", seed) for seed in range(8)} | {("sgd", 7)}
     folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), missing=missing)

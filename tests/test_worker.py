@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
@@ -16,14 +18,16 @@ from harness import RunResult, train
 from harness.diagnostics import Evaluator, Scores
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
-from harness.recipe import Recipe
+from harness.recipe import Recipe, find_recipe
 from harness.sweep import session, training
 from harness.sweep.grammar import Metric
 from harness.sweep.leases import take_lease
 from harness.sweep.plan import Plan, PlannedRun, Unit
 from harness.sweep.plan_file import FOLDERS
+from harness.sweep.planner import make_plan
 from harness.sweep.results import load_result, load_results, run_directory, score
 from harness.sweep.storage import Search, open_storage
+from harness.sweep.study import Study
 from harness.sweep.training import Interrupted, Job, Progress, train_population
 from harness.sweep.worker import Worker
 from harness.tracking import read_history, read_images
@@ -145,6 +149,61 @@ def test_a_finished_run_is_handed_back_and_not_trained_again(
     first = train(tiny_recipe(), directory=tmp_path, wandb="disabled")
     forbid_training(monkeypatch)
     assert train(tiny_recipe(), directory=tmp_path, wandb="disabled") == first
+
+
+def points_recipe(path: Path, *, first: int = 0) -> Recipe:
+    """The tiny GAN on a file of 200 points, written anew."""
+    np.save(path, np.random.RandomState(first).normal(size=(200, 2)))
+    return tiny_recipe(data__name="points-file", data__path=str(path), train__batch_size=100)
+
+
+def test_a_finished_run_is_not_handed_back_for_other_data(tmp_path: Path) -> None:
+    recipe = points_recipe(tmp_path / "points.npy")
+    first = train(recipe, directory=tmp_path, wandb="disabled")
+    before = first.environment["data"]
+    folder = run_directory(tmp_path, first.run_id)
+    assert points_recipe(tmp_path / "points.npy", first=1) == recipe
+    told = f"{first.run_id} was trained on other data: `data.name` points-file had the fingerprint {before}"
+    with pytest.raises(ValueError, match=re.escape(told)) as caught:
+        train(recipe, directory=tmp_path, wandb="disabled")
+    assert str(caught.value).endswith(f" now; choose another --directory, or remove {folder}.")
+    shutil.rmtree(folder)
+    assert train(recipe, directory=tmp_path, wandb="disabled").environment["data"] != before
+
+
+def test_a_finished_run_is_handed_back_where_its_data_are_gone(tmp_path: Path) -> None:
+    recipe = points_recipe(tmp_path / "points.npy")
+    first = train(recipe, directory=tmp_path, wandb="disabled")
+    (tmp_path / "points.npy").unlink()
+    assert train(recipe, directory=tmp_path, wandb="disabled") == first
+    with pytest.raises(ValueError, match="does not exist; check `data"):
+        train(recipe, seed=1, directory=tmp_path, wandb="disabled")
+
+
+def test_networks_that_want_labels_are_refused_before_an_unlabelled_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.images.read_images", None)
+    monkeypatch.setattr("harness.data.images.find_images", None)
+    settings = {"data.name": "image-folder", "data.path": "faces", "data.size": 28, "data.channels": 1}
+    recipe = find_recipe("fashion-cgan").override(settings)
+    with pytest.raises(ValueError, match=r"`generator\.name` cgan is class-conditional, but the data has no"):
+        train(recipe, directory=tmp_path, wandb="disabled")
+    study = Study.from_json(
+        {
+            "name": "conditional",
+            "recipe": "fashion-cgan",
+            "metric": {"name": "frechet"},
+            "seeds": 1,
+            "parameters": {key: {"value": value} for key, value in settings.items()},
+            "ablate": {
+                "parameters": {"optimizer.name": ["adam", "sgd"]},
+                "baseline": {"optimizer.name": "adam"},
+            },
+        }
+    )
+    with pytest.raises(ValueError, match=r"`generator\.name` cgan is class-conditional, but the data has no"):
+        make_plan(study, directory=tmp_path)
 
 
 def test_the_networks_of_a_finished_run_can_be_used(tmp_path: Path) -> None:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from harness.data import images as images
 from harness.data import points as points
 from harness.data import points_file as points_file
-from harness.data.dataset import Dataset, Outline, load_dataset, outline
+from harness.data.dataset import Dataset, Outline, known_outline, load_dataset, outline
 from harness.data.mixture import Mixture
 from harness.data.samples import as_bytes, gather, scaled
 
-__all__ = ["Dataset", "Mixture", "Outline", "as_bytes", "gather", "load_dataset", "outline", "scaled"]
+__all__ = [
+    "Dataset",
+    "Mixture",
+    "Outline",
+    "as_bytes",
+    "gather",
+    "known_outline",
+    "load_dataset",
+    "outline",
+    "scaled",
+]

@@ -11,10 +11,12 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,8 +97,19 @@ def drop_rows(path: Path, row_bytes: int, num_rows: int, dropped: set[int]) -> N
 
 
 def map_bytes(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """A file as a uint8 tensor; its pages are read as they are used, and shared by all processes."""
-    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
+    """A file as a uint8 tensor; its pages are read as they are used, and shared by all processes.
+
+    The mapping is read-only, so the system asks no memory for pages that might be written to, and a file may
+    be larger than memory and swap; writing into the tensor ends the process.
+
+    Args:
+        path: a file of as many bytes as `shape` says, at least one.
+        shape: of the tensor.
+    """
+    rows = np.memmap(path, np.uint8, "r", shape=shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(rows)
 
 
 def _read(pixels: Path, facts: Path) -> tuple[Tensor, dict[str, Any]] | None:
@@ -114,7 +127,7 @@ def _read(pixels: Path, facts: Path) -> tuple[Tensor, dict[str, Any]] | None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that others see whole or not at all."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
 
 

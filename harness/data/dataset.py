@@ -28,6 +28,7 @@ __all__ = [
     "Dataset",
     "Outline",
     "from_points",
+    "known_outline",
     "load_dataset",
     "outline",
     "outlined",
@@ -164,6 +165,8 @@ def from_points(
 def load_dataset(choice: Choice) -> Dataset:
     """The data set that a recipe chose; made once a process, and anew when the file behind it changes.
 
+    Its notes go to stderr when it is made, so that every command shows them once.
+
     Args:
         choice: `recipe.data`.
 
@@ -184,13 +187,25 @@ def outline(choice: Choice) -> Outline:
     Raises:
         ValueError: an unknown name; or, where only the files can tell, files that cannot be used.
     """
-    datasets[choice.name]
-    tell = _outlines.get(choice.name)
-    told = None if tell is None else tell(choice.options)
+    told = known_outline(choice)
     if told is not None:
         return told
     dataset = load_dataset(choice)
     return Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)
+
+
+def known_outline(choice: Choice) -> Outline | None:
+    """The outline of a data set where its options tell it, or None where only its files can.
+
+    Args:
+        choice: `recipe.data`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    datasets[choice.name]
+    tell = _outlines.get(choice.name)
+    return None if tell is None else tell(choice.options)
 
 
 def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -> None:
@@ -208,7 +223,16 @@ def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -
 def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object, ...]) -> Dataset:
     dataset = datasets[name](**dict(options))
     assert isinstance(dataset, Dataset), f"{name} made a {type(dataset).__name__}"
+    if dataset.notes:
+        _show_notes(dict(options).get("path") or name, dataset.notes)
     return dataset
+
+
+def _show_notes(title: Value, notes: tuple[str, ...]) -> None:
+    from rich.console import Console
+
+    for note in notes:
+        Console(stderr=True).print(f"`{title}`: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _stamp(choice: Choice) -> tuple[object, ...]:

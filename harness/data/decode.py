@@ -50,6 +50,10 @@ REMARKS = {
 """What may be done to an image on the way in, and how it is said."""
 
 
+_PNG_DEPTH_AT = 24  # signature, then the header's length, name, width and height
+_BITS_PER_SAMPLE = 258
+
+
 class Unreadable(Exception):  # noqa: N818 - said of a file, and never seen by users
     """An image file that cannot be used; the message says why."""
 
@@ -90,12 +94,15 @@ def _decode(path: Path, size: int, channels: int) -> tuple[Bytes, tuple[str, ...
         if getattr(opened, "n_frames", 1) > 1:
             remarks.append("animated")
             opened.seek(0)
+        has_16_bits = _has_16_bits(opened, path)
         opened.load()
         image: Image.Image = ImageOps.exif_transpose(opened)
     if image.mode == "F":
         raise Unreadable("floating-point pixels, whose range is unknown")
     if image.mode.startswith("I"):
         image = _to_8_bits(image)
+        has_16_bits = True
+    if has_16_bits:
         remarks.append("16-bit")
     if image.mode in ("P", "PA"):
         remarks.append("palette")
@@ -164,6 +171,14 @@ def decode_rows(
 def _planes(image: Image.Image) -> Bytes:
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _has_16_bits(image: Image.Image, path: Path) -> bool:
+    """Whether a PNG or TIFF says that its channels have 16 bits; of colours, Pillow gives 8 and no word."""
+    if image.format == "PNG":
+        with path.open("rb") as stream:
+            return stream.read(_PNG_DEPTH_AT + 1)[_PNG_DEPTH_AT] == 16
+    return 16 in getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -159,9 +159,10 @@ def read_images(
     cache: Path,
     title: str,
     num_processes: int | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> FolderImages:
     """Images as bytes, decoded on first use and taken from the cache after that.
+
+    Notes name a few of the files that could not be read; beside the decoded images, a file of text names all.
 
     Args:
         files: the files.
@@ -170,7 +171,6 @@ def read_images(
         cache: folder of decoded images.
         title: what they are called in progress and errors.
         num_processes: decode with this many; by default one a core where there are many files.
-        say: told each note when images are decoded.
 
     Raises:
         ValueError: no file can be read, or the cache cannot be written to.
@@ -182,13 +182,16 @@ def read_images(
         chosen = [file for _, file in ordered]
 
         def make(target: Path) -> dict[str, Any]:
-            facts = _decode_all(chosen, target, (channels, size, size), title, num_processes, progress)
-            if say is not None:
-                for note in facts["notes"]:
-                    say(f"{title}: {note}")
-            return facts
+            return _decode_all(chosen, target, (channels, size, size), title, num_processes, progress)
 
         pixels, facts = cached(cache, key, make)
+    # Entries of older versions have the names in their notes, and nowhere else.
+    unreadable = [f"{name} ({reason})" for name, reason in facts.get("unreadable", ())]
+    names_path = _keep_names(cache / f"{key}.unreadable.txt", unreadable)
+    notes = list(facts["notes"])
+    if unreadable:
+        note = f"{len(unreadable)} of {_count(len(files), 'file')} could not be read and left out: "
+        notes.insert(0, note + _listed(unreadable) + (f"; all in {names_path}" if names_path else ""))
     dropped = set(facts["dropped"])
     kept = [file for row, file in enumerate(chosen) if row not in dropped]
     return FolderImages(
@@ -196,7 +199,7 @@ def read_images(
         names=tuple(file.name for file in kept),
         labels=tuple(file.label for file in kept),
         groups=tuple(file.group for file in kept),
-        notes=tuple(facts["notes"]),
+        notes=tuple(notes),
         sha256=facts["sha256"],
     )
 
@@ -279,18 +282,34 @@ def _decode_all(
         progress.advance(bar, done)
     progress.remove_task(bar)
     notes = [f"{_count(remarks[key], 'image')} {text}" for key, text in REMARKS.items() if remarks[key]]
-    if unreadable:
-        of_all = f"of {_count(len(files), 'file')}"
-        listed = _listed(sorted(f"{files[row].name} ({reason})" for row, reason in unreadable.items()))
-        if len(unreadable) == len(files):
-            raise ValueError(f"{title}: none {of_all} can be read as an image: {listed}.")
-        notes.insert(0, f"{len(unreadable)} {of_all} could not be read and left out: {listed}")
+    named = sorted((files[row].name, reason) for row, reason in unreadable.items())
+    if len(unreadable) == len(files):
+        listed = _listed([f"{name} ({reason})" for name, reason in named])
+        raise ValueError(
+            f"{title}: none of {_count(len(files), 'file')} can be read as an image: {listed}; copy the "
+            "images again, or name another folder."
+        )
     drop_rows(target, math.prod(sample_shape), len(files), set(unreadable))
     return {
         "shape": [len(files) - len(unreadable), *sample_shape],
         "dropped": sorted(unreadable),
+        "unreadable": named,
         "notes": notes,
     }
+
+
+def _keep_names(path: Path, named: Sequence[str]) -> Path | None:
+    """A file with a line a name, written anew where it is not what it should be; None where there is none."""
+    text = "".join(f"{name}\n" for name in named).encode("utf-8", "backslashreplace").decode()
+    try:
+        if not text:
+            path.unlink(missing_ok=True)
+            return None
+        if not path.exists() or path.read_bytes() != text.encode():
+            write_whole(path, text)
+    except OSError:
+        return None  # a cache that may only be read
+    return path
 
 
 def _is_much(files: Sequence[ImageFile]) -> bool:

@@ -73,7 +73,7 @@ def read_idx_part(images: Path, labels: Path, *, num_classes: int) -> IdxPart:
     if len(pixels) != len(classes):
         raise ValueError(
             f"`{images}` holds {len(pixels)} images, but `{labels}` {len(classes)} labels; they do not "
-            "belong together."
+            "belong together; copy or download them again."
         )
     if int(classes.max()) >= num_classes:
         raise ValueError(
@@ -88,7 +88,8 @@ def _read(path: Path, kind: str) -> Bytes:
     other = next(name for name in _RANKS if name != kind)
     if content[:4] == bytes([0, 0, 8, _RANKS[other]]):
         raise ValueError(
-            f"`{path}` holds {other} where {kind} are expected; the image and the label file are swapped."
+            f"`{path}` holds {other} where {kind} are expected; the image and the label file are swapped; "
+            "rename them."
         )
     magic = bytes([0, 0, 8, rank])
     if content[:4] != magic:

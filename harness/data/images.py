@@ -147,7 +147,7 @@ def image_folder(
     if labels == "folders":
         files, class_names = _labelled(files, path)
     found = read_images(
-        files, size=size, channels=channels, cache=cache_folder(), title=f"`{path}`", say=_say
+        files, size=size, channels=channels, cache=cache_folder(), title=f"`data.path` {path!r}"
     )
     num_test = max(MIN_HELD_OUT, round(len(found.names) * test_share))
     if len(found.names) - num_test < MIN_HELD_OUT:
@@ -175,7 +175,7 @@ def celeba(*, size: _Size = 64, limit: _Limit = 0, root: str = "") -> Dataset:
     ]
     split = 0 < sum(file.group for file in grouped) < len(grouped)
     found = read_images(
-        grouped if split else files, size=size, channels=3, cache=cache_folder(), title="celeba", say=_say
+        grouped if split else files, size=size, channels=3, cache=cache_folder(), title=f"`{folder}`"
     )
     num_test = found.groups.count(0) if split else round(len(found.names) / 10)
     if min(num_test, len(found.names) - num_test) < MIN_HELD_OUT:
@@ -281,6 +281,12 @@ def _idx_set(name: str, root: str) -> tuple[Part, Part]:
         parts = []
         for part in ("train", "t10k"):
             read = read_idx_part(files[f"{part}-images"], files[f"{part}-labels"], num_classes=10)
+            shape = "×".join(map(str, read.images.shape[1:]))
+            if shape != "28×28":
+                raise ValueError(
+                    f"`{files[f'{part}-images']}` holds images of {shape} pixels, but those of {name} have "
+                    "28×28; copy or download it again, or give them as a folder to data set image-folder."
+                )
             parts.append((read.images[:, None], read.labels))
         header = b"\0\0\x08\x01" + len(parts[0][1]).to_bytes(4, "big")
         digest = hashlib.sha256(header + parts[0][1].tobytes()).hexdigest()[:16]
@@ -345,12 +351,6 @@ def _celeba_parts(images: Path) -> Mapping[str, str]:
     if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
         raise ValueError(f"`{path}` must hold a file name and 0, 1 or 2 a line; copy or download it again.")
     return {row[0]: row[1] for row in rows}
-
-
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _outline(channels: int, num_classes: int, options: Mapping[str, Value]) -> Outline:

@@ -36,8 +36,8 @@ _BELOW = {
 """Folders below a data folder where a set may lie: by its name, as torchvision lays it out, or bare."""
 
 _WHAT = {
-    "mnist": "its four idx files, plain or gzipped",
-    "fashion-mnist": "its four idx files, plain or gzipped",
+    "mnist": "its four idx files (plain or gzipped)",
+    "fashion-mnist": "its four idx files (plain or gzipped)",
     "cifar10": "cifar-10-batches-py, cifar-10-batches-bin or data_batch_1.png and its like",
     "celeba": "img_align_celeba",
 }
@@ -77,7 +77,7 @@ def missing(name: str, places: list[Path]) -> ValueError:
     package = (
         "`apt-get install dataset-fashion-mnist` on Debian or Ubuntu"
         if name == "fashion-mnist"
-        else f"copy them to {_user_folder() / name}"
+        else f"copy {_WHAT[name]} to {_user_folder() / name}"
     )
     looked = ", ".join(str(place) for place in places)
     return ValueError(

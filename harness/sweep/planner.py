@@ -69,6 +69,7 @@ def make_plan(
         plan = extended(read_plan(folder), study)
         plan = replace(plan, device=_same_device(plan, device))
         if plan.num_done == plan.num_runs and not plan.is_search:
+            _check_data_left(plan)
             return with_all_units(replace(plan, workers=workers or 1))
         resolve_device(plan.device)
     else:
@@ -120,21 +121,35 @@ def _check_folder(folder: Path) -> None:
 
 def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
     """Load every arm's data, and check that it is what it was and that the networks fit it."""
-    from harness.data import load_dataset
-    from harness.networks import check_networks
+    from harness.sweep.fitting import fitting_dataset
 
     found = {}
     for arm in plan.arms:
-        dataset = load_dataset(arm.cell.recipe.data)
-        if arm.data not in ("", dataset.fingerprint):
-            raise ValueError(
-                f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
-                "give the study another name, or move the folder away."
-            )
-        with_labels = check_networks(arm.cell.recipe, dataset.sample_shape, dataset.num_classes)
+        dataset, with_labels = fitting_dataset(arm.cell.recipe)
+        _check_same_data(plan, arm, dataset)
         _check_metric(plan.study.metric.name, dataset, with_labels)
         found[arm.name] = dataset
     return found
+
+
+def _check_data_left(plan: Plan) -> None:
+    """Of a study that is finished, check the data that can still be read."""
+    from harness.data import load_dataset
+
+    for arm in plan.arms:
+        try:
+            dataset = load_dataset(arm.cell.recipe.data)
+        except ValueError:
+            continue
+        _check_same_data(plan, arm, dataset)
+
+
+def _check_same_data(plan: Plan, arm: Arm, dataset: Dataset) -> None:
+    if arm.data not in ("", dataset.fingerprint):
+        raise ValueError(
+            f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
+            "give the study another name, or move the folder away."
+        )
 
 
 def _check_metric(name: str, dataset: Dataset, with_labels: bool) -> None:

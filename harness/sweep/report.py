@@ -287,13 +287,18 @@ def _spent(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _environment(summary: Summary) -> list[tuple[str, str]]:
-    """Each fact of the runs' environments; where runs differ, every value that occurs."""
+    """Each fact of the runs' environments; where runs differ, every value that occurs.
+
+    A list of strings is so many values.
+    """
     facts: dict[str, dict[str, None]] = {}
     for arm in summary.arms:
         for run in arm.runs:
             for key, value in run.environment.items():
-                text = value if isinstance(value, str) else json.dumps(value)
-                facts.setdefault(key, {})[text] = None
+                lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
+                for one in value if lines else (value,):
+                    text = one if isinstance(one, str) else json.dumps(one)
+                    facts.setdefault(key, {})[text] = None
     return [(key, "; ".join(values)) for key, values in facts.items()]
 
 

@@ -68,6 +68,7 @@ class Session:
             **job.environment,
             "population": len(runs),
             "data": loaded.fingerprint,
+            **({"data_notes": list(loaded.notes)} if loaded.notes else {}),
             "fingerprint": dict(evaluator.fingerprint),
             "sources": dict(evaluator.sources),
         }

@@ -52,7 +52,8 @@ def train(
 ) -> RunResult:
     """Train one recipe with one seed, and leave its files in ``<directory>/runs/<run id>``.
 
-    The same call again goes on from where it was interrupted, or hands back the result it left.
+    The same call again goes on from where it was interrupted, or hands back the result it left, which it does
+    too where the data are gone.
 
     Args:
         recipe: What to train.
@@ -68,11 +69,11 @@ def train(
         The result, as it stands in ``result.json``.
 
     Raises:
-        ValueError: If the networks do not fit the data, the data cannot be read, the device is not there, the
-            folder cannot be written to, or another process is training this very run.
+        ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
+            the result that is there, the device is not there, the folder cannot be written to, or another
+            process is training this very run.
     """
-    from harness.data import load_dataset
-    from harness.networks import check_networks
+    from harness.sweep.fitting import check_same_data, fitting_dataset
     from harness.sweep.grammar import Metric
     from harness.sweep.training import Job, train_population
     from harness.tracking import wandb_mode
@@ -82,11 +83,12 @@ def train(
     device, directory = resolve_device(device), Path(directory)
     wandb_mode(wandb)
     run = PlannedRun(recipe=recipe, seed=seed, cell=recipe.name, overrides={})
-    result = load_result(run_directory(directory, run.run_id))
+    folder = run_directory(directory, run.run_id)
+    result = load_result(folder)
     if result is not None:
+        check_same_data(result, recipe, folder)
         return result
-    dataset = load_dataset(recipe.data)
-    check_networks(recipe, dataset.sample_shape, dataset.num_classes)
+    dataset, _ = fitting_dataset(recipe)
     try:
         for name in FOLDERS:
             (directory / name).mkdir(parents=True, exist_ok=True)
