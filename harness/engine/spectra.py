@@ -63,7 +63,8 @@ def layer_norms(network: Network) -> dict[str, tuple[Tensor, Tensor]]:
 def _unit(columns: Tensor) -> Tensor:
     """Columns of length 1; divided by their largest number first, whose square may be out of range."""
     columns = columns / columns.abs().amax(1, keepdim=True)
-    return columns / torch.linalg.vector_norm(columns, dim=1, keepdim=True)
+    unit: Tensor = columns / torch.linalg.vector_norm(columns, dim=1, keepdim=True)
+    return unit
 
 
 def spectra(population: Population, *, layers: bool = False) -> dict[str, list[float]]:
