@@ -2,9 +2,11 @@
 
 Both train the same recipe in the same process, on the same device, with the same number of threads, in turns;
 every number is the median of the turns after the first. A recipe whose data are not on this machine is
-trained on the digits shipped here, at the same size. `data` is the share of a step of K = 1 that goes into
-ordering, gathering and scaling real samples and their labels; 5 % is the most it may take. Results go to
-`results/<host>.json`.
+trained on the digits shipped here, at the same size; one that grows is trained at full size. `data` is the
+share of a step of K = 1 that goes into ordering, gathering and scaling real samples and their labels; 5 % is
+the most it may take. `scores` is what an evaluation takes (samples, all scores that are due each time,
+spectra), over what training takes between two of them; it is not given for data that are not here. Results go
+to `results/<host>.json`.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ from rich.table import Table
 from textbook import Textbook
 
 from harness.data import Dataset, load_dataset
+from harness.diagnostics import Evaluator
 from harness.engine.population import Population
+from harness.engine.spectra import spectra
 from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.registry import recipes
+from harness.sweep.examining import Examiner
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1, 4, 8, 16)
@@ -72,7 +77,8 @@ def compare(
     """Seconds a run-step takes: of the textbook loop, and of populations of each size.
 
     Returns:
-        `textbook`, the sizes as strings, and `data` of one run → seconds.
+        `textbook`, the sizes as strings, and `data` of one run → seconds; `scores` of one run → seconds for
+        every step between two evaluations.
     """
     dataset = load_dataset(recipe.data).to(device)
     stride = recipe.train.discriminator_steps
@@ -96,6 +102,7 @@ def compare(
         contestants[str(size)] = seconds(advance, turn_sec, device)
         if size == 1:
             contestants["data"] = seconds(bringing(trainer, dataset), turn_sec / 4, device)
+            contestants["scores"] = seconds(judging(trainer, dataset), turn_sec, device)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(turns + 1):
         for name, turn in contestants.items():
@@ -130,8 +137,25 @@ def bringing(trainer: Trainer, dataset: Dataset) -> Callable[[], int]:
     return bring
 
 
+def judging(trainer: Trainer, dataset: Dataset) -> Callable[[], int]:
+    """A function that evaluates a run once, and returns the D steps between two evaluations of the recipe."""
+    evaluator = Evaluator(dataset)
+    examiner = Examiner(trainer, dataset, evaluator)
+    between = trainer.population.recipe.evaluate.every_epochs * trainer.steps_per_epoch
+
+    def judge() -> int:
+        examiner.examine().scores(0, exact=False)
+        spectra(trainer.population)
+        return between
+
+    judge()  # what concerns the reals alone is computed once
+    return judge
+
+
 def at_hand(recipe: Recipe) -> Recipe:
-    """The recipe, on the digits at the same size where its own data are not on this machine."""
+    """The recipe at full size, on the digits where its own data are not on this machine."""
+    if recipe.train.grow_images:
+        recipe = recipe.override({"train.grow_images": 0})
     try:
         load_dataset(recipe.data)
     except ValueError:
@@ -150,12 +174,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    heads = ("recipe", "textbook", *(f"K={size}" for size in SIZES), "data", "goal, K=1", "")
+    heads = ("recipe", "textbook", *(f"K={size}" for size in SIZES), "data", "scores", "goal, K=1", "")
     table = Table(*heads)
     found = {}
     for name in arguments.names or recipes.names():
         recipe = find_recipe(name)
-        times = compare(at_hand(recipe), device, SIZES, arguments.turns, arguments.turn_sec)
+        trained = at_hand(recipe)
+        times = compare(trained, device, SIZES, arguments.turns, arguments.turn_sec)
+        if trained.data.name != recipe.data.name:
+            del times["scores"]
         found[name] = times
         ratios = {key: times["textbook"] / sec for key, sec in times.items()}
         goal = GOALS.get(recipe.data.name, 1.0)
@@ -165,8 +192,9 @@ def main() -> None:
         share = times["data"] / times["1"]
         met = ratios["1"] >= goal and share <= MOST_DATA
         verdict = "[green]met" if met else "[red]missed"
+        scores = f"{times['scores'] / times['1']:.1%}" if "scores" in times else ""
         table.add_row(
-            name, f"{times['textbook'] * 1e6:.0f} µs", *cells, f"{share:.1%}", f"{goal:g}×", verdict
+            name, f"{times['textbook'] * 1e6:.0f} µs", *cells, f"{share:.1%}", scores, f"{goal:g}×", verdict
         )
     console = Console()
     if not console.is_terminal:
@@ -188,6 +216,9 @@ def main() -> None:
         "speedup": {
             name: {key: times["textbook"] / sec for key, sec in times.items() if key.isdigit()}
             for name, times in found.items()
+        },
+        "scores_share": {
+            name: times["scores"] / times["1"] for name, times in found.items() if "scores" in times
         },
         "data_share": {name: times["data"] / times["1"] for name, times in found.items()},
     }
