@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ def generate(asked: _Asked, num: int) -> None:
     made = write_samples(asked.run, num, directory=folder, labels=asked.labels, seed=asked.seed)
     click.echo(f"{made.num} images: {made.folder}")
     click.echo(f"grid: {made.grid}")
+    _mirror(asked, "generated", made.grid, {"num": num})
 
 
 @click.group()
@@ -132,6 +134,7 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
         labels=run.cycle_labels(len(latents), asked.labels),
     )
     path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
+    made_with = {"dims": list(table.dims), "edits": list(table.edits), "all_rows": all_rows, "row": row}
     write_png(edit_figure(table, title=asked.title), path)
     _print_effects(ranked, table.dims)
     _write_effects(ranked, asked.folder / "effects.csv")
@@ -139,6 +142,7 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     for line in finding(table, ranked):
         click.echo(line)
     click.echo(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
+    _mirror(asked, "latent_edit", path, made_with)
 
 
 @latent.command()
@@ -163,9 +167,32 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
     click.echo(f"figure: {file}")
+    _mirror(asked, "latent_interpolate", file, {"mode": mode, "steps": steps, "num": num})
 
 
 latent.add_command(sefa)
+
+
+def _mirror(asked: _Asked, series: str, picture: Path, made_with: Mapping[str, object]) -> None:
+    """Show a picture in W&B beside the study's runs, where the run lies in a study.
+
+    Each kind of picture is a W&B run of its own, for one made anew replaces all that it showed before.
+    """
+    from harness.tracking import log_pictures, wandb_mode
+
+    run, place = asked.run, asked.run.directory.resolve()
+    if place.parent.name != "runs" or wandb_mode() == "disabled":
+        return
+    kind = "generated" if series == "generated" else picture.stem.replace("_", "-")
+    log_pictures(
+        place.parents[1],
+        place.parents[1].name,
+        f"{kind}-{run.run_id}",
+        pictures={f"samples/{series}": picture},
+        step=run.step,
+        config={"run": run.run_id, "seed": asked.seed, "labels": asked.labels, **made_with},
+        tags=["latent"],
+    )
 
 
 def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from html import unescape
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def test_the_page_shows_films_filmstrips_and_neighbours_in_words(folder: Path) -
     assert len(re.findall('alt="Generated images of ', html)) == 2  # the third arm has none
     assert "of the training set" not in text  # it is in the picture
     assert "surface" not in text
+
+
+def test_what_was_drawn_of_a_runs_latents_is_on_the_page_with_the_run_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    assert "What the latents do" not in page(folder)
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    run = summarise(copy).arms[1].runs[2]
+    latent = run_directory(copy, run.run_id) / "latent"
+    latent.mkdir()
+    Image.new("L", (3, 3)).save(latent / "interpolate_linear.png")
+    write_report(copy)
+    text = page(copy)
+    assert f"long, seed {run.seed}: straight walks between latents Run {run.run_id}." in text
+    html = (copy / "report" / "index.html").read_text()
+    assert b64encode((latent / "interpolate_linear.png").read_bytes()).decode() in html
 
 
 def test_a_study_that_ends_at_equal_budgets_says_so(folder: Path, tmp_path: Path) -> None:

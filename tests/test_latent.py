@@ -429,6 +429,7 @@ Command = Callable[..., tuple[str, str]]
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Runs the command line in this process: its output, or the one line of a refusal."""
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[str, str]:
@@ -472,6 +473,36 @@ def test_the_interpolate_and_generate_commands_write_their_files(command: Comman
     assert not error
     assert "7 images: made/images" in out
     assert len(list((tmp_path / "made" / "images").iterdir())) == 7
+
+
+def test_the_pictures_of_a_studys_run_go_to_wandb_each_kind_apart(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, _ = make_run(tmp_path / "runs", make_recipe(), study="found")
+    seen: dict[str, tuple[dict[str, Path], dict[str, Any]]] = {}
+
+    def log(study: Path, name: str, run: str, **given: Any) -> None:
+        assert (study, name, given["step"]) == ((tmp_path / "runs" / "found").resolve(), "found", 120)
+        seen[run.removesuffix(f"-{folder.name}")] = given["pictures"], given["config"]
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("harness.tracking.log_pictures", log)
+    command("latent", "edit", str(folder), "--dims", "2,", "--seed", "5")
+    command("latent", "interpolate", str(folder), "--num", "1", "--steps", "2")
+    command("generate", str(folder), "--num", "1")
+    shown = {name: {key: file.name for key, file in pictures.items()} for name, (pictures, _) in seen.items()}
+    assert shown == {
+        "edits": {"samples/latent_edit": "edits.png"},
+        "interpolate-spherical": {"samples/latent_interpolate": "interpolate_spherical.png"},
+        "generated": {"samples/generated": "grid.png"},
+    }
+    config = seen["edits"][1]
+    assert (config["run"], config["seed"], config["dims"]) == (folder.name, 5, [2])
+    (tmp_path / "apart").mkdir()
+    folder = folder.rename(tmp_path / "apart" / folder.name)
+    seen.clear()
+    command("generate", str(folder), "--num", "1")
+    assert not seen
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ import numpy as np
 from harness.registry import Value, metrics
 from harness.sweep import rates, tables
 from harness.sweep.findings import Answer, answers, flags, headline
-from harness.sweep.gallery import neighbour_pictures
+from harness.sweep.gallery import latent_pictures, neighbour_pictures
 from harness.sweep.outcomes import Failure, FailureGroup, failures
 from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.sweep.results import read_recipe, run_directory, write_text
@@ -114,6 +114,9 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         neighbours=[
             (name, _data_url(path, "image/png"), words)
             for name, path, words in neighbour_pictures(summary, shown)
+        ],
+        latents=[
+            (picture, _data_url(picture.path, "image/png")) for picture in latent_pictures(summary, shown)
         ],
         trial_rows=_trial_rows(summary),
         best_trials=[(name, trial) for name, trial in best.items() if trial is not None],
