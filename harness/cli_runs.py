@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
+from harness.cli_options import data_root
+
 if TYPE_CHECKING:
     from harness.latent import Run
 
@@ -21,6 +23,7 @@ def run_options(command: Command) -> Command:
     seed = click.IntRange(min=0)
     folder = click.Path(path_type=Path)
     for option in (
+        data_root,
         click.option(
             "--out",
             type=click.Path(path_type=Path, file_okay=False),

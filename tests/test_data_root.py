@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from test_idx import parts, write
+from test_latent import make_recipe, make_run
 
 from harness.cli import harness
 
@@ -75,6 +77,21 @@ def test_data_are_found_below_the_root_that_is_given(run: Run, root: Path, tmp_p
     assert os.environ["HARNESS_DATA"] == str(root)
     (folder,) = (tmp_path / "runs" / "train" / "runs").iterdir()
     assert (folder / "samples" / "real.png").exists()
+
+
+def test_names_of_classes_are_found_below_the_root(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.places._SYSTEM", tmp_path / "system")
+    write(tmp_path / "data" / "fashion-mnist", parts())
+    folder, _ = make_run(tmp_path / "apart", make_recipe("cgan", "fashion-mnist"))
+    unknown = run("generate", folder, "--labels", "trouser", "--out", tmp_path / "none")
+    assert "unknown class `trouser`. Known: 0, 1" in str(unknown.exception)
+    for command in (("generate", "--num", 1), ("latent", "edit", "--dims", "1,"), ("latent", "interpolate")):
+        out = ("--data-root", tmp_path / "data", "--out", tmp_path / str(command[1]))
+        done = run(*command, folder, "--labels", "trouser", *out)
+        assert done.exit_code == 0, done.exception
+    assert (tmp_path / "--num" / "images" / "00000_class1.png").exists()
 
 
 def test_a_study_is_planned_on_the_data_below_the_root(run: Run, root: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli import main
+from harness.data import outline
 from harness.engine import checkpoint as checkpoints
 from harness.figures import read_grid, write_png
 from harness.latent import (
@@ -283,8 +284,10 @@ def make_run(
 ) -> tuple[Path, nn.Module]:
     """A finished run's folder with an untrained generator, and that generator."""
     torch.manual_seed(seed)
-    shape, classes = ((1, 8, 8), 10) if recipe.data.name == "digits" else ((2,), 0)
-    generator, other = (build_generator(recipe, shape, classes).eval() for _ in range(2))
+    known = outline(recipe.data)
+    generator, other = (
+        build_generator(recipe, known.sample_shape, known.num_classes).eval() for _ in range(2)
+    )
     folder = runs / study / "runs" / run_id(recipe, seed)
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps(recipe.to_json()))
