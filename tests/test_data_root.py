@@ -70,6 +70,22 @@ def test_the_deeper_discriminator_costs_four_times_as_much(run: Run) -> None:
     assert deep_generator / generator == pytest.approx(1.36, abs=0.01)
 
 
+def test_a_deeper_recipe_says_what_its_depth_costs(run: Run) -> None:
+    assert "against depth 0" not in run("show", "faces-dcgan64").output
+    lines = [line for line in run("show", "faces-dcgan64-deep").output.splitlines() if "depth 0" in line]
+    assert [line.partition(" the ")[0] for line in lines] == [
+        "depth 1 against depth 0: 1.36×",
+        "depth 1 against depth 0: 3.99×",
+    ]
+    assert "multiply-adds (103,817,216) and " in lines[1]
+    (line,) = [
+        line
+        for line in run("show", "mnist-g1d1", "--set", "generator.depth=2").output.splitlines()
+        if "depth 0" in line
+    ]
+    assert line.startswith("depth 2 against depth 0: ")
+
+
 def test_data_are_found_below_the_root_that_is_given(run: Run, root: Path, tmp_path: Path) -> None:
     settings = [word for pair in TINY for word in ("--set", pair)]
     trained = run("train", "faces-dcgan64", *settings, "--data-root", root, "--directory", tmp_path / "runs")
