@@ -224,6 +224,20 @@ def test_real_beside_fake_shows_as_many_of_each() -> None:
     assert (pixels[top : top + side, -side:] == right).all()
 
 
+def test_classes_have_the_same_column_on_the_real_and_on_the_generated_side() -> None:
+    images = numbered(6)
+    labels = torch.tensor([2, 0, 2]), torch.tensor([0, 2, 0])
+    sheet = np.asarray(real_beside_fake(images[:3], images[3:], labels=labels, scale=30))
+    columns = [
+        class_grid(images[at], of, classes=[0, 2], scale=30)
+        for at, of in zip((slice(3), slice(3, None)), labels, strict=True)
+    ]
+    for left, picture in zip((0, sheet.shape[1] - columns[1].width), columns, strict=True):
+        part = np.asarray(picture)
+        crops = [sheet[top : top + part.shape[0], left : left + part.shape[1], 0] for top in range(40)]
+        assert any(np.array_equal(crop, part) for crop in crops)
+
+
 @pytest.mark.parametrize(("total", "num"), [(1, 2), (7, 30), (8640, 12), (187_600, 24), (100, 2)])
 def test_log_spaced_steps_rise_from_the_first_step_to_the_last(total: int, num: int) -> None:
     steps = log_spaced_steps(total, num)

@@ -186,6 +186,9 @@ def test_grids_of_a_conditional_generator_have_a_column_a_class(tmp_path: Path) 
     found = nearest_images(read_grid(samples(tmp_path, result) / "real.png"), dataset.train, num=1)
     labels = dataset.train_labels[torch.from_numpy(found.indices[:, 0])]
     assert labels.tolist() == [number // 10 for number in range(100)]
+    folder = samples(tmp_path, result)
+    with Image.open(folder / "real_beside_fake.png") as beside, Image.open(folder / "real.png") as real:
+        assert beside.width == 2 * real.width + 20
     assert 0 <= result.scores["label_accuracy"]["last"] <= 1
 
 

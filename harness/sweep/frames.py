@@ -203,20 +203,23 @@ class ImageFrames(Frames):
 
         assert isinstance(frame, _ImageFrame)
         path = folder / "real.png"
-        write_png(self._reals if frame.labels is None else self._reals_by_class(frame.labels), path)
+        if frame.labels is None:
+            write_png(self._reals, path)
+        else:
+            images, labels = self._some_of_each(frame.labels)
+            classes = sorted(set(frame.labels.tolist()))
+            write_png(_grid(images, labels, self._names, classes=classes, title="training images"), path)
         return {"real": path}
 
     def closing(self, frame: Frame, samples: Tensor, folder: Path) -> dict[str, Path]:
-        from harness.figures import nearest_images, neighbour_grid, real_beside_fake, write_png
+        from harness.figures import nearest_images, neighbour_grid, write_png
 
+        assert isinstance(frame, _ImageFrame)
         train = self._dataset.train
         queries = samples[: self._num_queries]
         found = nearest_images(queries, train, num=self._num_neighbours, device=samples.device)
         files = {"real_beside_fake": folder / "real_beside_fake.png", "neighbours": folder / "neighbours.png"}
-        write_png(
-            real_beside_fake(self._chosen, as_bytes(samples), num_images=_NUM_IMAGES),
-            files["real_beside_fake"],
-        )
+        write_png(self._beside(frame), files["real_beside_fake"])
         write_png(
             neighbour_grid(as_bytes(queries).cpu(), train, found, held_out=self._held_out),
             files["neighbours"],
@@ -247,14 +250,22 @@ class ImageFrames(Frames):
     def _reals(self) -> Image:
         return _grid(self._chosen, None, (), title="training images")
 
-    def _reals_by_class(self, shown: Tensor) -> Image:
-        """Ten of each class that is among these, (N,)."""
+    def _beside(self, frame: _ImageFrame) -> Image:
+        """Training images beside generated ones, class by class where the generator is told the class."""
+        from harness.figures import real_beside_fake
+
+        if frame.labels is None:
+            return real_beside_fake(self._chosen, frame.images, num_images=_NUM_IMAGES)
+        real, labels = self._some_of_each(frame.labels)
+        return real_beside_fake(real, frame.images, labels=(labels, frame.labels), class_names=self._names)
+
+    def _some_of_each(self, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """Ten training images of each class that is among these, (N,), and their classes."""
         labels = self._dataset.train_labels
         assert labels is not None
         ordered, classes = labels.cpu()[self._order], sorted(set(shown.tolist()))
         chosen = torch.cat([self._order[ordered == one][:_NUM_ROWS] for one in classes])
-        images = self._train_images(chosen)
-        return _grid(images, labels.cpu()[chosen], self._names, classes=classes, title="training images")
+        return self._train_images(chosen), labels.cpu()[chosen]
 
     def _train_images(self, rows: Tensor) -> Tensor:
         train = self._dataset.train

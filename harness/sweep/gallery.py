@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 
     from harness.figures import Panel
 
-__all__ = ["Picture", "draw_gallery", "last_frame", "latent_pictures", "neighbour_pictures"]
+__all__ = [
+    "Picture",
+    "beside_pictures",
+    "draw_gallery",
+    "last_frame",
+    "latent_pictures",
+    "neighbour_pictures",
+]
 
 _ROWS = 6
 _FILM_ROWS = 3
 _FILM_COLUMNS = 2
+_MAX_BESIDE = 4
 _MAX_LATENT = 12
 _LATENT_WORDS = {
     "edits": "single numbers of one latent, edited",
@@ -67,6 +75,24 @@ def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str
         path = None if run is None else _samples(summary, run) / "neighbours.png"
         if run is not None and path is not None and path.exists():
             found.append((arm.name, path, _words(summary, arm, run)))
+    return found
+
+
+def beside_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+    """Training images beside those of each arm's first seed that has them: arm, file, and which run it is.
+
+    Of more than four arms, the baseline's alone, or those of the best where there is none.
+    """
+    if len(shown) > _MAX_BESIDE:
+        chosen = summary.baseline or next(iter(summary.ranking), shown[0])
+        shown = [chosen]
+    found = []
+    for arm in shown:
+        for run in sorted(arm.runs, key=lambda run: run.seed):
+            path = _samples(summary, run) / "real_beside_fake.png"
+            if path.exists():
+                found.append((arm.name, path, _words(summary, arm, run)))
+                break
     return found
 
 
