@@ -124,6 +124,7 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     latents = draw_latents(_NUM_LATENTS, run.latent_dim, seed=seed, purpose="latent edit")
     many = draw_latents(_EFFECT_LATENTS, run.latent_dim, seed=seed, purpose="latent effects")
     ranked = effects(run.generator, many, labels=run.cycle_labels(len(many), asked.labels))
+    classes = run.cycle_labels(len(latents), asked.labels)
     table = edit_latents(
         run.generator,
         latents,
@@ -131,11 +132,11 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
         edits=[name.strip() for name in edits.split(",") if name.strip()],
         all_rows=all_rows,
         row=row,
-        labels=run.cycle_labels(len(latents), asked.labels),
+        labels=classes,
     )
     path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
     made_with = {"dims": list(table.dims), "edits": list(table.edits), "all_rows": all_rows, "row": row}
-    write_png(edit_figure(table, title=asked.title), path)
+    write_png(edit_figure(table, title=asked.title, classes=run.names_of(classes)), path)
     _print_effects(ranked, table.dims)
     _write_effects(ranked, asked.folder / "effects.csv")
     click.echo()
@@ -163,7 +164,8 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     ends = draw_latents(2 * num, run.latent_dim, seed=asked.seed, purpose="latent walk")
     path = walk(ends[::2], ends[1::2], steps=steps, mode="linear" if mode == "linear" else "spherical")
     classes = run.cycle_labels(num, asked.labels)
-    picture = walk_figure(run.generator, path, labels=classes, title=f"{asked.title} · {mode}")
+    title, names = f"{asked.title} · {mode}", run.names_of(classes)
+    picture = walk_figure(run.generator, path, labels=classes, classes=names, title=title)
     file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
     click.echo(f"figure: {file}")

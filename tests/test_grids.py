@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from harness.figures import (
     nearest_images,
     neighbour_grid,
     panels,
+    read_classes,
     read_frames,
     read_grid,
     real_beside_fake,
@@ -273,6 +275,17 @@ def test_a_filmstrip_has_a_row_a_latent_and_a_column_a_step(tmp_path: Path) -> N
     assert (found == np.concatenate([frames[step][:2].numpy() for step in (0, 5, 10)])).all()
     with Image.open(tmp_path / "film.png") as picture:
         assert picture.width == 3 * 63 + 2 * 2  # three steps of 3-pixel images at a scale of 21
+
+
+def test_a_filmstrip_of_a_conditional_generator_names_the_class_of_each_row(tmp_path: Path) -> None:
+    frame = class_grid(numbered(6), torch.tensor([0, 1, 2] * 2), class_names=["cat", "dog", "emu"])
+    write_png(frame, tmp_path / "step_00000005.png")
+    names = read_classes(tmp_path)
+    assert names == ["cat", "dog", "emu"] * 2
+    strip = filmstrip(read_frames(tmp_path), rows=4, row_labels=names)
+    assert json.loads(strip.info["layout"])["labels"] == ["cat", "dog", "emu", "cat"]
+    write_png(grid(numbered(6)), tmp_path / "step_00000005.png")
+    assert read_classes(tmp_path) == []
 
 
 def test_a_filmstrip_of_many_steps_keeps_the_first_and_the_last(tmp_path: Path) -> None:

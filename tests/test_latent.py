@@ -67,6 +67,19 @@ def test_a_figure_of_edits_is_fifteen_by_eight_dimension_by_dimension(tmp_path: 
     assert (shown == expected.add(1).mul(127.5).round().numpy()).all()
 
 
+def test_each_row_of_edits_says_how_much_the_edited_image_changed() -> None:
+    for all_rows in (False, True):
+        table = edit(linear, latents(), (4, 0), all_rows=all_rows, row=3)
+        changes = (table.edited - table.originals).abs().mean((2, 3, 4))
+        expected = changes.mean(1) if all_rows else changes[:, 3]
+        labels = json.loads(edit_figure(table).info["layout"])["labels"]
+        assert labels[0] == "originals\npixels in [−1, 1]"
+        assert labels[1] == f"z[4] × 2\nchange {expected[0]:.2g} a pixel"
+        assert [float(label.split()[-3]) for label in labels[1:]] == pytest.approx(
+            expected.tolist(), rel=0.06
+        )
+
+
 @pytest.mark.parametrize("all_rows", [False, True])
 def test_edits_are_collinear_with_factors_one_minus_one_and_minus_two(all_rows: bool) -> None:
     z = latents()
@@ -472,6 +485,12 @@ def test_the_interpolate_and_generate_commands_write_their_files(command: Comman
     assert not error
     assert str(folder / "latent" / "interpolate_linear.png") in out
     assert len(read_grid(folder / "latent" / "interpolate_linear.png")) == 6 * 4
+    command("latent", "edit", str(folder), "--dims", "1,", "--labels", "7,3")
+    with Image.open(folder / "latent" / "interpolate_linear.png") as file:
+        assert json.loads(file.info["layout"])["labels"] == [str(number) for number in range(6)]
+    with Image.open(folder / "latent" / "edits.png") as file:
+        headers = json.loads(file.info["layout"])["headers"]
+    assert [header.splitlines()[-1] for header in headers] == ["7", "3"] * 4
     out, error = command("generate", str(folder), "--num", "7", "--labels", "1, 2", "--out", "made")
     assert not error
     assert "7 images: made/images" in out

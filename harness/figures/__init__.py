@@ -8,7 +8,7 @@ from harness.figures.directions import (
     direction_pages,
     strength_plot,
 )
-from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_frames
+from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_classes, read_frames
 from harness.figures.grids import class_grid, column_labels, grid, read_grid, shown_classes
 from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
 from harness.figures.panels import Panel, panels, real_beside_fake
@@ -61,6 +61,7 @@ __all__ = [
     "nearest_images",
     "neighbour_grid",
     "panels",
+    "read_classes",
     "read_frames",
     "read_grid",
     "real_beside_fake",

@@ -43,6 +43,7 @@ __all__ = [
     "column_labels",
     "grid",
     "read_grid",
+    "read_headers",
     "shown_classes",
 ]
 
@@ -183,6 +184,8 @@ def cell_grid(
             "size": (height, width),
             "scale": scale,
             "cells": cells.tolist(),
+            "headers": list(column_headers),
+            "labels": list(row_labels),
         }
     )
     return picture
@@ -223,6 +226,26 @@ def read_grid(path: Path) -> Bytes:
     except (KeyError, ValueError, TypeError, OSError, SyntaxError):
         raise ValueError(f"{path} is not a grid of images written by the harness.") from None
     return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+
+
+def read_headers(path: Path) -> list[str]:
+    """What stands above the column of each image of a grid: its class, in one of `class_grid`.
+
+    Args:
+        path: a PNG that `write_png` wrote.
+
+    Returns:
+        A text for each image that `read_grid` gives, or none where columns have no headers.
+    """
+    from PIL import Image
+
+    with Image.open(path) as file:
+        layout = json.loads(file.info.get("layout", "{}"))
+    headers = layout.get("headers")  # of what earlier versions wrote there are none
+    if not headers:
+        return []
+    found = {index: headers[column] for row in layout["cells"] for column, index in enumerate(row)}
+    return [found[index] for index in sorted(found) if index >= 0]
 
 
 def class_grid(

@@ -227,11 +227,11 @@ class ImageFrames(Frames):
         return files
 
     def film(self, folder: Path, *, title: str) -> dict[str, Path]:
-        from harness.figures import filmstrip, filmstrip_gif, read_frames, write_png
+        from harness.figures import filmstrip, filmstrip_gif, read_classes, read_frames, write_png
 
         frames = read_frames(folder)
         files = {"filmstrip": folder / "filmstrip.png", "film": folder / "run.gif"}
-        write_png(filmstrip(frames, title=title), files["filmstrip"])
+        write_png(filmstrip(frames, row_labels=read_classes(folder), title=title), files["filmstrip"])
         filmstrip_gif(frames, files["film"], title=title)
         return files
 

@@ -173,13 +173,13 @@ def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Pa
 
 
 def _filmstrips(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
-    from harness.figures import Panel, filmstrip, panels, read_frames, write_png
+    from harness.figures import Panel, filmstrip, panels, read_classes, read_frames, write_png
 
     found = []
     for arm, run in chosen:
         frames = read_frames(_samples(summary, run))
         if len(frames) > 1:
-            strip = filmstrip(frames, rows=_FILM_ROWS)
+            strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_samples(summary, run)))
             found.append(Panel(picture=strip, title=arm.name, note=_words(summary, arm, run)))
     if not found:
         return []
