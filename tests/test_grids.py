@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.data.images import digits
 from harness.figures import (
+    Neighbours,
     Panel,
     class_grid,
     column_labels,
@@ -24,6 +25,7 @@ from harness.figures import (
     memorisation_note,
     nearest_images,
     neighbour_grid,
+    neighbours,
     panels,
     read_classes,
     read_frames,
@@ -396,6 +398,27 @@ def test_the_note_tells_copies_from_chance() -> None:
     assert "1 of them is a copy of a training image." in copied
     with pytest.raises(ValueError, match="at least one"):
         memorisation_note(np.zeros(0), held_out, num_pixels=64)
+
+
+def test_the_nearest_of_each_class_are_shown_among_the_nearest_of_all() -> None:
+    train, classes = numbered(6, 2, 2), torch.tensor([0, 0, 0, 0, 1, 2])
+    found = Neighbours(
+        indices=np.array([[0], [1], [2], [3], [4], [5]]),
+        distances=np.array([[0.1], [0.2], [0.3], [0.4], [0.9], [0.8]]),
+    )
+    plain, fair = (
+        neighbour_grid(train, train, found, labels=labels, rows=2, blocks=2, scale=9)
+        for labels in (None, classes)
+    )
+
+    def shown(labels: torch.Tensor | None, count: int) -> tuple[list[int], int]:
+        chosen, num_classes = neighbours._shown(found, labels, count)
+        return chosen.tolist(), num_classes
+
+    assert shown(classes, 6) == ([0, 1, 2, 3, 5, 4], 3)
+    assert shown(classes, 4) == ([0, 1, 2, 5], 2)  # half of the places
+    assert shown(None, 4) == ([0, 1, 2, 3], 0)
+    assert plain.size != fair.size or not np.array_equal(np.asarray(plain), np.asarray(fair))
 
 
 def test_neighbours_stand_beside_the_samples_nearest_first_with_copies_framed() -> None:

@@ -221,7 +221,13 @@ class ImageFrames(Frames):
         files = {"real_beside_fake": folder / "real_beside_fake.png", "neighbours": folder / "neighbours.png"}
         write_png(self._beside(frame), files["real_beside_fake"])
         write_png(
-            neighbour_grid(as_bytes(queries).cpu(), train, found, held_out=self._held_out),
+            neighbour_grid(
+                as_bytes(queries).cpu(),
+                train,
+                found,
+                labels=self._dataset.train_labels,
+                held_out=self._held_out,
+            ),
             files["neighbours"],
         )
         return files
