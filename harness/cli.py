@@ -20,6 +20,7 @@ from harness.registry import Value, nearest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from harness.data import Outline
     from harness.recipe import Recipe
     from harness.sweep.plan import Plan, PlannedRun
     from harness.sweep.study import Study
@@ -158,6 +159,8 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
         console.print(f"[bold]{title}[/bold]")
         console.print(str(network), markup=False, highlight=False)
         console.print(_layers(network, example))
+        if line := _depth_cost(resolved, title.lower(), network, example, data):
+            console.print(line, highlight=False, soft_wrap=True)
         console.print()
     if resolved.train.grow_images:
         console.print("[bold]Growth[/bold]")
@@ -186,6 +189,26 @@ def _layers(network: nn.Module, example: Tensor) -> Table:
         "total", "", "", f"{parameters:,}", f"{sum(row.multiply_adds for row in rows):,}", style="bold"
     )
     return table
+
+
+def _depth_cost(recipe: Recipe, section: str, network: nn.Module, example: Tensor, data: Outline) -> str:
+    """What a network costs against the same at depth 0; nothing where that is what it is."""
+    import torch
+
+    from harness.networks import build_discriminator, build_generator, layer_table
+
+    depth = getattr(recipe, section).options.get("depth", 0)
+    if not depth:
+        return ""
+    build = build_generator if section == "generator" else build_discriminator
+    with torch.device("meta"):
+        plain = build(recipe.override({f"{section}.depth": 0}), data.sample_shape, data.num_classes)
+    rows, plain_rows = layer_table(network, example), layer_table(plain, example)
+    costs = []
+    for name in ("multiply_adds", "num_parameters"):
+        before, after = (sum(getattr(row, name) for row in table) for table in (plain_rows, rows))
+        costs.append(f"{after / before:.2f}× the {name.replace('num_', '').replace('_', '-')} ({before:,})")
+    return f"depth {depth} against depth 0: {costs[0]} and {costs[1]}"
 
 
 def _growth(recipe: Recipe, *pairs: tuple[Any, Tensor]) -> Table:

@@ -1,26 +1,27 @@
-"""The commands on a generator: generate, latent edit, latent interpolate, latent sefa."""
+"""The commands on a generator: generate, latent edit, latent interpolate; latent sefa is in cli_sefa."""
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli_runs import Command, class_numbers, load_run, run_options
+from harness.cli_sefa import sefa
+
 if TYPE_CHECKING:
-    from harness.latent import Attributes, Effects, Explored, Run
+    from harness.latent import Effects, Run
 
 __all__ = ["generate", "latent"]
 
 _NUM_LATENTS = 8
 _EFFECT_LATENTS = 32
 _TABLE_ROWS = 10
-_TABLE_WIDTH = 130
-_SERIES = {".gif": "film_gif", ".mp4": "film_mp4"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +53,7 @@ class _Asked:
         return f"{self.run.recipe.name} · seed {self.run.seed} · step {self.run.step:,}"
 
 
-_Command: TypeAlias = Callable[..., None]
-
-
-def _options(command: _Command) -> _Command:
-    """The options of every command on a generator."""
-    seed = click.IntRange(min=0)
-    folder = click.Path(path_type=Path)
-    for option in (
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder for the files; in the run's by default.",
-        ),
-        click.option(
-            "--directory", type=folder, default=Path("runs"), show_default=True, help="Where runs are."
-        ),
-        click.option("--seed", type=seed, default=0, show_default=True, help="Seed of the latents."),
-        click.option(
-            "--labels", metavar="A,B,…", help="Classes, by number or name, to go round in; all by default."
-        ),
-        click.option(
-            "--from",
-            "chosen",
-            type=click.Choice(["last", "best"]),
-            help="The run's last checkpoint, or its best, chosen on held-out samples.  [default: last]",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _on_run(command: _Command) -> _Command:
+def _on_run(command: Command) -> Command:
     """A command on one run: its first argument is what was asked of every one."""
 
     @functools.wraps(command)
@@ -96,10 +66,10 @@ def _on_run(command: _Command) -> _Command:
         out: Path | None,
         **options: Any,
     ) -> None:
-        found = _load(run, directory, chosen)
-        command(_Asked(run=found, seed=seed, labels=_classes(found, labels), out=out), **options)
+        found = load_run(run, directory, chosen)
+        command(_Asked(run=found, seed=seed, labels=class_numbers(found, labels), out=out), **options)
 
-    return click.argument("run")(_options(loaded))
+    return click.argument("run")(run_options(loaded))
 
 
 @click.command()
@@ -116,6 +86,7 @@ def generate(asked: _Asked, num: int) -> None:
     made = write_samples(asked.run, num, directory=folder, labels=asked.labels, seed=asked.seed)
     click.echo(f"{made.num} images: {made.folder}")
     click.echo(f"grid: {made.grid}")
+    _mirror(asked, "generated", made.grid, {"num": num})
 
 
 @click.group()
@@ -153,6 +124,7 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     latents = draw_latents(_NUM_LATENTS, run.latent_dim, seed=seed, purpose="latent edit")
     many = draw_latents(_EFFECT_LATENTS, run.latent_dim, seed=seed, purpose="latent effects")
     ranked = effects(run.generator, many, labels=run.cycle_labels(len(many), asked.labels))
+    classes = run.cycle_labels(len(latents), asked.labels)
     table = edit_latents(
         run.generator,
         latents,
@@ -160,16 +132,18 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
         edits=[name.strip() for name in edits.split(",") if name.strip()],
         all_rows=all_rows,
         row=row,
-        labels=run.cycle_labels(len(latents), asked.labels),
+        labels=classes,
     )
     path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
-    write_png(edit_figure(table, title=asked.title), path)
+    made_with = {"dims": list(table.dims), "edits": list(table.edits), "all_rows": all_rows, "row": row}
+    write_png(edit_figure(table, title=asked.title, classes=run.names_of(classes)), path)
     _print_effects(ranked, table.dims)
     _write_effects(ranked, asked.folder / "effects.csv")
     click.echo()
     for line in finding(table, ranked):
         click.echo(line)
     click.echo(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
+    _mirror(asked, "latent_edit", path, made_with)
 
 
 @latent.command()
@@ -190,184 +164,37 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     ends = draw_latents(2 * num, run.latent_dim, seed=asked.seed, purpose="latent walk")
     path = walk(ends[::2], ends[1::2], steps=steps, mode="linear" if mode == "linear" else "spherical")
     classes = run.cycle_labels(num, asked.labels)
-    picture = walk_figure(run.generator, path, labels=classes, title=f"{asked.title} · {mode}")
+    title, names = f"{asked.title} · {mode}", run.names_of(classes)
+    picture = walk_figure(run.generator, path, labels=classes, classes=names, title=title)
     file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
     click.echo(f"figure: {file}")
+    _mirror(asked, "latent_interpolate", file, {"mode": mode, "steps": steps, "num": num})
 
 
-@latent.command()
-@click.argument("run", required=False)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A published PGGAN, StyleGAN or StyleGAN2 generator, in place of RUN.",
-)
-@click.option(
-    "--variant",
-    type=click.Choice(["lab", "original"]),
-    default="lab",
-    show_default=True,
-    help="lab: weights and codes as they are, −2 to 2; original: both normalised, −3 to 3.",
-)
-@click.option(
-    "--num-samples", type=click.IntRange(1, 50), default=5, show_default=True, help="How many samples."
-)
-@click.option(
-    "--num-directions", type=click.IntRange(1, 50), default=5, show_default=True, help="How many directions."
-)
-@click.option("--layers", default="all", show_default=True, help="Layers that take the latent, like 0-1,5.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--attribute-latents",
-    type=click.IntRange(min=0),
-    help="Latents over which attributes are measured; 0 for none; by default 256, or what a minute affords.",
-)
-@click.option(
-    "--num-random",
-    type=click.IntRange(min=20),
-    default=99,
-    show_default=True,
-    help="Random directions to compare attributes with.",
-)
-@_options
-def sefa(
-    run: str | None,
-    checkpoint: Path | None,
-    variant: str,
-    num_samples: int,
-    num_directions: int,
-    layers: str,
-    device: str,
-    attribute_latents: int | None,
-    num_random: int,
-    labels: str | None,
-    chosen: str | None,
-    seed: int,
-    directory: Path,
-    out: Path | None,
-) -> None:
-    """Find the directions that the first layer's weights favour, and say what moves along them.
+latent.add_command(sefa)
 
-    Each is shown on samples, and measured beside random directions: by the brightness, contrast, sharpness,
-    width, height and slant of the image, and by the class that the data set's frozen classifier sees.
 
-    RUN is the run's folder, or the first digits of its id.
+def _mirror(asked: _Asked, series: str, picture: Path, made_with: Mapping[str, object]) -> None:
+    """Show a picture in W&B beside the study's runs, where the run lies in a study.
+
+    Each kind of picture is a W&B run of its own, for one made anew replaces all that it showed before.
     """
-    from harness.figures import find_ffmpeg
-    from harness.latent import explore, published_subject, run_classifier, run_subject
-    from harness.sweep.environment import resolve_device
-
-    if (run is None) == (checkpoint is None):
-        raise ValueError("`latent sefa` takes a run or --checkpoint, one of the two; give a run's id, say.")
-    loaded, classes = None, None
-    if checkpoint is not None:
-        if labels is not None:
-            raise ValueError("`--labels` are for runs of a conditional generator; a checkpoint takes none.")
-        if chosen is not None:
-            raise ValueError("`--from` chooses among a run's checkpoints; leave it out beside --checkpoint.")
-        subject = published_subject(checkpoint, layers=layers)
-        folder = out or directory / f"sefa-{checkpoint.stem}"
-    else:
-        assert run is not None
-        loaded = _load(run, directory, chosen)
-        classes = loaded.cycle_labels(num_samples, _classes(loaded, labels))
-        subject = run_subject(loaded, layers=layers)
-        folder = out or loaded.directory / "latent" / "sefa"
-    made = explore(
-        subject,
-        folder,
-        variant=variant,
-        num_samples=num_samples,
-        num_directions=num_directions,
-        seed=seed,
-        labels=classes,
-        device=resolve_device(device),
-        classifier=None if loaded is None else run_classifier(loaded),
-        class_names=() if loaded is None else loaded.class_names,
-        num_latents=attribute_latents,
-        num_random=num_random,
-        say=lambda line: click.echo(line, err=True),
-    )
-    if made.attributes is not None:
-        _print_attributes(made.attributes, made.scalars)
-        click.echo()
-    for line in made.words:
-        click.echo(line)
-    click.echo()
-    for file in made.files:
-        click.echo(file)
-    if subject.generator is None:
-        click.echo("Its style weights alone were read, so there are directions, but no images.")
-    elif find_ffmpeg() is None:
-        click.echo("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
-    if loaded is not None:
-        _mirror(loaded, made, variant)
-
-
-def _mirror(run: Run, made: Explored, variant: str) -> None:
-    """Show the pictures in W&B beside the study's runs, where the run lies in a study."""
     from harness.tracking import log_pictures, wandb_mode
 
-    study = run.directory.resolve().parents[1]
-    if run.directory.resolve().parent.name != "runs" or wandb_mode() == "disabled":
+    run, place = asked.run, asked.run.directory.resolve()
+    if place.parent.name != "runs" or wandb_mode() == "disabled":
         return
-    shown = [file for file in made.files if file.suffix in (".png", ".gif", ".mp4")]
+    kind = "generated" if series == "generated" else picture.stem.replace("_", "-")
     log_pictures(
-        study,
-        study.name,
-        f"sefa-{run.run_id}",
-        pictures={f"sefa/{_SERIES.get(file.suffix, file.stem)}": file for file in shown},
+        place.parents[1],
+        place.parents[1].name,
+        f"{kind}-{run.run_id}",
+        pictures={f"samples/{series}": picture},
         step=run.step,
-        scalars=made.scalars,
-        config={"run": run.run_id, "variant": variant},
-        tags=["sefa"],
+        config={"run": run.run_id, "seed": asked.seed, "labels": asked.labels, **made_with},
+        tags=["latent"],
     )
-
-
-def _load(text: str, directory: Path, chosen: str | None) -> Run:
-    from harness.latent import check_images, find_run, load_run
-
-    run = load_run(find_run(text, directory=directory), checkpoint="best" if chosen == "best" else "last")
-    check_images(run)
-    return run
-
-
-def _classes(run: Run, text: str | None) -> list[int] | None:
-    """Class numbers of ``--labels``, which takes numbers and names."""
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not run.conditional or all(word.isdecimal() for word in words):
-        return [int(word) if word.isdecimal() else 0 for word in words]
-    names = {name.casefold(): number for number, name in enumerate(run.class_names)}
-    unknown = [word for word in words if not word.isdecimal() and word.casefold() not in names]
-    if unknown:
-        raise ValueError(f"`--labels`: unknown class `{unknown[0]}`. Known: {', '.join(run.class_names)}.")
-    return [int(word) if word.isdecimal() else names[word.casefold()] for word in words]
-
-
-def _print_attributes(found: Attributes, scalars: dict[str, float]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from harness.latent import attribute_table
-
-    values = [scalars[f"sefa/direction{row}/eigenvalue"] for row in range(found.num_directions)]
-    header, *rows = attribute_table(found, values)
-    table = Table(*header, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    classes = "; samples whose class changes" if found.class_names else ""
-    console = Console()
-    console = Console(width=max(console.width, _TABLE_WIDTH))
-    console.print(
-        "A unit along each direction: mean absolute change of a pixel; attributes in standard deviations "
-        f"among samples,\n* beyond all {found.num_random} random directions{classes}. "
-        f"{found.num_latents} latents.",
-        highlight=False,
-    )
-    console.print(table, highlight=False)
 
 
 def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:

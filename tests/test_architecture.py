@@ -25,6 +25,8 @@ LAYERS = [
     "harness.sweep",
     "harness.cli_options",
     "harness.cli_evaluate",
+    "harness.cli_runs",
+    "harness.cli_sefa",
     "harness.cli_latent",
     "harness.cli",
     "harness.__main__",
@@ -35,7 +37,14 @@ ONLY = {
     "optuna": ("harness.sweep",),
     "wandb": ("harness.tracking.wandb",),
     "matplotlib": ("harness.figures",),
-    "click": ("harness.cli", "harness.cli_options", "harness.cli_evaluate", "harness.cli_latent"),
+    "click": (
+        "harness.cli",
+        "harness.cli_options",
+        "harness.cli_evaluate",
+        "harness.cli_runs",
+        "harness.cli_sefa",
+        "harness.cli_latent",
+    ),
     "jinja2": ("harness.sweep", "harness.figures"),
     "ruamel": ("harness.sweep",),
 }
@@ -131,6 +140,8 @@ def test_models_import_torch_and_the_registry_alone() -> None:
         "harness.recipe",
         "harness.cli",
         "harness.cli_evaluate",
+        "harness.cli_runs",
+        "harness.cli_sefa",
         "harness.cli_latent",
     ],
 )

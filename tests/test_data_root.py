@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from test_idx import parts, write
+from test_latent import make_recipe, make_run
 
 from harness.cli import harness
 from harness.data.dataset import _load
@@ -70,6 +72,22 @@ def test_the_deeper_discriminator_costs_four_times_as_much(run: Run) -> None:
     assert deep_generator / generator == pytest.approx(1.36, abs=0.01)
 
 
+def test_a_deeper_recipe_says_what_its_depth_costs(run: Run) -> None:
+    assert "against depth 0" not in run("show", "faces-dcgan64").output
+    lines = [line for line in run("show", "faces-dcgan64-deep").output.splitlines() if "depth 0" in line]
+    assert [line.partition(" the ")[0] for line in lines] == [
+        "depth 1 against depth 0: 1.36×",
+        "depth 1 against depth 0: 3.99×",
+    ]
+    assert "multiply-adds (103,817,216) and " in lines[1]
+    (line,) = [
+        line
+        for line in run("show", "mnist-g1d1", "--set", "generator.depth=2").output.splitlines()
+        if "depth 0" in line
+    ]
+    assert line.startswith("depth 2 against depth 0: ")
+
+
 def test_data_are_found_below_the_root_that_is_given(run: Run, root: Path, tmp_path: Path) -> None:
     settings = [word for pair in TINY for word in ("--set", pair)]
     trained = run("train", "faces-dcgan64", *settings, "--data-root", root, "--directory", tmp_path / "runs")
@@ -96,6 +114,21 @@ def test_notes_on_the_data_are_shown_by_every_command_and_kept_with_the_run(
     _load.cache_clear()
     planned = run("plan", "f-depth", "--seeds", 1, *settings, "--data-root", root)
     assert planned.stderr.count(told) == 1
+
+
+def test_names_of_classes_are_found_below_the_root(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.places._SYSTEM", tmp_path / "system")
+    write(tmp_path / "data" / "fashion-mnist", parts())
+    folder, _ = make_run(tmp_path / "apart", make_recipe("cgan", "fashion-mnist"))
+    unknown = run("generate", folder, "--labels", "trouser", "--out", tmp_path / "none")
+    assert "unknown class `trouser`. Known: 0, 1" in str(unknown.exception)
+    for command in (("generate", "--num", 1), ("latent", "edit", "--dims", "1,"), ("latent", "interpolate")):
+        out = ("--data-root", tmp_path / "data", "--out", tmp_path / str(command[1]))
+        done = run(*command, folder, "--labels", "trouser", *out)
+        assert done.exit_code == 0, done.exception
+    assert (tmp_path / "--num" / "images" / "00000_class1.png").exists()
 
 
 def test_a_study_is_planned_on_the_data_below_the_root(run: Run, root: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.figures import (
@@ -17,6 +18,7 @@ from harness.figures import (
     final_panel,
     gif,
     metric_curves,
+    plots,
     scatter_over_surface,
     scatter_window,
     surface_points,
@@ -217,7 +219,7 @@ def _draw_everything(folder: Path) -> None:
     time_curves(
         {"sliced_w2 (data units)": [*arms, dead], "discriminator loss": [*arms, huge]}, folder / "time"
     )
-    metric_curves({f"score {i}": arms for i in range(4)}, folder / "metrics")
+    metric_curves({f"score {i}": arms for i in range(4)}, folder / "metrics", probabilities={"score 3"})
     failed = Dots(
         label="adam",
         style=2,
@@ -261,6 +263,24 @@ def test_arms_differ_in_colour_in_marker_and_in_line() -> None:
     for attribute in ("colour", "marker", "line"):
         assert len({getattr(style, attribute) for style in STYLES}) == len(STYLES)
     assert arm_style(len(STYLES) + 1) == STYLES[1]
+
+
+def test_the_axis_of_a_probability_is_linear_from_0_to_1_and_no_title_reaches_beyond_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "write_figure", lambda figure, _: drawn.append(figure))
+    series = [_series(low=0.001)]
+    assert wants_log(series[0].values)
+    longest = "swd\n(1/1000 standard deviations, lower is better)"
+    metric_curves({"a": series, "b": series, longest: series}, tmp_path / "m", probabilities={"b"})
+    (figure,) = drawn
+    figure.canvas.draw()
+    plain, probability, long = figure.axes
+    assert (plain.get_yscale(), probability.get_yscale()) == ("log", "linear")
+    assert probability.get_ylim() == (-0.03, 1.03)
+    box = long.title.get_window_extent()
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_axes_are_logarithmic_only_for_positive_values_of_great_spread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from html import unescape
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tiny_studies import unmeasured_plan
 from harness.figures.canvas import line_height
 from harness.figures.grids import TITLE
 from harness.sweep.findings import flags
-from harness.sweep.gallery import draw_gallery
+from harness.sweep.gallery import beside_pictures, draw_gallery
 from harness.sweep.pictures import shown_arms
 from harness.sweep.report import write_report
 from harness.sweep.results import read_json, run_directory, write_json
@@ -104,9 +105,29 @@ def test_the_page_shows_films_filmstrips_and_neighbours_in_words(folder: Path) -
     assert 'alt="Film of a run of short: generated images"' in html
     assert "From noise to images" in text
     assert "Learnt, or learnt by heart?" in text
+    assert len(re.findall('alt="Training images beside images made by ', html)) == 2
     assert len(re.findall('alt="Generated images of ', html)) == 2  # the third arm has none
     assert "of the training set" not in text  # it is in the picture
     assert "surface" not in text
+
+
+def test_what_was_drawn_of_a_runs_latents_is_on_the_page_with_the_run_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    assert "What the latents do" not in page(folder)
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    run = summarise(copy).arms[1].runs[2]
+    latent = run_directory(copy, run.run_id) / "latent"
+    latent.mkdir()
+    Image.new("L", (3, 3)).save(latent / "interpolate_linear.png")
+    write_report(copy)
+    text = page(copy)
+    assert f"long, seed {run.seed}: straight walks between latents Run {run.run_id}." in text
+    html = (copy / "report" / "index.html").read_text()
+    assert b64encode((latent / "interpolate_linear.png").read_bytes()).decode() in html
 
 
 def test_a_study_that_ends_at_equal_budgets_says_so(folder: Path, tmp_path: Path) -> None:
@@ -114,6 +135,16 @@ def test_a_study_that_ends_at_equal_budgets_says_so(folder: Path, tmp_path: Path
     arms = [arm for arm in shown_arms(summary) if arm.name == "short"]
     first, *_ = draw_gallery(summary, arms, tmp_path)
     assert "at the end of training, when every discriminator had seen equally many" in first.caption
+
+
+def test_of_many_arms_the_baseline_alone_is_shown_beside_real_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = summarise(folder)
+    found = beside_pictures(summary, shown_arms(summary))
+    assert [(name, words[:7]) for name, _, words in found] == [("short", "seed 0,"), ("long", "seed 0,")]
+    monkeypatch.setattr("harness.sweep.gallery._MAX_BESIDE", 2)
+    assert [name for name, *_ in beside_pictures(summary, shown_arms(summary))] == ["short"]
 
 
 def test_points_have_no_gallery(tmp_path: Path) -> None:

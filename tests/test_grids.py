@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from harness.data.images import digits
 from harness.figures import (
+    Neighbours,
     Panel,
     class_grid,
     column_labels,
@@ -23,7 +25,9 @@ from harness.figures import (
     memorisation_note,
     nearest_images,
     neighbour_grid,
+    neighbours,
     panels,
+    read_classes,
     read_frames,
     read_grid,
     real_beside_fake,
@@ -224,6 +228,20 @@ def test_real_beside_fake_shows_as_many_of_each() -> None:
     assert (pixels[top : top + side, -side:] == right).all()
 
 
+def test_classes_have_the_same_column_on_the_real_and_on_the_generated_side() -> None:
+    images = numbered(6)
+    labels = torch.tensor([2, 0, 2]), torch.tensor([0, 2, 0])
+    sheet = np.asarray(real_beside_fake(images[:3], images[3:], labels=labels, scale=30))
+    columns = [
+        class_grid(images[at], of, classes=[0, 2], scale=30)
+        for at, of in zip((slice(3), slice(3, None)), labels, strict=True)
+    ]
+    for left, picture in zip((0, sheet.shape[1] - columns[1].width), columns, strict=True):
+        part = np.asarray(picture)
+        crops = [sheet[top : top + part.shape[0], left : left + part.shape[1], 0] for top in range(40)]
+        assert any(np.array_equal(crop, part) for crop in crops)
+
+
 @pytest.mark.parametrize(("total", "num"), [(1, 2), (7, 30), (8640, 12), (187_600, 24), (100, 2)])
 def test_log_spaced_steps_rise_from_the_first_step_to_the_last(total: int, num: int) -> None:
     steps = log_spaced_steps(total, num)
@@ -259,6 +277,17 @@ def test_a_filmstrip_has_a_row_a_latent_and_a_column_a_step(tmp_path: Path) -> N
     assert (found == np.concatenate([frames[step][:2].numpy() for step in (0, 5, 10)])).all()
     with Image.open(tmp_path / "film.png") as picture:
         assert picture.width == 3 * 63 + 2 * 2  # three steps of 3-pixel images at a scale of 21
+
+
+def test_a_filmstrip_of_a_conditional_generator_names_the_class_of_each_row(tmp_path: Path) -> None:
+    frame = class_grid(numbered(6), torch.tensor([0, 1, 2] * 2), class_names=["cat", "dog", "emu"])
+    write_png(frame, tmp_path / "step_00000005.png")
+    names = read_classes(tmp_path)
+    assert names == ["cat", "dog", "emu"] * 2
+    strip = filmstrip(read_frames(tmp_path), rows=4, row_labels=names)
+    assert json.loads(strip.info["layout"])["labels"] == ["cat", "dog", "emu", "cat"]
+    write_png(grid(numbered(6)), tmp_path / "step_00000005.png")
+    assert read_classes(tmp_path) == []
 
 
 def test_a_filmstrip_of_many_steps_keeps_the_first_and_the_last(tmp_path: Path) -> None:
@@ -369,6 +398,27 @@ def test_the_note_tells_copies_from_chance() -> None:
     assert "1 of them is a copy of a training image." in copied
     with pytest.raises(ValueError, match="at least one"):
         memorisation_note(np.zeros(0), held_out, num_pixels=64)
+
+
+def test_the_nearest_of_each_class_are_shown_among_the_nearest_of_all() -> None:
+    train, classes = numbered(6, 2, 2), torch.tensor([0, 0, 0, 0, 1, 2])
+    found = Neighbours(
+        indices=np.array([[0], [1], [2], [3], [4], [5]]),
+        distances=np.array([[0.1], [0.2], [0.3], [0.4], [0.9], [0.8]]),
+    )
+    plain, fair = (
+        neighbour_grid(train, train, found, labels=labels, rows=2, blocks=2, scale=9)
+        for labels in (None, classes)
+    )
+
+    def shown(labels: torch.Tensor | None, count: int) -> tuple[list[int], int]:
+        chosen, num_classes = neighbours._shown(found, labels, count)
+        return chosen.tolist(), num_classes
+
+    assert shown(classes, 6) == ([0, 1, 2, 3, 5, 4], 3)
+    assert shown(classes, 4) == ([0, 1, 2, 5], 2)  # half of the places
+    assert shown(None, 4) == ([0, 1, 2, 3], 0)
+    assert plain.size != fair.size or not np.array_equal(np.asarray(plain), np.asarray(fair))
 
 
 def test_neighbours_stand_beside_the_samples_nearest_first_with_copies_framed() -> None:

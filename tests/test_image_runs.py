@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from harness.diagnostics import Evaluator, Scores
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
 from harness.engine.trainer import Trainer
-from harness.figures import nearest_images, read_grid
-from harness.recipe import Recipe, find_recipe
+from harness.figures import nearest_images, read_grid, shown_classes
+from harness.recipe import Recipe, choose, find_recipe
+from harness.registry import datasets
 from harness.sweep import recording
 from harness.sweep.examining import Examiner
+from harness.sweep.frames import frames_of
 from harness.sweep.grammar import Metric
 from harness.sweep.plan import PlannedRun
 from harness.sweep.plan_file import FOLDERS
@@ -183,7 +186,34 @@ def test_grids_of_a_conditional_generator_have_a_column_a_class(tmp_path: Path) 
     found = nearest_images(read_grid(samples(tmp_path, result) / "real.png"), dataset.train, num=1)
     labels = dataset.train_labels[torch.from_numpy(found.indices[:, 0])]
     assert labels.tolist() == [number // 10 for number in range(100)]
+    folder = samples(tmp_path, result)
+    with Image.open(folder / "real_beside_fake.png") as beside, Image.open(folder / "real.png") as real:
+        assert beside.width == 2 * real.width + 20
     assert 0 <= result.scores["label_accuracy"]["last"] <= 1
+
+
+def test_of_a_thousand_classes_no_more_images_are_made_than_are_shown(tmp_path: Path) -> None:
+    digits = choose(datasets, "stacked-mnist", source="digits", size=8, num_samples=1000)
+    frames = frames_of(load_dataset(digits))
+
+    def population(*, takes_labels: bool, num: int = 10_000) -> Any:
+        recipe = SimpleNamespace(evaluate=SimpleNamespace(num_samples=num))
+        return SimpleNamespace(generator=SimpleNamespace(takes_labels=takes_labels), recipe=recipe)
+
+    assert frames.shown(population(takes_labels=False)) == list(range(64))
+    assert len(frames.shown(population(takes_labels=True, num=100)) or []) == 20
+    wanted = frames.shown(population(takes_labels=True))
+    assert wanted is not None
+    labels = torch.tensor(wanted) % 1000
+    assert [*map(int, labels[:20])] == shown_classes(1000)
+    images = torch.arange(200.0).view(1, 200, 1, 1, 1).expand(-1, -1, 3, 8, 8) / 200
+    (frame,) = frames.look(population(takes_labels=True), images, labels)
+    frame.draw(tmp_path / "grid.png", title="")
+    frames.opening(frame, tmp_path)
+    for name in ("grid.png", "real.png"):
+        with Image.open(tmp_path / name) as file:
+            assert len(json.loads(file.info["layout"])["cells"][0]) == 20
+    assert len(read_grid(tmp_path / "grid.png")) == 200
 
 
 @pytest.mark.parametrize("step", [0, 2, 8, 16])

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli import main
+from harness.data import outline
 from harness.engine import checkpoint as checkpoints
 from harness.figures import read_grid, write_png
 from harness.latent import (
@@ -64,6 +65,19 @@ def test_a_figure_of_edits_is_fifteen_by_eight_dimension_by_dimension(tmp_path: 
     assert len(shown) == 16 * 8
     expected = torch.cat([table.originals, table.edited.flatten(0, 1)])
     assert (shown == expected.add(1).mul(127.5).round().numpy()).all()
+
+
+def test_each_row_of_edits_says_how_much_the_edited_image_changed() -> None:
+    for all_rows in (False, True):
+        table = edit(linear, latents(), (4, 0), all_rows=all_rows, row=3)
+        changes = (table.edited - table.originals).abs().mean((2, 3, 4))
+        expected = changes.mean(1) if all_rows else changes[:, 3]
+        labels = json.loads(edit_figure(table).info["layout"])["labels"]
+        assert labels[0] == "originals\npixels in [−1, 1]"
+        assert labels[1] == f"z[4] × 2\nchange {expected[0]:.2g} a pixel"
+        assert [float(label.split()[-3]) for label in labels[1:]] == pytest.approx(
+            expected.tolist(), rel=0.06
+        )
 
 
 @pytest.mark.parametrize("all_rows", [False, True])
@@ -283,8 +297,10 @@ def make_run(
 ) -> tuple[Path, nn.Module]:
     """A finished run's folder with an untrained generator, and that generator."""
     torch.manual_seed(seed)
-    shape, classes = ((1, 8, 8), 10) if recipe.data.name == "digits" else ((2,), 0)
-    generator, other = (build_generator(recipe, shape, classes).eval() for _ in range(2))
+    known = outline(recipe.data)
+    generator, other = (
+        build_generator(recipe, known.sample_shape, known.num_classes).eval() for _ in range(2)
+    )
     folder = runs / study / "runs" / run_id(recipe, seed)
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps(recipe.to_json()))
@@ -429,6 +445,7 @@ Command = Callable[..., tuple[str, str]]
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Runs the command line in this process: its output, or the one line of a refusal."""
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[str, str]:
@@ -468,10 +485,46 @@ def test_the_interpolate_and_generate_commands_write_their_files(command: Comman
     assert not error
     assert str(folder / "latent" / "interpolate_linear.png") in out
     assert len(read_grid(folder / "latent" / "interpolate_linear.png")) == 6 * 4
+    command("latent", "edit", str(folder), "--dims", "1,", "--labels", "7,3")
+    with Image.open(folder / "latent" / "interpolate_linear.png") as file:
+        assert json.loads(file.info["layout"])["labels"] == [str(number) for number in range(6)]
+    with Image.open(folder / "latent" / "edits.png") as file:
+        headers = json.loads(file.info["layout"])["headers"]
+    assert [header.splitlines()[-1] for header in headers] == ["7", "3"] * 4
     out, error = command("generate", str(folder), "--num", "7", "--labels", "1, 2", "--out", "made")
     assert not error
     assert "7 images: made/images" in out
     assert len(list((tmp_path / "made" / "images").iterdir())) == 7
+
+
+def test_the_pictures_of_a_studys_run_go_to_wandb_each_kind_apart(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, _ = make_run(tmp_path / "runs", make_recipe(), study="found")
+    seen: dict[str, tuple[dict[str, Path], dict[str, Any]]] = {}
+
+    def log(study: Path, name: str, run: str, **given: Any) -> None:
+        assert (study, name, given["step"]) == ((tmp_path / "runs" / "found").resolve(), "found", 120)
+        seen[run.removesuffix(f"-{folder.name}")] = given["pictures"], given["config"]
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("harness.tracking.log_pictures", log)
+    command("latent", "edit", str(folder), "--dims", "2,", "--seed", "5")
+    command("latent", "interpolate", str(folder), "--num", "1", "--steps", "2")
+    command("generate", str(folder), "--num", "1")
+    shown = {name: {key: file.name for key, file in pictures.items()} for name, (pictures, _) in seen.items()}
+    assert shown == {
+        "edits": {"samples/latent_edit": "edits.png"},
+        "interpolate-spherical": {"samples/latent_interpolate": "interpolate_spherical.png"},
+        "generated": {"samples/generated": "grid.png"},
+    }
+    config = seen["edits"][1]
+    assert (config["run"], config["seed"], config["dims"]) == (folder.name, 5, [2])
+    (tmp_path / "apart").mkdir()
+    folder = folder.rename(tmp_path / "apart" / folder.name)
+    seen.clear()
+    command("generate", str(folder), "--num", "1")
+    assert not seen
 
 
 @pytest.mark.parametrize(

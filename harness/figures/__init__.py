@@ -8,8 +8,8 @@ from harness.figures.directions import (
     direction_pages,
     strength_plot,
 )
-from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_frames
-from harness.figures.grids import class_grid, column_labels, grid, read_grid
+from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_classes, read_frames
+from harness.figures.grids import class_grid, column_labels, grid, read_grid, shown_classes
 from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
 from harness.figures.panels import Panel, panels, real_beside_fake
 from harness.figures.plots import (
@@ -61,11 +61,13 @@ __all__ = [
     "nearest_images",
     "neighbour_grid",
     "panels",
+    "read_classes",
     "read_frames",
     "read_grid",
     "real_beside_fake",
     "scatter_over_surface",
     "scatter_window",
+    "shown_classes",
     "strength_plot",
     "surface_points",
     "time_curves",

@@ -13,12 +13,12 @@ import numpy as np
 
 from harness.engine.schedule import log_spaced_steps
 from harness.figures.canvas import Bytes, Images, image_bytes, write_gif
-from harness.figures.grids import cell_grid, grid, read_grid
+from harness.figures.grids import cell_grid, grid, read_grid, read_headers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["filmstrip", "filmstrip_gif", "log_spaced_steps", "read_frames"]
+__all__ = ["filmstrip", "filmstrip_gif", "log_spaced_steps", "read_classes", "read_frames"]
 
 
 def read_frames(folder: Path) -> dict[int, Bytes]:
@@ -37,11 +37,22 @@ def read_frames(folder: Path) -> dict[int, Bytes]:
     return {step: read_grid(paths[step]) for step in sorted(paths)}
 
 
+def read_classes(folder: Path) -> list[str]:
+    """The class of each image of a folder's frames; none where frames have no column a class.
+
+    Args:
+        folder: a run's samples.
+    """
+    last = max(folder.glob("step_*.png"), default=None)
+    return [] if last is None else read_headers(last)
+
+
 def filmstrip(
     frames: Mapping[int, Images],
     *,
     rows: int = 8,
     max_columns: int = 12,
+    row_labels: Sequence[str] = (),
     title: str = "",
     scale: int | None = None,
 ) -> Image:
@@ -51,6 +62,7 @@ def filmstrip(
         frames: step → the images of the fixed latents, in the same order at every step.
         rows: how many latents, at most.
         max_columns: how many steps, at most; the first and the last are always there.
+        row_labels: a text for each latent, such as its class, or none.
         title: one line above all.
         scale: as for `grid`.
 
@@ -62,7 +74,14 @@ def filmstrip(
     columns = [image_bytes(frames[step][:rows]) for step in steps]
     cells = np.arange(rows * len(steps)).reshape(len(steps), rows).T
     headers = [f"step\n{steps[0]:,}", *(f"{step:,}" for step in steps[1:])]
-    return cell_grid(np.concatenate(columns), cells, title=title, column_headers=headers, scale=scale)
+    return cell_grid(
+        np.concatenate(columns),
+        cells,
+        title=title,
+        column_headers=headers,
+        row_labels=row_labels[:rows],
+        scale=scale,
+    )
 
 
 def filmstrip_gif(

@@ -34,7 +34,18 @@ from harness.figures.canvas import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["GAP", "TEXT", "TITLE", "cell_grid", "class_grid", "column_labels", "grid", "read_grid"]
+__all__ = [
+    "GAP",
+    "TEXT",
+    "TITLE",
+    "cell_grid",
+    "class_grid",
+    "column_labels",
+    "grid",
+    "read_grid",
+    "read_headers",
+    "shown_classes",
+]
 
 GAP = 2
 """White between two images, in pixels."""
@@ -173,6 +184,8 @@ def cell_grid(
             "size": (height, width),
             "scale": scale,
             "cells": cells.tolist(),
+            "headers": list(column_headers),
+            "labels": list(row_labels),
         }
     )
     return picture
@@ -215,6 +228,26 @@ def read_grid(path: Path) -> Bytes:
     return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
 
 
+def read_headers(path: Path) -> list[str]:
+    """What stands above the column of each image of a grid: its class, in one of `class_grid`.
+
+    Args:
+        path: a PNG that `write_png` wrote.
+
+    Returns:
+        A text for each image that `read_grid` gives, or none where columns have no headers.
+    """
+    from PIL import Image
+
+    with Image.open(path) as file:
+        layout = json.loads(file.info.get("layout", "{}"))
+    headers = layout.get("headers")  # of what earlier versions wrote there are none
+    if not headers:
+        return []
+    found = {index: headers[column] for row in layout["cells"] for column, index in enumerate(row)}
+    return [found[index] for index in sorted(found) if index >= 0]
+
+
 def class_grid(
     images: Images,
     labels: Images,
@@ -249,13 +282,19 @@ def class_grid(
     if found.min() < 0 or found.max() >= count:
         raise ValueError(f"`labels` must be in 0…{count - 1}, but got {found.min()}…{found.max()}.")
     if classes is None:
-        classes = np.linspace(0, count - 1, min(count, _MAX_CLASSES)).round().astype(int).tolist()
+        classes = shown_classes(count)
     places = [np.flatnonzero(found == one)[:rows] for one in classes]
     cells = np.full((max(1, *(len(place) for place in places)), len(classes)), -1, dtype=np.int64)
     for column, place in enumerate(places):
         cells[: len(place), column] = place
     headers = [class_names[one] if class_names else str(one) for one in classes]
     return cell_grid(pixels, cells, title=title, column_headers=headers, scale=scale)
+
+
+def shown_classes(count: int) -> list[int]:
+    """The classes that have a column: all, or 20 spread evenly over them where there are more."""
+    found: list[int] = np.linspace(0, count - 1, min(count, _MAX_CLASSES)).round().astype(int).tolist()
+    return found
 
 
 def column_labels(num_classes: int, rows: int) -> npt.NDArray[np.int64]:

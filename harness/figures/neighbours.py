@@ -177,6 +177,7 @@ def neighbour_grid(
     train: Images,
     found: Neighbours,
     *,
+    labels: Images | None = None,
     held_out: npt.NDArray[np.float64] | None = None,
     rows: int = 10,
     blocks: int = 2,
@@ -184,13 +185,15 @@ def neighbour_grid(
 ) -> Image:
     """The samples nearest to the training set, nearest first, each before its nearest training images.
 
-    Below each training image stands its distance. Samples closer to the training set than 99 % of held-out
-    images are framed.
+    Left to themselves they are nearly all of the easiest class, so where there are classes, up to half of the
+    places go to the nearest of each. Below each training image stands its distance. Samples closer to the
+    training set than 99 % of held-out images are framed.
 
     Args:
         samples: N generated images.
         train: M training images of the same shape.
         found: what `nearest_images` found for all of `samples`.
+        labels: (M,) the training images' classes; a sample is of its nearest training image's class.
         held_out: (T,) distances of held-out images to their nearest training image; with them, what
             `memorisation_note` says stands above.
         rows: samples in a column, at most.
@@ -204,7 +207,7 @@ def neighbour_grid(
 
     if len(found.indices) != len(samples):
         raise ValueError(f"`found` is of {len(found.indices)} samples, but got {len(samples)} samples.")
-    order = np.argsort(found.distances[:, 0], kind="stable")[: rows * blocks]
+    order, num_classes = _shown(found, labels, rows * blocks)
     num = found.indices.shape[1]
     limit = close_limit(held_out) if held_out is not None and len(held_out) else -math.inf
     parts = []
@@ -239,6 +242,11 @@ def neighbour_grid(
         parts.append(part)
     width = sum(part.width for part in parts) + _BLOCK_GAP * (len(parts) - 1)
     shown = "" if len(order) == len(samples) else f"The {len(order)} nearest of {len(samples)}. "
+    if shown and num_classes:
+        shown = (
+            f"{len(order)} of {len(samples)}: the nearest of each of {num_classes} classes, a sample's being "
+            "its nearest training image's, and the nearest of the others. "
+        )
     if held_out is not None and len(held_out):
         pixels = int(np.prod(samples.shape[1:]))
         shown += memorisation_note(found.distances[:, 0], held_out, num_pixels=pixels)
@@ -251,3 +259,15 @@ def neighbour_grid(
         sheet.paste(part, (place, top))
         place += part.width + _BLOCK_GAP
     return sheet
+
+
+def _shown(found: Neighbours, labels: Images | None, count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Which samples are shown, nearest first; and of how many classes room was kept for the nearest."""
+    order: npt.NDArray[np.int64] = np.argsort(found.distances[:, 0], kind="stable")
+    firsts = np.zeros(0, dtype=np.int64)
+    if labels is not None:
+        classes = np.asarray(labels.tolist())[found.indices[order, 0]]
+        firsts = np.sort(np.unique(classes, return_index=True)[1])[: count // 2]
+    others = np.setdiff1d(np.arange(len(order)), firsts)[: count - len(firsts)]
+    chosen: npt.NDArray[np.int64] = order[np.sort(np.concatenate([firsts, others]))]
+    return chosen, len(firsts)

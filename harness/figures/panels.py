@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.figures.canvas import Images, draw_lines, line_height, wrapped_lines
-from harness.figures.grids import TEXT, TITLE, grid
+from harness.figures.grids import TEXT, TITLE, class_grid, grid
 from harness.figures.style import FAKE_COLOUR
 
 if TYPE_CHECKING:
@@ -110,24 +110,37 @@ def panels(shown: Sequence[Panel], *, columns: int | None = None, title: str = "
 
 
 def real_beside_fake(
-    real: Images, fake: Images, *, num_images: int = 64, note: str = "", scale: int | None = None
+    real: Images,
+    fake: Images,
+    *,
+    labels: tuple[Images, Images] | None = None,
+    class_names: Sequence[str] = (),
+    num_images: int = 64,
+    note: str = "",
+    scale: int | None = None,
 ) -> Image:
     """Training images on the left, generated ones on the right, as many of each.
 
     Args:
         real: N images of the data.
         fake: M generated ones of the same shape.
-        num_images: how many of each, at most.
+        labels: (N,) and (M,) their classes; with them, both sides have a column for each class that was
+            generated.
+        class_names: a name a class; by default its number.
+        num_images: how many of each, at most; where there are labels, all.
         note: words below the generated ones.
         scale: as for `grid`.
 
     Raises:
-        ValueError: as for `grid`.
+        ValueError: as for `grid`, or `class_grid`.
     """
-    count = min(num_images, len(real), len(fake))
-    return panels(
-        [
-            Panel(picture=grid(real[:count], scale=scale), title="real"),
-            Panel(picture=grid(fake[:count], scale=scale), title="generated", note=note),
-        ]
-    )
+    if labels is None:
+        count = min(num_images, len(real), len(fake))
+        left, right = (grid(images[:count], scale=scale) for images in (real, fake))
+    else:
+        classes = sorted(set(labels[1].tolist()))
+        left, right = (
+            class_grid(images, of, class_names=class_names, classes=classes, scale=scale)
+            for images, of in zip((real, fake), labels, strict=True)
+        )
+    return panels([Panel(picture=left, title="real"), Panel(picture=right, title="generated", note=note)])

@@ -48,6 +48,8 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
+_TITLE_CHARACTERS = 31  # what fits above one of three panels abreast
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
@@ -133,8 +135,17 @@ def time_curves(quantities: Mapping[str, Sequence[Series]], stem: Path) -> None:
         write_figure(figure, stem)
 
 
-def metric_curves(quantities: Mapping[str, Sequence[Series]], stem: Path) -> None:
-    """Small panels, three abreast: each arm's mean and band against training steps, one quantity a panel."""
+def metric_curves(
+    quantities: Mapping[str, Sequence[Series]], stem: Path, *, probabilities: Collection[str] = ()
+) -> None:
+    """Small panels, three abreast: each arm's mean and band against training steps, one quantity a panel.
+
+    Args:
+        quantities: title of the panel → one series an arm.
+        stem: path of the figure without its suffix.
+        probabilities: titles of those whose axis is linear and goes from 0 to 1: a scale that depended on the
+            lowest value would make much of next to nothing.
+    """
     columns = 3
     rows = math.ceil(len(quantities) / columns)
     with page(height=0.6 + 1.85 * rows) as figure:
@@ -142,8 +153,11 @@ def metric_curves(quantities: Mapping[str, Sequence[Series]], stem: Path) -> Non
         for axes, (label, series) in zip(panels, quantities.items(), strict=False):
             for one in series:
                 _band(axes, one.steps, one)
-            choose_scale(axes, np.concatenate([one.values.ravel() for one in series]))
-            axes.set_title(wrapped(label, 34), fontsize=8.5)
+            if label in probabilities:
+                axes.set_ylim(-0.03, 1.03)
+            else:
+                choose_scale(axes, np.concatenate([one.values.ravel() for one in series]))
+            axes.set_title(wrapped(label, _TITLE_CHARACTERS), fontsize=8.5)
             axes.set_xlim(left=0)
             axes.tick_params(labelbottom=True)
         for axes in panels[len(quantities) :]:

@@ -28,6 +28,8 @@ Counts = npt.NDArray[np.int64]
 
 _ROW = 0.15
 _KINDS = (("real", "Blues"), ("fake", "Oranges"))
+_MEDIAN_COLOUR = "#1d2430"
+_ZERO_COLOUR, _ZERO_LINE = "#777777", (0, (4.0, 2.0))
 _TICKS = (-1000, -100, -10, -1, 0, 1, 10, 100, 1000)
 _FINE = 32  # bins up to which there is room for ticks close to 0
 _FINE_TICKS = (-0.3, -0.1, 0.1, 0.3)
@@ -130,7 +132,7 @@ def score_strips(arms: Sequence[ScoreCounts], edges: Array, stem: Path) -> None:
         edges: (E + 1,) of the bins.
         stem: path of the figure without its suffix.
     """
-    with page(height=0.75 + 1.25 * len(arms)) as figure:
+    with page(height=1.0 + 1.25 * len(arms)) as figure:
         panels = figure.subplots(len(arms), 2, squeeze=False, sharex=True, sharey="row")
         for row, one in zip(panels, arms, strict=True):
             low, high = _used(one.real + one.fake)
@@ -149,9 +151,9 @@ def score_strips(arms: Sequence[ScoreCounts], edges: Array, stem: Path) -> None:
                     rasterized=True,
                 )
                 middle = (starts[:-1] + starts[1:]) / 2
-                axes.plot(middle, _medians(counts), color="#1d2430", linewidth=1.1)
+                axes.plot(middle, _medians(counts), color=_MEDIAN_COLOUR, linewidth=1.1)
                 if low < len(edges) // 2 < high:
-                    axes.axhline(len(edges) // 2, color="#777777", linewidth=0.7, linestyle=(0, (4.0, 2.0)))
+                    axes.axhline(len(edges) // 2, color=_ZERO_COLOUR, linewidth=0.7, linestyle=_ZERO_LINE)
                 places, texts = _score_ticks(edges, low, high)
                 axes.set_yticks(places, texts)
                 axes.set_ylim(low, high)
@@ -160,7 +162,22 @@ def score_strips(arms: Sequence[ScoreCounts], edges: Array, stem: Path) -> None:
         panels[0][0].set_title("D's scores of real samples", color=REAL_COLOUR)
         panels[0][1].set_title("D's scores of generated samples", color=FAKE_COLOUR)
         figure.supxlabel("training step (batches of real data)", fontsize=8.5)
+        figure.legend(handles=_strip_keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
         write_figure(figure, stem)
+
+
+def _strip_keys() -> list[Any]:
+    """The legend of `score_strips`."""
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    shades = zip(("real", "generated"), _KINDS, strict=True)
+    return [
+        *(Patch(color=colormaps[name](0.75), label=f"{kind}: darker is more") for kind, (_, name) in shades),
+        Line2D([], [], color=_MEDIAN_COLOUR, linewidth=1.1, label="median"),
+        Line2D([], [], color=_ZERO_COLOUR, linewidth=0.7, linestyle=_ZERO_LINE, label="a score of 0"),
+    ]
 
 
 def score_histogram(one: ScoreCounts, edges: Array, stem: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,25 +20,33 @@ _STANDS_OUT = 3.0
 _ROUNDING = 1e-5
 
 
-def edit_figure(table: EditTable, *, title: str = "") -> Image:
+def edit_figure(table: EditTable, *, title: str = "", classes: Sequence[str] = ()) -> Image:
     """A row of originals above R rows of edits, a column a latent; dimension by dimension.
+
+    Many edits cannot be seen, so each row says what it measures: the mean absolute change of a pixel of the
+    latent that was edited, or of all if all were.
 
     Args:
         table: what `edit` made, of images.
         title: one line above all.
+        classes: the name of each latent's class, L of them, or none.
     """
     from harness.figures import grid
 
     num = len(table.originals)
     edited = table.edited.flatten(0, 1)
-    labels = [f"z[{dim}] {_WORDS[name]}" for dim in table.dims for name in table.edits]
+    edits = [f"z[{dim}] {_WORDS[name]}" for dim in table.dims for name in table.edits]
+    changes = (table.changes.mean(1) if table.row is None else table.changes[:, table.row]).tolist()
+    labels = [f"{words}\nchange {value:.2g} a pixel" for words, value in zip(edits, changes, strict=True)]
     headers = [f"latent {i}" + ("\nedited" if table.row in (None, i) else "\nleft alone") for i in range(num)]
+    if classes:
+        headers = [f"{words}\n{name}" for words, name in zip(headers, classes, strict=True)]
     return grid(
         torch.cat([table.originals, edited]),
         columns=num,
         title=title,
         column_headers=headers,
-        row_labels=["originals", *labels],
+        row_labels=["originals\npixels in [−1, 1]", *labels],
     )
 
 

@@ -70,6 +70,10 @@ class Run:
             names = ()
         return names or tuple(str(number) for number in range(self.num_classes))
 
+    def names_of(self, labels: Tensor | None) -> list[str]:
+        """The names of these classes, (N,); none where G takes no labels."""
+        return [] if labels is None else [self.class_names[number] for number in labels.tolist()]
+
     def cycle_labels(self, num: int, labels: Sequence[int] | None = None) -> Tensor | None:
         """The labels of `num` samples: those given, or all classes, round and round.
 

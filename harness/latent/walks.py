@@ -5,6 +5,7 @@ Shapes: N pairs of latents of Z numbers, T steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
@@ -78,7 +79,12 @@ def _spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def walk_figure(
-    generator: Generator, latents: Tensor, *, labels: Tensor | None = None, title: str = ""
+    generator: Generator,
+    latents: Tensor,
+    *,
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
+    title: str = "",
 ) -> Image:
     """A row a walk, a column a step.
 
@@ -86,6 +92,7 @@ def walk_figure(
         generator: latents (and labels) → images.
         latents: (N, T, Z), of `interpolate`.
         labels: (N,) classes, one a walk, for a generator that takes them.
+        classes: the name of each walk's class, N of them, or none.
         title: one line above all.
     """
     from harness.figures import grid
@@ -94,4 +101,4 @@ def walk_figure(
     every = None if labels is None else labels.repeat_interleave(steps)
     images = sample(generator, latents.flatten(0, 1), every)
     headers = [f"{step / (steps - 1):.2f}".rstrip("0").rstrip(".") for step in range(steps)]
-    return grid(images, columns=steps, column_headers=headers, title=title)
+    return grid(images, columns=steps, column_headers=headers, row_labels=classes, title=title)

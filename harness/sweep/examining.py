@@ -6,6 +6,7 @@ Shapes: K live runs, N generated samples and M held-out ones an evaluation.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -48,6 +49,12 @@ class Examination:
     fake_scores: Tensor
     real_scores: Tensor
     evaluator: Evaluator
+
+    def some(self, shown: Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
+        """The samples of some of the fixed latents, (K, S, *sample_shape), and their classes, (S,)."""
+        if shown is None:
+            return self.samples, self.labels
+        return self.samples[:, shown], None if self.labels is None else self.labels[shown]
 
     def is_finite(self, position: int) -> bool:
         """Whether all that is judged of a run is finite."""
@@ -115,12 +122,14 @@ class Examiner:
             evaluator=self._evaluator,
         )
 
-    def samples(self, most: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Samples of every live run's fixed latents, (K, N, ...), and their classes, (N,); `most` first ones.
+    def samples(self, shown: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples of every live run's fixed latents, (K, N, ...), and their classes, (N,); or some of them.
 
-        N is the same in every call: the first of many latents are not those of a few.
+        As many latents are drawn in every call: the first of many are not those of a few.
         """
         trainer = self._trainer
-        latents = torch.stack([trainer.fixed_latents(row, self._num)[:most] for row in trainer.live])
-        labels = trainer.fixed_labels(trainer.live[0], len(latents[0]))
+        wanted = slice(None) if shown is None else list(shown)
+        latents = torch.stack([trainer.fixed_latents(row, self._num)[wanted] for row in trainer.live])
+        labels = trainer.fixed_labels(trainer.live[0], self._num)
+        labels = None if labels is None else labels[wanted]
         return self._population.generate(latents, labels), labels

@@ -48,11 +48,17 @@ class Frames(ABC):
 
     Attributes:
         key: name of the series of frames.
-        num_shown: how many samples a frame shows, at most; None for all.
     """
 
     key: str
-    num_shown: int | None = None
+
+    def shown(self, population: Population) -> list[int] | None:
+        """Which of the N fixed latents a frame shows the samples of; None for all.
+
+        Args:
+            population: the runs.
+        """
+        return None
 
     @abstractmethod
     def look(self, population: Population, samples: Tensor, labels: Tensor | None) -> Sequence[Frame]:
@@ -60,8 +66,8 @@ class Frames(ABC):
 
         Args:
             population: the runs.
-            samples: (K, N, *sample_shape) of the fixed latents.
-            labels: (N,) classes that go with them, where a network takes labels.
+            samples: (K, S, *sample_shape) of the S fixed latents that `shown` names.
+            labels: (S,) classes that go with them, where a network takes labels.
         """
 
     @abstractmethod
@@ -176,14 +182,20 @@ class ImageFrames(Frames):
         self._dataset = dataset
         self._count = len(dataset.class_names) or dataset.num_classes
         self._names = dataset.class_names or tuple(str(number) for number in range(self._count))
-        self.num_shown = max(_NUM_IMAGES, _NUM_ROWS * self._count)
+
+    def shown(self, population: Population) -> list[int]:
+        num = population.recipe.evaluate.num_samples
+        if not population.generator.takes_labels:
+            return list(range(min(num, _NUM_IMAGES)))
+        from harness.figures import shown_classes
+
+        classes = shown_classes(min(num, self._count))  # latent i is of class i modulo their count
+        rows = [[row * self._count + one for one in classes] for row in range(_NUM_ROWS)]
+        return [index for row in rows for index in row if index < num]
 
     def look(self, population: Population, samples: Tensor, labels: Tensor | None) -> list[_ImageFrame]:
-        if not population.generator.takes_labels:
-            labels = None
-        num = _NUM_IMAGES if labels is None else _NUM_ROWS * self._count
-        shown = as_bytes(samples[:, :num]).cpu()
-        classes = None if labels is None else labels[:num].cpu()
+        classes = labels.cpu() if labels is not None and population.generator.takes_labels else None
+        shown = as_bytes(samples).cpu()
         return [_ImageFrame(images=images, labels=classes, class_names=self._names) for images in shown]
 
     def opening(self, frame: Frame, folder: Path) -> dict[str, Path]:
@@ -191,32 +203,41 @@ class ImageFrames(Frames):
 
         assert isinstance(frame, _ImageFrame)
         path = folder / "real.png"
-        write_png(self._reals if frame.labels is None else self._reals_by_class, path)
+        if frame.labels is None:
+            write_png(self._reals, path)
+        else:
+            images, labels = self._some_of_each(frame.labels)
+            classes = sorted(set(frame.labels.tolist()))
+            write_png(_grid(images, labels, self._names, classes=classes, title="training images"), path)
         return {"real": path}
 
     def closing(self, frame: Frame, samples: Tensor, folder: Path) -> dict[str, Path]:
-        from harness.figures import nearest_images, neighbour_grid, real_beside_fake, write_png
+        from harness.figures import nearest_images, neighbour_grid, write_png
 
+        assert isinstance(frame, _ImageFrame)
         train = self._dataset.train
         queries = samples[: self._num_queries]
         found = nearest_images(queries, train, num=self._num_neighbours, device=samples.device)
         files = {"real_beside_fake": folder / "real_beside_fake.png", "neighbours": folder / "neighbours.png"}
+        write_png(self._beside(frame), files["real_beside_fake"])
         write_png(
-            real_beside_fake(self._chosen, as_bytes(samples), num_images=_NUM_IMAGES),
-            files["real_beside_fake"],
-        )
-        write_png(
-            neighbour_grid(as_bytes(queries).cpu(), train, found, held_out=self._held_out),
+            neighbour_grid(
+                as_bytes(queries).cpu(),
+                train,
+                found,
+                labels=self._dataset.train_labels,
+                held_out=self._held_out,
+            ),
             files["neighbours"],
         )
         return files
 
     def film(self, folder: Path, *, title: str) -> dict[str, Path]:
-        from harness.figures import filmstrip, filmstrip_gif, read_frames, write_png
+        from harness.figures import filmstrip, filmstrip_gif, read_classes, read_frames, write_png
 
         frames = read_frames(folder)
         files = {"filmstrip": folder / "filmstrip.png", "film": folder / "run.gif"}
-        write_png(filmstrip(frames, title=title), files["filmstrip"])
+        write_png(filmstrip(frames, row_labels=read_classes(folder), title=title), files["filmstrip"])
         filmstrip_gif(frames, files["film"], title=title)
         return files
 
@@ -235,16 +256,22 @@ class ImageFrames(Frames):
     def _reals(self) -> Image:
         return _grid(self._chosen, None, (), title="training images")
 
-    @cached_property
-    def _reals_by_class(self) -> Image:
-        """The first ten of each class."""
+    def _beside(self, frame: _ImageFrame) -> Image:
+        """Training images beside generated ones, class by class where the generator is told the class."""
+        from harness.figures import real_beside_fake
+
+        if frame.labels is None:
+            return real_beside_fake(self._chosen, frame.images, num_images=_NUM_IMAGES)
+        real, labels = self._some_of_each(frame.labels)
+        return real_beside_fake(real, frame.images, labels=(labels, frame.labels), class_names=self._names)
+
+    def _some_of_each(self, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """Ten training images of each class that is among these, (N,), and their classes."""
         labels = self._dataset.train_labels
         assert labels is not None
-        ordered = labels.cpu()[self._order]
-        rows = [self._order[ordered == label][:_NUM_ROWS] for label in range(self._count)]
-        chosen = torch.cat(rows)
-        images = self._train_images(chosen)
-        return _grid(images, labels.cpu()[chosen], self._names, title="training images")
+        ordered, classes = labels.cpu()[self._order], sorted(set(shown.tolist()))
+        chosen = torch.cat([self._order[ordered == one][:_NUM_ROWS] for one in classes])
+        return self._train_images(chosen), labels.cpu()[chosen]
 
     def _train_images(self, rows: Tensor) -> Tensor:
         train = self._dataset.train
@@ -270,9 +297,17 @@ class ImageFrames(Frames):
         return found.distances[:, 0]
 
 
-def _grid(images: Tensor, labels: Tensor | None, names: tuple[str, ...], *, title: str) -> Image:
+def _grid(
+    images: Tensor,
+    labels: Tensor | None,
+    names: tuple[str, ...],
+    *,
+    classes: list[int] | None = None,
+    title: str,
+) -> Image:
     from harness.figures import class_grid, grid
 
     if labels is None:
         return grid(images, title=title)
-    return class_grid(images, labels, class_names=names, rows=_NUM_ROWS, title=title)
+    classes = sorted(set(labels.tolist())) if classes is None else classes
+    return class_grid(images, labels, class_names=names, classes=classes, rows=_NUM_ROWS, title=title)

@@ -20,11 +20,26 @@ if TYPE_CHECKING:
 
     from harness.figures import Panel
 
-__all__ = ["Picture", "draw_gallery", "last_frame", "neighbour_pictures"]
+__all__ = [
+    "Picture",
+    "beside_pictures",
+    "draw_gallery",
+    "last_frame",
+    "latent_pictures",
+    "neighbour_pictures",
+]
 
 _ROWS = 6
 _FILM_ROWS = 3
 _FILM_COLUMNS = 2
+_MAX_BESIDE = 4
+_MAX_LATENT = 12
+_LATENT_WORDS = {
+    "edits": "single numbers of one latent, edited",
+    "edits_all_rows": "single numbers, edited in every latent",
+    "interpolate_linear": "straight walks between latents",
+    "interpolate_spherical": "walks between latents along great circles",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +76,39 @@ def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str
         if run is not None and path is not None and path.exists():
             found.append((arm.name, path, _words(summary, arm, run)))
     return found
+
+
+def beside_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+    """Training images beside those of each arm's first seed that has them: arm, file, and which run it is.
+
+    Of more than four arms, the baseline's alone, or those of the best where there is none.
+    """
+    if len(shown) > _MAX_BESIDE:
+        chosen = summary.baseline or next(iter(summary.ranking), shown[0])
+        shown = [chosen]
+    found = []
+    for arm in shown:
+        for run in sorted(arm.runs, key=lambda run: run.seed):
+            path = _samples(summary, run) / "real_beside_fake.png"
+            if path.exists():
+                found.append((arm.name, path, _words(summary, arm, run)))
+                break
+    return found
+
+
+def latent_pictures(summary: Summary, shown: Sequence[Arm]) -> list[Picture]:
+    """What `latent edit` and `latent interpolate` have drawn of the shown arms' runs, twelve files at most.
+
+    Each arm's median run comes first, for it is the one that the other figures show.
+    """
+    found = []
+    for arm in shown:
+        typical = _typical(summary, arm)
+        for run in sorted(arm.runs, key=lambda run: typical is None or run.run_id != typical.run_id):
+            for path in sorted((run_directory(summary.directory, run.run_id) / "latent").glob("*.png")):
+                title = f"{arm.name}, seed {run.seed}: {_LATENT_WORDS.get(path.stem, path.stem)}"
+                found.append(Picture(path=path, title=title, caption=f"Run {run.run_id}."))
+    return found[:_MAX_LATENT]
 
 
 def last_frame(summary: Summary, run: RunResult) -> Path | None:
@@ -125,13 +173,13 @@ def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Pa
 
 
 def _filmstrips(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
-    from harness.figures import Panel, filmstrip, panels, read_frames, write_png
+    from harness.figures import Panel, filmstrip, panels, read_classes, read_frames, write_png
 
     found = []
     for arm, run in chosen:
         frames = read_frames(_samples(summary, run))
         if len(frames) > 1:
-            strip = filmstrip(frames, rows=_FILM_ROWS)
+            strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_samples(summary, run)))
             found.append(Panel(picture=strip, title=arm.name, note=_words(summary, arm, run)))
     if not found:
         return []

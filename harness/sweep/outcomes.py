@@ -177,9 +177,10 @@ def score_strips(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[P
     figures.score_strips(counts, SCORE_EDGES, folder / "score_strips")
     caption = (
         "How D's raw scores (logits, or a critic's) were distributed while it trained, over all runs of an "
-        "arm: darker is more of them, the line is the median, the dashed line a score of 0. The scale is "
-        "linear within 0.05 of 0 and logarithmic beyond. Where the two sides look alike, D cannot tell real "
-        "from generated samples; where they part for good, it always can."
+        "arm: the darker a shade, the more of them had that score; the black line is their median, the "
+        "dashed line a score of 0. The scale is linear within 0.05 of 0 and logarithmic beyond. Where the "
+        "two sides look alike, D cannot tell real from generated samples; where they part for good, it "
+        "always can."
     )
     path = folder / "score_strips.png"
     return [Picture(path=path, title="What the discriminators said", caption=caption)]

@@ -166,14 +166,19 @@ def _curves(
         pictures.append(
             Picture(path=folder / "loss_curves.png", title="How the losses went", caption=caption)
         )
-    others = {
-        metric_label(metric, summary).replace(" (", "\n("): series(f"eval/{metric}")
+    titles = {
+        metric: metric_label(metric, summary).replace(" (", "\n(")
         for metric in summary.metric_names[1:]
         if not metric.endswith(_DERIVED)
     }
-    others = {label: found for label, found in others.items() if found}
+    others = {title: found for metric, title in titles.items() if (found := series(f"eval/{metric}"))}
     if others:
-        figures.metric_curves(others, folder / "metric_curves")
+        probabilities = {
+            title
+            for metric, title in titles.items()
+            if metric in metrics and metrics[metric].unit == "probability"
+        }
+        figures.metric_curves(others, folder / "metric_curves", probabilities=probabilities)
         pictures.append(Picture(path=folder / "metric_curves.png", title="Other scores", caption=words))
     dynamics = {label: found for key, label in _DYNAMICS.items() if (found := series(key))}
     if dynamics:

@@ -25,7 +25,7 @@ import numpy as np
 from harness.registry import Value, metrics
 from harness.sweep import rates, tables
 from harness.sweep.findings import Answer, answers, flags, headline
-from harness.sweep.gallery import neighbour_pictures
+from harness.sweep.gallery import beside_pictures, latent_pictures, neighbour_pictures
 from harness.sweep.outcomes import Failure, FailureGroup, failures
 from harness.sweep.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.sweep.results import read_recipe, run_directory, write_text
@@ -111,9 +111,10 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         failures=[(group, [_card(failure) for failure in group.shown]) for group in failed],
         gifs=[_gif(summary, arm) for arm in shown],
         film_shows=_film_shows(summary),
-        neighbours=[
-            (name, _data_url(path, "image/png"), words)
-            for name, path, words in neighbour_pictures(summary, shown)
+        beside=_embedded(beside_pictures(summary, shown)),
+        neighbours=_embedded(neighbour_pictures(summary, shown)),
+        latents=[
+            (picture, _data_url(picture.path, "image/png")) for picture in latent_pictures(summary, shown)
         ],
         trial_rows=_trial_rows(summary),
         best_trials=[(name, trial) for name, trial in best.items() if trial is not None],
@@ -127,6 +128,11 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         in_words=tables.in_words,
         rounded=tables.rounded,
     )
+
+
+def _embedded(found: Sequence[tuple[str, Path, str]]) -> list[tuple[str, str, str]]:
+    """Arm, picture and words, the picture as a data URL."""
+    return [(name, _data_url(path, "image/png"), words) for name, path, words in found]
 
 
 def _told(summary: Summary, shown: Sequence[Arm]) -> list[Answer]:

@@ -150,7 +150,8 @@ class Session:
             return
         ledger, metric = self._ledger(), self._job.metric.name
         seen = self._examiner.examine()
-        frames = self._frames.look(self._population, seen.samples, seen.labels)
+        shown = self._frames.shown(self._population)
+        frames = self._frames.look(self._population, *seen.some(shown))
         exact = event.final or event.step == 0 or metrics[metric].exact
         weights = spectra(self._population, layers=event.final)
         for position, row in due:
@@ -215,7 +216,7 @@ class Session:
         self._population.retire([row for row, recorder in self._recorders.items() if recorder.result])
 
     def _draw(self, event: SamplesDue) -> None:
-        samples, labels = self._examiner.samples(self._frames.num_shown)
+        samples, labels = self._examiner.samples(self._frames.shown(self._population))
         frames = self._frames.look(self._population, samples, labels)
         for position, row in self._open():
             if bool(samples[position].isfinite().all()):
