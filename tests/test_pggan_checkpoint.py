@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,20 @@ def test_the_smooth_generator_is_preferred(tmp_path: Path) -> None:
     assert found.weights[0].shape == (12, 16 * 16)
 
 
+def test_a_smooth_generator_of_none_is_passed_over(tmp_path: Path) -> None:
+    torch.save({"generator_smooth": None, "generator": small()}, tmp_path / "file.pth")
+    assert load_published(tmp_path / "file.pth").key == "generator"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_taken_as_single(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = small(dtype=dtype)
+    found = load_published(write(tmp_path / "file.pth", state))
+    assert found.generator is not None
+    loaded = found.generator.state_dict()
+    assert all(torch.equal(loaded[name], value.float()) for name, value in state.items())
+
+
 @pytest.mark.parametrize("lod", [0.0, 1.0, 0.25, 1.75, 2.0])
 def test_a_generator_that_was_still_growing_is_loaded_where_it_stood(tmp_path: Path, lod: float) -> None:
     state = {**small(16), "lod": torch.tensor(lod, dtype=torch.float64)}
@@ -185,6 +201,12 @@ def changed(**changes: Tensor | None) -> State:
     return {name: value for name, value in state.items() if changes.get(name, value) is not None}
 
 
+def quantised(tensor: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it is deprecated, but there are such files
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
 class Bomb:
     """A pickle of this would run code when read."""
 
@@ -216,6 +238,26 @@ BAD: dict[str, tuple[Any, str]] = {
         r"holds numbers that are not finite, in layer2\.weight",
     ),
     "infinity": (changed(**{"output1.bias": torch.full((3,), math.inf)}), r"not finite, in output1\.bias"),
+    "complex": (
+        changed(**{"layer2.weight": torch.zeros(8, 16, 3, 3, dtype=torch.complex64)}),
+        r"must hold dense floating-point tensors alone, but layer2\.weight is complex64\.",
+    ),
+    "truth values": (
+        changed(**{"layer2.bias": torch.zeros(8, dtype=torch.bool)}),
+        r"but layer2\.bias is bool\.",
+    ),
+    "whole numbers": (changed(**{"layer2.bias": torch.zeros(8).long()}), r"but layer2\.bias is int64\."),
+    "no data": (changed(**{"layer2.bias": torch.zeros(8, device="meta")}), r"layer2\.bias is without data\."),
+    "sparse": (changed(**{"layer2.bias": torch.zeros(8).to_sparse()}), r"layer2\.bias is sparse or nested\."),
+    "quantised": (
+        changed(**{"layer2.bias": quantised(torch.zeros(8))}),
+        r"layer2\.bias is quantised\.",
+    ),
+    "two channels": (
+        {name: value[:2] if "output" in name else value for name, value in small().items()},
+        r"makes images of 2 channels \(output0\.bias\), which must be 1 or 3\.",
+    ),
+    "no generator": (None, r"`generator_smooth` must be a state_dict, but it is a NoneType"),
     "lod": (changed(lod=torch.tensor(7.0)), r"has a `lod` of 7, which must be in 0…2"),
     "another architecture": (
         {"main.0.weight": torch.zeros(3), "main.1.weight": torch.zeros(3), "main.1.bias": torch.zeros(3)},
@@ -265,7 +307,10 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
         lambda: torch.save(content, path),
         lambda: torch.save({"generator_smooth": Bomb()}, path),
         lambda: torch.save(content, path, _use_new_zipfile_serialization=False),
-        lambda: path.write_bytes(pickle.dumps({"generator_smooth": Bomb()})),
+        *(
+            partial(lambda protocol: path.write_bytes(pickle.dumps({"generator": Bomb()}, protocol)), number)
+            for number in range(pickle.HIGHEST_PROTOCOL + 1)
+        ),
     ]
     for make in writers:
         make()
@@ -279,7 +324,7 @@ def test_other_files_are_refused_for_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     with pytest.raises(ValueError, match="must be a file, but there is none at"):
         load_published(path)
-    for content in (b"", b"nonsense", b"PK\x03\x04 and so on"):
+    for content in (b"", b"nonsense", b"PK\x03\x04 and so on", pickle.dumps([1.5], 0)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"is damaged, or no file that torch\.save wrote"):
             load_published(path)
