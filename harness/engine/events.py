@@ -26,7 +26,8 @@ class Logged:
             `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms, `train/d_update_ratio` and
             `train/g_update_ratio` of ‖Δθ‖/‖θ‖, both in every tenth iteration and in the one before an
             evaluation, absent where there was none; `train/nonfinite` counts the steps whose loss was not
-            finite.
+            finite. `growth/size`, in pixels a side, and `growth/alpha` say where networks that grow stand
+            now; others have none.
         histograms: key → (K, bins) int64 of how many of D's scores were in each bin of `SCORE_EDGES`, in the
             same iterations: `train/d_real_hist` of real and `train/d_fake_hist` of generated samples; absent
             where there were none.

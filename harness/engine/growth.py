@@ -27,6 +27,15 @@ class Stand:
         """Level, and whether it is being faded in: within a phase only α changes."""
         return self.level, self.alpha < 1
 
+    def numbers(self, num_levels: int, side: int) -> dict[str, float]:
+        """For a row of a run's history: `growth/size`, pixels a side of what is made, and `growth/alpha`, α.
+
+        Args:
+            num_levels: L.
+            side: pixels a side of the last level.
+        """
+        return {"growth/size": side >> (num_levels - 1 - self.level), "growth/alpha": self.alpha}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDi
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
 from harness.engine.network import Record
-from harness.engine.objective import Labelled, derive
+from harness.engine.objective import Labelled, derive, joined, labelled
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
@@ -66,6 +67,7 @@ class Trainer:
             else (),
         )
         self._growth = growth_of(train, population.generator.num_levels, self.total_steps)
+        self._side = dataset.sample_shape[-1]
         self.go_to(0)
         self._stage = 0
         self._dataset_fingerprint = dataset.fingerprint
@@ -209,8 +211,8 @@ class Trainer:
         shown = batches.real
         if self._growth is not None:
             shown = [self.population.discriminator.fade(batch) for batch in shown]
-        reals = _labelled(shown, batches.real_labels)
-        sources = iter(_labelled(batches.latents, batches.labels))
+        reals = labelled(shown, batches.real_labels)
+        sources = iter(labelled(batches.latents, batches.labels))
         last = train.discriminator_steps - 1
         made: tuple[Labelled, Record] | None = None
 
@@ -271,6 +273,13 @@ class Trainer:
         if self._growth is not None:
             self.population.grow(self._growth.at(step * self.population.recipe.train.batch_size))
 
+    @property
+    def stand(self) -> dict[str, float]:
+        """Where networks that grow stand, `growth/size` in pixels a side and `growth/alpha`; else nothing."""
+        if self._growth is None:
+            return {}
+        return self._growth.at(self.spent["seen_images"]).numbers(self._growth.num_levels, self._side)
+
     def input(self, iteration: int) -> Iteration:
         """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
         return self._streams[iteration]
@@ -291,7 +300,7 @@ class Trainer:
             gradients = discriminator.backward(of_real, by_real).clone()
             gradients += discriminator.backward(of_fake, by_fake)
         else:  # one forward pass does for both
-            both = self._joined(real, fake)
+            both = joined(real, fake, axis=int(self.population.stacked))
             size = both[0].shape[int(self.population.stacked)] // 2
             scores, record = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
@@ -303,14 +312,6 @@ class Trainer:
             gradients += discriminator.gradients(penalty)
         update = self.population.update_discriminator(gradients, measured=measured)
         self._meter.add_discriminator(loss, real_scores, fake_scores, update)
-
-    def _joined(self, real: Labelled, fake: Labelled) -> Labelled:
-        """Both batches as one."""
-        axis = int(self.population.stacked)
-        (samples, classes), (others, other_classes) = real, fake
-        if classes is None or other_classes is None:
-            return torch.cat([samples, others], dim=axis), None
-        return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)
 
     def _step_generator(self, fake: Labelled, record: Record, real: Labelled, measured: bool) -> None:
         population, objective = self.population, self.population.objective
@@ -361,7 +362,8 @@ class Trainer:
         return Logged(
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
-            metrics={key: values[positions] for key, values in metrics.items()},
+            metrics={key: values[positions] for key, values in metrics.items()}
+            | {key: np.full(len(positions), value) for key, value in self.stand.items()},
             histograms={key: counts[positions] for key, counts in histograms.items()},
         )
 
@@ -392,9 +394,3 @@ class Trainer:
             "data": self._dataset_fingerprint,
             "schedule": [self.total_steps, self.log_every_steps],
         }
-
-
-def _labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
-    """Batches with their labels, or with None where there are none."""
-    classes: Sequence[Tensor | None] = labels or [None] * len(batches)
-    return list(zip(batches, classes, strict=True))

@@ -166,7 +166,7 @@ class Session:
                 scores,
                 ledger,
                 failures=scores.failures,
-                weights={key: values[position] for key, values in weights.items()},
+                networks={key: values[position] for key, values in weights.items()} | self._trainer.stand,
             )
             if metric in scores:
                 select, report = seen.halves(position, metric)
