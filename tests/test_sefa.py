@@ -513,7 +513,7 @@ def test_the_command_explores_a_run_with_its_labels(tmp_path: Path, monkeypatch:
     arguments = ["sefa", path.name[:6], "--directory", str(tmp_path), "--num-samples", "2", "--labels", "3"]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
-    folder = path / "latent" / "sefa"
+    folder = path / "latent" / "sefa-lab"
     assert f"{folder / 'frames' / 'frame4.png'}" in result.output
     assert "of 100 eigenvalues" in result.output
     assert read_grid(folder / "frames" / "frame4.png").shape == (2 * 21, 1, 8, 8)
@@ -544,7 +544,8 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
     ]
     CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
     assert (seen["directory"], seen["study"]) == (tmp_path / "study", "study")
-    assert seen["name"] == f"sefa-{path.name}"
+    assert seen["name"] == f"sefa-{path.name}-lab"
+    assert seen["config"] == {"run": path.name, "variant": "lab"}
     assert {"sefa/frame0", "sefa/film_gif", "sefa/strengths"} <= set(seen["pictures"])
     assert seen["step"] == 7
     assert seen["scalars"]["sefa/direction0/change_per_unit"] > 0
@@ -589,7 +590,27 @@ def published(path: Path, size: int = 8) -> Path:
     return path
 
 
-def test_the_command_explores_a_published_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["lab", "original"])
+def test_the_pictures_of_a_published_file_are_a_study_of_their_own_for_each_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        "harness.tracking.log_pictures", lambda *names, config, **_: seen.append((*names, config)) or {}
+    )
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    file, runs = published(tmp_path / "faces.pth"), tmp_path / "runs"
+    few = ["--variant", variant, "--num-samples", "1", "--num-directions", "1", "--directory", str(runs)]
+    result = CliRunner().invoke(
+        cli_latent.latent, ["sefa", "--checkpoint", str(file), *few, *PLAIN], catch_exceptions=False
+    )
+    name = f"sefa-faces-{variant}"
+    assert str(runs / name / "strengths.png") in result.output
+    assert seen == [(runs / name, name, name, {"checkpoint": "faces.pth", "variant": variant})]
+
+
+def test_the_command_explores_a_published_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     file, out = published(tmp_path / "faces.pth"), tmp_path / "out"
     arguments = ["sefa", "--checkpoint", str(file), "--variant", "original", "--out", str(out)]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
