@@ -357,6 +357,31 @@ def test_both_pages_stand_alone_and_hold_every_image(tmp_path: Path) -> None:
         assert not re.findall(r'(?:src|href)="(?!data:)', text)
         assert "−3" in text
         assert "+2.4" in text
+        assert "<tr><th>distance</th>" in text
+
+
+@pytest.mark.parametrize(
+    ("variant", "columns"), [("lab", "as it is"), ("original", "with columns of length 1")]
+)
+def test_the_plot_of_strengths_says_what_its_axes_are_and_no_number_leaves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, columns: str
+) -> None:
+    seen: list[tuple[str, str, str, list[bool]]] = []
+
+    def look(figure: Any, stem: Path) -> None:
+        (axes,) = figure.axes
+        figure.canvas.draw()
+        inside = [axes.bbox.y1 > text.get_window_extent().y1 for text in axes.texts]
+        seen.append((axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), inside))
+
+    monkeypatch.setattr("harness.figures.directions.write_figure", look)
+    subject, _ = linear_subject()
+    explore(subject, tmp_path, variant=variant, num_samples=1, num_directions=Z, num_latents=0)
+    ((title, across, up, inside),) = seen
+    assert title == f"linear · variant {variant}"
+    assert across == f"eigenvalue of W Wᵀ; W {columns}"
+    assert "in [−1, 1], per unit" in up
+    assert inside == [True] * Z
 
 
 def test_a_film_shows_the_unedited_and_all_directions_at_one_step(tmp_path: Path) -> None:

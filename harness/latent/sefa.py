@@ -58,6 +58,11 @@ class Variant:
     num_steps: int
 
     @property
+    def columns(self) -> str:
+        """What is done to W, in words that follow its name."""
+        return "with columns of length 1" if self.normalize_columns else "as it is"
+
+    @property
     def distances(self) -> list[float]:
         """The T distances, from one end to the other."""
         middle = (self.num_steps - 1) / 2

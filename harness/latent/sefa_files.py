@@ -142,7 +142,7 @@ def explore(
         )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _write_pictures(folder, subject, factors, originals, moved, how, variant)
-    _write_plot(folder / "strengths", strengths, num_directions)
+    _write_plot(folder / "strengths", strengths, num_directions, how, f"{subject.title} · variant {variant}")
     tables = _write_tables(folder, subject, factors, strengths, num_directions, variant, seed)
     words = [_concentration(factors, num_directions), *_comparison(strengths, num_directions)]
     scalars = _scalars(strengths, num_directions)
@@ -150,7 +150,7 @@ def explore(
         old.unlink()
     described: list[Path] = []
     if found is not None:
-        described = write_attributes(found, folder, title=subject.title)
+        described = write_attributes(found, folder, title=f"{subject.title} · variant {variant}")
         words += attribute_words(found)
         scalars |= {
             f"sefa/direction{row}/{name}": float(found.effects[row, place])
@@ -208,7 +208,6 @@ def _write_pictures(
     else:
         (folder / "directions.mp4").unlink(missing_ok=True)
     pages = [folder / "sample_first.html", folder / "semantic_first.html"]
-    columns = "columns of length 1" if how.normalize_columns else "as it is"
     codes = "of mean square 1" if how.normalize_codes else "as drawn"
     direction_pages(
         moved,
@@ -216,14 +215,14 @@ def _write_pictures(
         factors.values[:num].tolist(),
         title=subject.title,
         words=f"The {num} eigenvectors of W Wᵀ with the largest eigenvalues, W being the weight of the layer "
-        f"that takes the latent, {columns}; codes {codes}. Variant {variant}.",
+        f"that takes the latent, {how.columns}; codes {codes}. Variant {variant}. A column is a distance.",
         sample_first=pages[0],
         semantic_first=pages[1],
     )
     return [*paths, *films, *pages]
 
 
-def _write_plot(stem: Path, strengths: Strengths, num_directions: int) -> None:
+def _write_plot(stem: Path, strengths: Strengths, num_directions: int, how: Variant, title: str) -> None:
     from harness.figures import strength_plot
 
     strength_plot(
@@ -235,6 +234,8 @@ def _write_plot(stem: Path, strengths: Strengths, num_directions: int) -> None:
         random_values=strengths.random_values.numpy(),
         random_changes=strengths.random_changes.numpy(),
         num_marked=num_directions,
+        columns=how.columns,
+        title=title,
     )
 
 
