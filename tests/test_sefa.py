@@ -415,15 +415,22 @@ class Broken(Linear):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "other"}, "`variant` must be one of lab, original, but got 'other'"),
-        ({"num_samples": 0}, "`num_samples` must be at least 1, but got 0"),
-        ({"num_directions": Z + 1}, r"`num_directions` must be in 1…12, the latent's dimensions, but got 13"),
+        ({"variant": "other"}, "`--variant` must be one of lab, original, but got 'other'"),
+        ({"num_samples": 0}, "`--num-samples` must be at least 1, but got 0"),
+        (
+            {"num_directions": Z + 1},
+            "`--num-directions` must be in 1…12, the latent's dimensions, but got 13",
+        ),
+        ({"num_latents": 1}, "`--attribute-latents` must be at least 2, or 0 .*, but got 1"),
+        ({"num_latents": -1}, "`--attribute-latents` must be at least 2, or 0 .*, but got -1"),
+        ({"num_random": 19}, "`--num-random` must be at least 20, but got 19"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(
-    tmp_path: Path, options: dict[str, Any], message: str
+def test_what_cannot_be_is_refused_before_an_image_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     subject, _ = linear_subject()
+    monkeypatch.setattr(Subject, "make", lambda *_: pytest.fail("an image was made"))
     with pytest.raises(ValueError, match=message):
         explore(subject, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -24,6 +24,7 @@ from harness.latent.sefa import Subject, Variant, start_codes
 from harness.networks import layer_table
 
 __all__ = [
+    "FEWEST_RANDOM",
     "NUM_RANDOM",
     "PIXEL_ATTRIBUTES",
     "Attributes",
@@ -47,10 +48,11 @@ PIXEL_ATTRIBUTES = {
 NUM_LATENTS = 256
 NUM_RANDOM = 99
 """So that a direction beyond all random ones has p = 1/100."""
+FEWEST_RANDOM = 20
+"""Fewer say little."""
 
 _STEPS = (-2.0, -1.0, 1.0, 2.0)
 _FEWEST_LATENTS = 16
-_FEWEST_RANDOM = 20
 _FEWEST_AGREE = 2 / 3
 _MOST_WORK = 1.5e12
 """Multiplications with an addition: about a minute of one core."""
@@ -273,8 +275,8 @@ def measure_attributes(
     """
     if num_latents < 2:
         raise ValueError(f"`num_latents` must be at least 2, but got {num_latents}.")
-    if num_random < _FEWEST_RANDOM:
-        raise ValueError(f"`num_random` must be at least {_FEWEST_RANDOM}, but got {num_random}.")
+    if num_random < FEWEST_RANDOM:
+        raise ValueError(f"`num_random` must be at least {FEWEST_RANDOM}, but got {num_random}.")
     random = draw_latents(num_random, subject.latent_dim, seed=seed, purpose="latent attributes random")
     everything = torch.cat([directions.double(), F.normalize(random.double(), dim=1)])
     codes = start_codes(num_latents, subject.latent_dim, seed=seed + 2, variant=variant)

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from harness.diagnostics.extractors import Extractor
 from harness.latent.attribute_files import attribute_words, write_attributes
-from harness.latent.attributes import NUM_RANDOM, Attributes, affordable_latents, measure_attributes
+from harness.latent.attributes import (
+    FEWEST_RANDOM,
+    NUM_RANDOM,
+    Attributes,
+    affordable_latents,
+    measure_attributes,
+)
 from harness.latent.factors import Factors, factorize
 from harness.latent.sefa import VARIANTS, Strengths, Subject, Variant, measure, start_codes, traverse
 
@@ -88,18 +94,24 @@ def explore(
         say: takes a line about what will take long.
 
     Raises:
-        ValueError: an unknown variant, no samples, or no directions or more than there are; or the images
-            are not finite.
+        ValueError: an unknown variant, no samples, no directions or more than there are, too few latents or
+            random directions to measure attributes with; or the images are not finite.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {', '.join(VARIANTS)}, but got {variant!r}.")
+        raise ValueError(f"`--variant` must be one of {', '.join(VARIANTS)}, but got {variant!r}.")
     if num_samples < 1:
-        raise ValueError(f"`num_samples` must be at least 1, but got {num_samples}.")
+        raise ValueError(f"`--num-samples` must be at least 1, but got {num_samples}.")
     if not 1 <= num_directions <= subject.latent_dim:
         raise ValueError(
-            f"`num_directions` must be in 1…{subject.latent_dim}, the latent's dimensions, but got "
+            f"`--num-directions` must be in 1…{subject.latent_dim}, the latent's dimensions, but got "
             f"{num_directions}."
         )
+    if num_latents is not None and (num_latents < 0 or num_latents == 1):
+        raise ValueError(
+            f"`--attribute-latents` must be at least 2, or 0 to leave attributes out, but got {num_latents}."
+        )
+    if num_random < FEWEST_RANDOM:
+        raise ValueError(f"`--num-random` must be at least {FEWEST_RANDOM}, but got {num_random}.")
     how = VARIANTS[variant]
     weight = torch.cat([subject.weights[layer] for layer in subject.layers], dim=1)
     factors = factorize(weight, normalize_columns=how.normalize_columns)
