@@ -135,13 +135,14 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
     resolved = _recipe(recipe, settings)
     data = outline(resolved.data)
     check_networks(resolved, data.sample_shape, data.num_classes)
-    console = Console()
-    console.print(f"[bold]{resolved.name}[/bold]  {resolved.description}\n")
     with torch.device("meta"):
         generator = build_generator(resolved, data.sample_shape, data.num_classes)
         discriminator = build_discriminator(resolved, data.sample_shape, data.num_classes)
         latent = torch.empty(1, resolved.latent_dim)
         sample = torch.empty(1, *data.sample_shape)
+    known = _check_growth(resolved, generator)
+    console = Console()
+    console.print(f"[bold]{resolved.name}[/bold]  {resolved.description}\n")
     for title, network, example in (
         ("Generator", generator, latent),
         ("Discriminator", discriminator, sample),
@@ -153,6 +154,8 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
     if resolved.train.grow_images:
         console.print("[bold]Growth[/bold]")
         console.print(_growth(resolved, (generator, latent), (discriminator, sample)))
+        if not known:
+            console.print("Whether the run is long enough for it is seen when it is trained.")
         console.print()
     table = Table("setting", "value", box=None, pad_edge=False)
     for key, value in resolved.flat().items():
@@ -177,6 +180,27 @@ def _layers(network: nn.Module, example: Tensor) -> Table:
         "total", "", "", f"{parameters:,}", f"{sum(row.multiply_adds for row in rows):,}", style="bold"
     )
     return table
+
+
+def _check_growth(recipe: Recipe, generator: Any) -> bool:
+    """Refuse a run that ends before it is grown, as training does.
+
+    Returns:
+        Whether that is known: not without the data, nor of a folder, which takes minutes to decode at first.
+    """
+    from harness.data import load_dataset
+    from harness.engine.growth import growth_of
+    from harness.engine.schedule import count_steps
+
+    if not recipe.train.grow_images or "path" in recipe.data.options:
+        return False
+    try:
+        dataset = load_dataset(recipe.data)
+    except ValueError:
+        return False
+    _, total_steps = count_steps(recipe.train, len(dataset.train), dataset.name)
+    growth_of(recipe.train, generator.num_levels, total_steps)
+    return True
 
 
 def _growth(recipe: Recipe, *pairs: tuple[Any, Tensor]) -> Table:

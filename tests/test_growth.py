@@ -389,3 +389,33 @@ def test_show_lists_what_each_size_takes() -> None:
     assert lines[0][1:3] == ["60,000", "images"]
     assert lines[3][1:5] == ["60,000", "images", "the", "rest"]
     assert "Growth" not in CliRunner().invoke(harness, ["show", "points-gan"]).output
+
+
+def test_show_refuses_a_run_that_ends_too_early_as_training_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli import main
+
+    short = ["harness", "show", "progan-digits16", "--set", "train.epochs=1"]
+    monkeypatch.setattr("sys.argv", short)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr()
+    assert "`train.grow_images` 2000 takes 8000 images to reach the last of 3 sizes" in told.err
+    assert not told.out
+
+
+def test_show_says_where_it_cannot_tell_whether_a_run_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from harness.cli import harness
+
+    def missing(_: object) -> Dataset:
+        raise ValueError("there are no files")
+
+    line = "Whether the run is long enough for it is seen when it is trained."
+    show = ["show", "progan-digits16"]
+    assert line not in CliRunner().invoke(harness, show, catch_exceptions=False).output
+    monkeypatch.setattr("harness.data.load_dataset", missing)
+    assert line in CliRunner().invoke(harness, show, catch_exceptions=False).output
