@@ -343,6 +343,32 @@ def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
     assert "stronger than chance" in made.words[1]
 
 
+@pytest.mark.parametrize("num_latents", [0, 3])
+def test_the_images_still_to_make_are_counted_out_loud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_latents: int
+) -> None:
+    monkeypatch.setattr("harness.latent.sefa_files._SAY_SEC", 0.0)
+    monkeypatch.setattr(Subject, "batch", 1)
+    subject, _ = linear_subject()
+    said: list[str] = []
+    explore(
+        subject,
+        tmp_path,
+        num_samples=1,
+        num_directions=1,
+        num_latents=num_latents,
+        num_random=20,
+        say=said.append,
+    )
+    total = (1 + 21) + 32 * (1 + 2 * (Z + 16)) + num_latents * (1 + 4 * 21)
+    lines = [line for line in said if "measuring" not in line]
+    made = [line.split(" of ")[0] for line in lines]
+    assert all(re.fullmatch(rf"[\d,]+ of {total:,} images, \d+:\d\d to go", line) for line in lines)
+    assert made[0] == "1"
+    assert made[-1] == f"{total - 1:,}"
+    assert len(made) == len({*made}) == total - 1
+
+
 def test_both_pages_stand_alone_and_hold_every_image(tmp_path: Path) -> None:
     subject, _ = linear_subject()
     explore(subject, tmp_path, variant="original", num_samples=3, num_directions=2, num_latents=0)

@@ -31,6 +31,7 @@ __all__ = [
     "Meaning",
     "affordable_latents",
     "measure_attributes",
+    "num_described",
     "pixel_attributes",
     "run_classifier",
 ]
@@ -235,6 +236,11 @@ def affordable_latents(subject: Subject, num_directions: int, num_random: int) -
     images = _MOST_WORK / (products + _WORK_PER_NUMBER * numbers)
     afforded = min(NUM_LATENTS, int(images / (len(_STEPS) * (num_directions + num_random))))
     return afforded if afforded >= _FEWEST_LATENTS else 0
+
+
+def num_described(num_latents: int, num_directions: int) -> int:
+    """How many images `measure_attributes` makes, random directions counted too."""
+    return num_latents * (1 + len(_STEPS) * num_directions) if num_latents else 0
 
 
 def measure_attributes(

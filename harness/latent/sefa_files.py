@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,26 @@ from harness.latent.attributes import (
     Attributes,
     affordable_latents,
     measure_attributes,
+    num_described,
 )
 from harness.latent.factors import Factors, factorize
-from harness.latent.sefa import VARIANTS, Strengths, Subject, Variant, measure, start_codes, traverse
+from harness.latent.sefa import (
+    VARIANTS,
+    Strengths,
+    Subject,
+    Variant,
+    measure,
+    num_measured,
+    start_codes,
+    traverse,
+)
 
 __all__ = ["Explored", "explore"]
 
 _STANDS_OUT = 2.0
 _LARGE = 3 * 256 * 256
 _FRAME_SECONDS = 0.15
+_SAY_SEC = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +103,7 @@ def explore(
         num_latents: over how many latents attributes are measured, 0 for not at all; by default as many as a
             minute or so affords, 256 at most.
         num_random: beside how many random directions.
-        say: takes a line about what will take long.
+        say: takes a line about what will take long, and one every ten seconds on how far it is.
 
     Raises:
         ValueError: an unknown variant, no samples, no directions or more than there are, too few latents or
@@ -124,10 +136,14 @@ def explore(
     codes = start_codes(num_samples, subject.latent_dim, seed=seed, variant=how)
     directions = factors.directions[:num_directions]
     subject.generator.to(device)
-    if say is not None and math.prod(subject.sample_shape) >= _LARGE:
-        num = num_samples * (1 + num_directions * how.num_steps)
-        shape = "×".join(str(size) for size in subject.sample_shape)
-        say(f"making {num} images of {shape} on {device}, and then some to measure ...")
+    count = affordable_latents(subject, num_directions, num_random) if num_latents is None else num_latents
+    if say is not None:
+        num = num_samples * (1 + num_directions * how.num_steps) + num_measured(subject, num_directions)
+        num += num_described(count, num_directions + num_random)
+        subject = replace(subject, told=_Counter(num, say))
+        if math.prod(subject.sample_shape) >= _LARGE:
+            shape = "×".join(str(size) for size in subject.sample_shape)
+            say(f"making {num} images of {shape} on {device}, to show and to measure ...")
     originals, moved = traverse(
         subject.make, codes, directions, how.distances, labels=labels, batch=subject.batch
     )
@@ -137,7 +153,6 @@ def explore(
         subject, factors, num_directions=num_directions, seed=seed, variant=how, labels=labels
     )
     found = None
-    count = affordable_latents(subject, num_directions, num_random) if num_latents is None else num_latents
     if count:
         if say is not None:
             say(f"measuring attributes of {count} latents along {num_directions + num_random} directions ...")
@@ -181,6 +196,28 @@ def explore(
         scalars=scalars,
         attributes=found,
     )
+
+
+class _Counter:
+    """Says now and then how many images are made, and how long the others will take.
+
+    Args:
+        total: images in all.
+        say: takes a line.
+    """
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self._total, self._say = total, say
+        self._made = 0
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, num: int) -> None:
+        self._made += num
+        now = time.monotonic()
+        if now - self._said >= _SAY_SEC and self._made < self._total:
+            self._said, passed = now, now - self._started
+            left = round(passed * (self._total - self._made) / self._made)
+            self._say(f"{self._made:,} of {self._total:,} images, {left // 60}:{left % 60:02} to go")
 
 
 def _write_pictures(
