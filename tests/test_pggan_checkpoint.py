@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.latent import factorize, load_published
+from harness.latent import VARIANTS, factorize, load_published, published_subject
 from models.progan import GrowingGenerator
 
 State = dict[str, Tensor]
@@ -106,11 +106,13 @@ def test_a_file_of_the_published_widths_computes_what_is_published(tmp_path: Pat
     assert (found.layout, found.latent_dim, found.sample_shape) == ("pggan", 512, (3, size, size))
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 128, 256])
+@pytest.mark.parametrize("size", [8, 16, 32, 128, 256, 512, 1024])
 def test_narrower_generators_of_any_size_compute_the_same(tmp_path: Path, size: int) -> None:
     state = small(size)
     found = load_published(write(tmp_path / "file.pth", state, "generator"))
-    z = torch.randn(3, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z = torch.randn(
+        3 if size < 512 else 1, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     assert found.generator is not None
     torch.testing.assert_close(found.generator(z), straight(state, z), rtol=0, atol=1e-6)
     assert found.key == "generator"
@@ -123,6 +125,41 @@ def test_a_file_of_1024_pixels_loads(tmp_path: Path) -> None:
     assert found.generator.num_levels == 9
     z = torch.randn(1, 8, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(found.generator(z), straight(state, z), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("variant", ["lab", "original"])
+def test_directions_planted_in_a_file_of_the_published_layout_are_recovered(
+    tmp_path: Path, variant: str
+) -> None:
+    state = state_of(8, dtype=torch.float32)
+    directions, strengths, weight = planted(variant)
+    state["layer0.weight"] = weight.view(512, 512, 4, 4).transpose(0, 1).float().contiguous()
+    subject = published_subject(write(tmp_path / "file.pth", state))
+    assert subject.weights[0].shape == (512, 8192)
+    found = factorize(subject.weights[0], normalize_columns=VARIANTS[variant].normalize_columns)
+    cosines = (found.directions[: len(directions)] * directions).sum(1).abs()
+    assert (cosines > 0.999).all(), cosines
+    torch.testing.assert_close(found.values[: len(directions)], strengths, rtol=1e-4, atol=0)
+
+
+def planted(variant: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Five directions (5, 512), their eigenvalues (5,), and a W (512, 8192) that has them in this variant.
+
+    Columns of length 1 keep the directions where W's columns are each one of an orthonormal set, of the
+    first as many as of the eigenvalue; only the counts matter then, so the lengths are drawn at random.
+    """
+    generator = torch.Generator().manual_seed(5)
+    basis = torch.linalg.qr(torch.randn(512, 512, generator=generator, dtype=torch.float64)).Q.T
+    if variant == "lab":
+        singular = torch.cat([torch.tensor([9.0, 8, 7, 6, 5]), torch.linspace(2, 0.1, 507)]).double()
+        frame = torch.linalg.qr(torch.randn(8192, 512, generator=generator, dtype=torch.float64)).Q.T
+        return basis[:5], singular[:5] ** 2, basis.T @ (singular[:, None] * frame)
+    counts = torch.tensor([100, 90, 80, 70, 60, *[15] * 507])
+    counts[5 : 5 + 8192 - int(counts.sum())] += 1
+    columns = basis.repeat_interleave(counts, dim=0).T
+    lengths = torch.rand(8192, generator=generator, dtype=torch.float64) + 0.5
+    order = torch.randperm(8192, generator=generator)
+    return basis[:5], counts[:5].double(), (columns * lengths)[:, order]
 
 
 def test_the_smooth_generator_is_preferred(tmp_path: Path) -> None:
