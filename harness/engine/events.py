@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged", "SamplesDue"]
+__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "Paused", "RunsDiverged", "SamplesDue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,17 @@ class SamplesDue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused:
+    """Nothing is due, but the consumer asked for a moment between two iterations, to stop say.
+
+    Args:
+        step: D steps taken so far.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunsDiverged:
     """Runs that stopped being finite; they are no longer live when this event arrives.
 
@@ -93,4 +104,4 @@ class Finished:
     step: int
 
 
-Event = Logged | EvaluationDue | SamplesDue | RunsDiverged | Finished
+Event = Logged | EvaluationDue | SamplesDue | Paused | RunsDiverged | Finished

@@ -82,6 +82,17 @@ class Growth:
         ends = [*rounded[1:], total_images]
         return [(start, end - start) for start, end in zip(rounded, ends, strict=True) if end > start]
 
+    def stretches(self, train: TrainSettings, total_steps: int) -> list[tuple[int, int]]:
+        """The same in D steps: (first step, steps).
+
+        Args:
+            train: the settings.
+            total_steps: D steps of the whole run.
+        """
+        size, stride = train.batch_size, train.discriminator_steps
+        phases = self.phases(total_steps * size, multiple_of=stride * size)
+        return [(start // size, images // size) for start, images in phases]
+
 
 def growth_of(train: TrainSettings, num_levels: int, total_steps: int) -> Growth | None:
     """The growth schedule of a run, where it has one.

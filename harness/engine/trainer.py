@@ -7,7 +7,8 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset
-from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
+from harness.engine import checkpoint
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged, SamplesDue
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
 from harness.engine.network import Record
@@ -28,6 +30,7 @@ from harness.engine.streams import Iteration, Streams
 __all__ = ["Trainer"]
 
 _MEASURED_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
+_LOOK_SEC = 1.0
 _STAGES = ("log", "check", "evaluate", "samples", "finish")
 
 
@@ -94,8 +97,12 @@ class Trainer:
         """Rows still training, in the order of every array's first axis."""
         return self.population.live
 
-    def run(self) -> Iterator[Event]:
-        """Train to the end, from wherever training stands."""
+    def run(self, asked: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train to the end, from wherever training stands.
+
+        Args:
+            asked: whether to pause; asked every second or so between two events, after an iteration.
+        """
         while True:
             while self._stage < len(_STAGES):
                 stage = _STAGES[self._stage]
@@ -105,9 +112,12 @@ class Trainer:
                     yield event
             if self._done:
                 return
-            stride = self.population.recipe.train.discriminator_steps
-            self.advance((self._schedule.next_after(self.step) - self.step) // stride)
-            self._stage = 0
+            due = self._schedule.next_after(self.step)
+            self.advance((due - self.step) // self.population.recipe.train.discriminator_steps, asked)
+            if self.step < due:
+                yield Paused(step=self.step)
+            else:
+                self._stage = 0
 
     def keep(self, rows: Sequence[int]) -> None:
         """Stop all runs but these, and drop their rows; allowed at any event.
@@ -183,13 +193,7 @@ class Trainer:
         Raises:
             ValueError: it is of other recipes, seeds or data.
         """
-        for key, mine in self._identity().items():
-            theirs = state["identity"].get(key)
-            if theirs != mine:
-                raise ValueError(
-                    f"the checkpoint is of other {key} than this population's ({theirs} instead of {mine}); "
-                    "delete it to train anew."
-                )
+        checkpoint.check_identity(self._identity(), state["identity"])
         rows = tuple(state["population"]["rows"])
         if rows != self.population.rows:
             self._drop(rows)
@@ -243,29 +247,31 @@ class Trainer:
                 assert made is not None
                 self._step_generator(*made, reals[-1], measured)
 
-    def advance(self, iterations: int) -> int:
-        """Train for a number of iterations without any event, to measure speed say.
+    def advance(self, iterations: int, asked: Callable[[], bool] = lambda: False) -> int:
+        """Train for a number of iterations, or fewer where `asked` says so, without any event.
 
         Returns:
             The D steps taken.
         """
-        stride = self.population.recipe.train.discriminator_steps
+        stride, first = self.population.recipe.train.discriminator_steps, self.step
+        looked = time.monotonic()
         with self._random_state.installed():
             for _ in range(iterations):
                 index = self.step // stride
                 measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
                 self.iterate(self._streams[index], measured=measured)
                 self.go_to(self.step + stride)
-        return iterations * stride
+                if time.monotonic() - looked >= _LOOK_SEC:
+                    if asked():
+                        break
+                    looked = time.monotonic()
+        return self.step - first
 
     def stretches(self) -> list[tuple[int, int]]:
         """(first step, steps) of each part of the run within which all steps cost the same, in order."""
         if self._growth is None:
             return [(0, self.total_steps)]
-        train = self.population.recipe.train
-        size, stride = train.batch_size, train.discriminator_steps
-        phases = self._growth.phases(self.total_steps * size, multiple_of=stride * size)
-        return [(start // size, images // size) for start, images in phases]
+        return self._growth.stretches(self.population.recipe.train, self.total_steps)
 
     def go_to(self, step: int) -> None:
         """Stand at a step without the training that leads to it, to measure speed say."""
@@ -350,10 +356,8 @@ class Trainer:
         if not schedule.is_evaluated(self.step):
             return None
         final = self.step >= self.total_steps
-        every_epochs = self.population.recipe.evaluate.every_epochs
-        epoch = self.step // schedule.evaluate_every_steps * every_epochs
-        if final:
-            epoch = self.population.recipe.train.epochs
+        recipe, evaluations = self.population.recipe, self.step // schedule.evaluate_every_steps
+        epoch = recipe.train.epochs if final else evaluations * recipe.evaluate.every_epochs
         return EvaluationDue(step=self.step, epoch=epoch, final=final)
 
     def _log(self) -> Logged:
