@@ -10,7 +10,7 @@ import click
 from harness.cli_runs import class_numbers, load_run, run_options
 
 if TYPE_CHECKING:
-    from harness.latent import Attributes, Explored, Run
+    from harness.latent import Attributes, Explored
 
 __all__ = ["sefa"]
 
@@ -89,13 +89,13 @@ def sefa(
         if chosen is not None:
             raise ValueError("`--from` chooses among a run's checkpoints; leave it out beside --checkpoint.")
         subject = published_subject(checkpoint, layers=layers)
-        folder = out or directory / f"sefa-{checkpoint.stem}"
+        folder = out or directory / f"sefa-{checkpoint.stem}-{variant}"
     else:
         assert run is not None
         loaded = load_run(run, directory, chosen)
         classes = loaded.cycle_labels(num_samples, class_numbers(loaded, labels))
         subject = run_subject(loaded, layers=layers)
-        folder = out or loaded.directory / "latent" / "sefa"
+        folder = out or loaded.directory / "latent" / f"sefa-{variant}"
     made = explore(
         subject,
         folder,
@@ -123,26 +123,29 @@ def sefa(
         click.echo("Its style weights alone were read, so there are directions, but no images.")
     elif find_ffmpeg() is None:
         click.echo("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
-    if loaded is not None:
-        _mirror(loaded, made, variant)
+    if checkpoint is not None:
+        study = directory / f"sefa-{checkpoint.stem}-{variant}"
+        _mirror(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})
+    elif loaded is not None and loaded.directory.resolve().parent.name == "runs":
+        study, name = loaded.directory.resolve().parents[1], f"sefa-{loaded.run_id}-{variant}"
+        _mirror(made, study, name, loaded.step, {"run": loaded.run_id, "variant": variant})
 
 
-def _mirror(run: Run, made: Explored, variant: str) -> None:
-    """Show the pictures in W&B beside the study's runs, where the run lies in a study."""
+def _mirror(made: Explored, study: Path, name: str, step: int, config: dict[str, str]) -> None:
+    """Show the pictures in W&B: a run's beside its study's runs, a file's as a study of their own."""
     from harness.tracking import log_pictures, wandb_mode
 
-    study = run.directory.resolve().parents[1]
-    if run.directory.resolve().parent.name != "runs" or wandb_mode() == "disabled":
-        return
     shown = [file for file in made.files if file.suffix in (".png", ".gif", ".mp4")]
+    if not shown or wandb_mode() == "disabled":
+        return
     log_pictures(
         study,
         study.name,
-        f"sefa-{run.run_id}",
+        name,
         pictures={f"sefa/{_SERIES.get(file.suffix, file.stem)}": file for file in shown},
-        step=run.step,
+        step=step,
         scalars=made.scalars,
-        config={"run": run.run_id, "variant": variant},
+        config=config,
         tags=["sefa"],
     )
 

@@ -173,7 +173,11 @@ class _PixelNorm(nn.Module):
 
 
 class _MinibatchStd(nn.Module):
-    """One channel more: the standard deviation over the batch, averaged over all else; section 3."""
+    """One channel more: the standard deviation over the batch, averaged over all else.
+
+    Source: Karras et al. (2018), section 3, of the whole batch as the paper has it. The authors' code takes
+    it in groups of 4 samples (`minibatch_stddev_layer`), so that a sample is told only of its group's.
+    """
 
     mixes_samples = True
 

@@ -27,6 +27,7 @@ LAYERS = [
     "harness.cli_evaluate",
     "harness.cli_runs",
     "harness.cli_sefa",
+    "harness.cli_show",
     "harness.cli_latent",
     "harness.cli",
     "harness.__main__",
@@ -43,6 +44,7 @@ ONLY = {
         "harness.cli_evaluate",
         "harness.cli_runs",
         "harness.cli_sefa",
+        "harness.cli_show",
         "harness.cli_latent",
     ),
     "jinja2": ("harness.sweep", "harness.figures"),
@@ -142,6 +144,7 @@ def test_models_import_torch_and_the_registry_alone() -> None:
         "harness.cli_evaluate",
         "harness.cli_runs",
         "harness.cli_sefa",
+        "harness.cli_show",
         "harness.cli_latent",
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,17 @@ from torch import Tensor
 
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint, measure
+from harness.engine.events import Logged
 from harness.engine.growth import Growth, Stand, growth_of
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.networks import build_generator, check_networks, layer_table
 from harness.recipe import Recipe, TrainSettings, find_recipe
+from harness.sweep.grammar import Metric
+from harness.sweep.plan import PlannedRun
+from harness.sweep.results import run_directory
+from harness.sweep.training import Interrupted, Job, train_population
+from harness.tracking import read_history
 from models.progan import fade
 
 BATCH, PHASE = 16, 48  # three steps a phase
@@ -268,6 +276,54 @@ def test_a_run_goes_on_bit_for_bit_from_any_phase(step: int, tmp_path: Path) -> 
         assert torch.equal(one, other)
 
 
+def test_every_logged_row_says_where_the_networks_stand() -> None:
+    found = trainer(seeds=(0, 1))
+    found.log_every_steps = 1
+    found._schedule = replace(found._schedule, log_every_steps=1)
+    events = itertools.takewhile(lambda event: event.step <= 13, found.run())
+    rows = [event for event in events if isinstance(event, Logged)]
+    sizes = [event.metrics["growth/size"].tolist() for event in rows]
+    alphas = [event.metrics["growth/alpha"].tolist() for event in rows]
+    at = [Growth(num_levels=LEVELS, phase_images=PHASE).at(BATCH * event.step) for event in rows]
+    assert len(rows) == 13
+    assert sizes == [[4 << where.level] * 2 for where in at]
+    assert alphas == [[where.alpha] * 2 for where in at]
+    assert sorted({row[0] for row in sizes}) == [4, 8, 16]
+    assert sorted({row[0] for row in alphas}) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert trainer(recipe(train__grow_images=0)).stand == {}
+
+
+def test_a_resumed_runs_history_says_where_it_stood_like_an_undisturbed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.sweep.session.Trainer", partial(Trainer, log_every_steps=4))
+    run = PlannedRun(recipe=recipe(train__epochs=1), seed=0, cell="a", overrides={})
+    found = []
+    for stopped in (False, True):
+        seen: list[int] = []
+        job = Job(
+            study="grown",
+            directory=tmp_path / str(stopped),
+            device="cpu",
+            metric=Metric(name="frechet", goal="minimize"),
+            environment={},
+            checkpoint=tmp_path / "population.pt",
+            wandb="disabled",
+            progress=lambda progress, seen=seen: seen.append(progress.step),  # type: ignore[misc]
+            should_stop=lambda stopped=stopped, seen=seen: stopped and seen == [0, 4],  # type: ignore[misc]
+        )
+        if stopped:
+            with pytest.raises(Interrupted):
+                train_population([run], job)
+        train_population([run], job)
+        rows = read_history(run_directory(job.directory, run.run_id) / "history.jsonl")
+        found.append([{key: value for key, value in row.items() if "_sec" not in key} for row in rows])
+    assert found[0] == found[1]
+    stood = [(row["train/step"], row["growth/size"], row["growth/alpha"]) for row in found[0]]
+    assert stood[:4] == [(0, 4, 1), (4, 8, pytest.approx(1 / 3)), (8, 8, 1), (12, 16, 1)]
+    assert {"eval/frechet", "growth/size"} <= set(found[0][-1])
+
+
 def test_a_population_fades_as_single_runs_do() -> None:
     together, alone = trainer(seeds=(0, 1)), [trainer(seeds=(seed,)) for seed in (0, 1)]
     latents = torch.randn(2, 8, together.population.recipe.latent_dim)
@@ -333,3 +389,33 @@ def test_show_lists_what_each_size_takes() -> None:
     assert lines[0][1:3] == ["60,000", "images"]
     assert lines[3][1:5] == ["60,000", "images", "the", "rest"]
     assert "Growth" not in CliRunner().invoke(harness, ["show", "points-gan"]).output
+
+
+def test_show_refuses_a_run_that_ends_too_early_as_training_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli import main
+
+    short = ["harness", "show", "progan-digits16", "--set", "train.epochs=1"]
+    monkeypatch.setattr("sys.argv", short)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr()
+    assert "`train.grow_images` 2000 takes 8000 images to reach the last of 3 sizes" in told.err
+    assert not told.out
+
+
+def test_show_says_where_it_cannot_tell_whether_a_run_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from harness.cli import harness
+
+    def missing(_: object) -> Dataset:
+        raise ValueError("there are no files")
+
+    line = "Whether the run is long enough for it is seen when it is trained."
+    show = ["show", "progan-digits16"]
+    assert line not in CliRunner().invoke(harness, show, catch_exceptions=False).output
+    monkeypatch.setattr("harness.data.load_dataset", missing)
+    assert line in CliRunner().invoke(harness, show, catch_exceptions=False).output

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.latent import factorize, load_published
+from harness.latent import VARIANTS, factorize, load_published, published_subject
 from models.progan import GrowingGenerator
 
 State = dict[str, Tensor]
@@ -104,11 +106,13 @@ def test_a_file_of_the_published_widths_computes_what_is_published(tmp_path: Pat
     assert (found.layout, found.latent_dim, found.sample_shape) == ("pggan", 512, (3, size, size))
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 128, 256])
+@pytest.mark.parametrize("size", [8, 16, 32, 128, 256, 512, 1024])
 def test_narrower_generators_of_any_size_compute_the_same(tmp_path: Path, size: int) -> None:
     state = small(size)
     found = load_published(write(tmp_path / "file.pth", state, "generator"))
-    z = torch.randn(3, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z = torch.randn(
+        3 if size < 512 else 1, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     assert found.generator is not None
     torch.testing.assert_close(found.generator(z), straight(state, z), rtol=0, atol=1e-6)
     assert found.key == "generator"
@@ -123,6 +127,41 @@ def test_a_file_of_1024_pixels_loads(tmp_path: Path) -> None:
     torch.testing.assert_close(found.generator(z), straight(state, z), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("variant", ["lab", "original"])
+def test_directions_planted_in_a_file_of_the_published_layout_are_recovered(
+    tmp_path: Path, variant: str
+) -> None:
+    state = state_of(8, dtype=torch.float32)
+    directions, strengths, weight = planted(variant)
+    state["layer0.weight"] = weight.view(512, 512, 4, 4).transpose(0, 1).float().contiguous()
+    subject = published_subject(write(tmp_path / "file.pth", state))
+    assert subject.weights[0].shape == (512, 8192)
+    found = factorize(subject.weights[0], normalize_columns=VARIANTS[variant].normalize_columns)
+    cosines = (found.directions[: len(directions)] * directions).sum(1).abs()
+    assert (cosines > 0.999).all(), cosines
+    torch.testing.assert_close(found.values[: len(directions)], strengths, rtol=1e-4, atol=0)
+
+
+def planted(variant: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Five directions (5, 512), their eigenvalues (5,), and a W (512, 8192) that has them in this variant.
+
+    Columns of length 1 keep the directions where W's columns are each one of an orthonormal set, of the
+    first as many as of the eigenvalue; only the counts matter then, so the lengths are drawn at random.
+    """
+    generator = torch.Generator().manual_seed(5)
+    basis = torch.linalg.qr(torch.randn(512, 512, generator=generator, dtype=torch.float64)).Q.T
+    if variant == "lab":
+        singular = torch.cat([torch.tensor([9.0, 8, 7, 6, 5]), torch.linspace(2, 0.1, 507)]).double()
+        frame = torch.linalg.qr(torch.randn(8192, 512, generator=generator, dtype=torch.float64)).Q.T
+        return basis[:5], singular[:5] ** 2, basis.T @ (singular[:, None] * frame)
+    counts = torch.tensor([100, 90, 80, 70, 60, *[15] * 507])
+    counts[5 : 5 + 8192 - int(counts.sum())] += 1
+    columns = basis.repeat_interleave(counts, dim=0).T
+    lengths = torch.rand(8192, generator=generator, dtype=torch.float64) + 0.5
+    order = torch.randperm(8192, generator=generator)
+    return basis[:5], counts[:5].double(), (columns * lengths)[:, order]
+
+
 def test_the_smooth_generator_is_preferred(tmp_path: Path) -> None:
     smooth, plain = small(seed=1), small(seed=2)
     torch.save({"generator": plain, "generator_smooth": smooth, "other": 3}, tmp_path / "file.pth")
@@ -130,6 +169,20 @@ def test_the_smooth_generator_is_preferred(tmp_path: Path) -> None:
     assert found.key == "generator_smooth"
     assert torch.equal(found.weights[0], smooth["layer0.weight"].transpose(0, 1).flatten(1))
     assert found.weights[0].shape == (12, 16 * 16)
+
+
+def test_a_smooth_generator_of_none_is_passed_over(tmp_path: Path) -> None:
+    torch.save({"generator_smooth": None, "generator": small()}, tmp_path / "file.pth")
+    assert load_published(tmp_path / "file.pth").key == "generator"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_taken_as_single(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = small(dtype=dtype)
+    found = load_published(write(tmp_path / "file.pth", state))
+    assert found.generator is not None
+    loaded = found.generator.state_dict()
+    assert all(torch.equal(loaded[name], value.float()) for name, value in state.items())
 
 
 @pytest.mark.parametrize("lod", [0.0, 1.0, 0.25, 1.75, 2.0])
@@ -185,6 +238,12 @@ def changed(**changes: Tensor | None) -> State:
     return {name: value for name, value in state.items() if changes.get(name, value) is not None}
 
 
+def quantised(tensor: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it is deprecated, but there are such files
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
 class Bomb:
     """A pickle of this would run code when read."""
 
@@ -216,6 +275,26 @@ BAD: dict[str, tuple[Any, str]] = {
         r"holds numbers that are not finite, in layer2\.weight",
     ),
     "infinity": (changed(**{"output1.bias": torch.full((3,), math.inf)}), r"not finite, in output1\.bias"),
+    "complex": (
+        changed(**{"layer2.weight": torch.zeros(8, 16, 3, 3, dtype=torch.complex64)}),
+        r"must hold dense floating-point tensors alone, but layer2\.weight is complex64\.",
+    ),
+    "truth values": (
+        changed(**{"layer2.bias": torch.zeros(8, dtype=torch.bool)}),
+        r"but layer2\.bias is bool\.",
+    ),
+    "whole numbers": (changed(**{"layer2.bias": torch.zeros(8).long()}), r"but layer2\.bias is int64\."),
+    "no data": (changed(**{"layer2.bias": torch.zeros(8, device="meta")}), r"layer2\.bias is without data\."),
+    "sparse": (changed(**{"layer2.bias": torch.zeros(8).to_sparse()}), r"layer2\.bias is sparse or nested\."),
+    "quantised": (
+        changed(**{"layer2.bias": quantised(torch.zeros(8))}),
+        r"layer2\.bias is quantised\.",
+    ),
+    "two channels": (
+        {name: value[:2] if "output" in name else value for name, value in small().items()},
+        r"makes images of 2 channels \(output0\.bias\), which must be 1 or 3\.",
+    ),
+    "no generator": (None, r"`generator_smooth` must be a state_dict, but it is a NoneType"),
     "lod": (changed(lod=torch.tensor(7.0)), r"has a `lod` of 7, which must be in 0…2"),
     "another architecture": (
         {"main.0.weight": torch.zeros(3), "main.1.weight": torch.zeros(3), "main.1.bias": torch.zeros(3)},
@@ -265,7 +344,10 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
         lambda: torch.save(content, path),
         lambda: torch.save({"generator_smooth": Bomb()}, path),
         lambda: torch.save(content, path, _use_new_zipfile_serialization=False),
-        lambda: path.write_bytes(pickle.dumps({"generator_smooth": Bomb()})),
+        *(
+            partial(lambda protocol: path.write_bytes(pickle.dumps({"generator": Bomb()}, protocol)), number)
+            for number in range(pickle.HIGHEST_PROTOCOL + 1)
+        ),
     ]
     for make in writers:
         make()
@@ -279,7 +361,7 @@ def test_other_files_are_refused_for_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     with pytest.raises(ValueError, match="must be a file, but there is none at"):
         load_published(path)
-    for content in (b"", b"nonsense", b"PK\x03\x04 and so on"):
+    for content in (b"", b"nonsense", b"PK\x03\x04 and so on", pickle.dumps([1.5], 0)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"is damaged, or no file that torch\.save wrote"):
             load_published(path)

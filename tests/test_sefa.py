@@ -343,6 +343,32 @@ def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
     assert "stronger than chance" in made.words[1]
 
 
+@pytest.mark.parametrize("num_latents", [0, 3])
+def test_the_images_still_to_make_are_counted_out_loud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_latents: int
+) -> None:
+    monkeypatch.setattr("harness.latent.sefa_files._SAY_SEC", 0.0)
+    monkeypatch.setattr(Subject, "batch", 1)
+    subject, _ = linear_subject()
+    said: list[str] = []
+    explore(
+        subject,
+        tmp_path,
+        num_samples=1,
+        num_directions=1,
+        num_latents=num_latents,
+        num_random=20,
+        say=said.append,
+    )
+    total = (1 + 21) + 32 * (1 + 2 * (Z + 16)) + num_latents * (1 + 4 * 21)
+    lines = [line for line in said if "measuring" not in line]
+    made = [line.split(" of ")[0] for line in lines]
+    assert all(re.fullmatch(rf"[\d,]+ of {total:,} images, \d+:\d\d to go", line) for line in lines)
+    assert made[0] == "1"
+    assert made[-1] == f"{total - 1:,}"
+    assert len(made) == len({*made}) == total - 1
+
+
 def test_both_pages_stand_alone_and_hold_every_image(tmp_path: Path) -> None:
     subject, _ = linear_subject()
     explore(subject, tmp_path, variant="original", num_samples=3, num_directions=2, num_latents=0)
@@ -357,6 +383,31 @@ def test_both_pages_stand_alone_and_hold_every_image(tmp_path: Path) -> None:
         assert not re.findall(r'(?:src|href)="(?!data:)', text)
         assert "−3" in text
         assert "+2.4" in text
+        assert "<tr><th>distance</th>" in text
+
+
+@pytest.mark.parametrize(
+    ("variant", "columns"), [("lab", "as it is"), ("original", "with columns of length 1")]
+)
+def test_the_plot_of_strengths_says_what_its_axes_are_and_no_number_leaves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, columns: str
+) -> None:
+    seen: list[tuple[str, str, str, list[bool]]] = []
+
+    def look(figure: Any, stem: Path) -> None:
+        (axes,) = figure.axes
+        figure.canvas.draw()
+        inside = [axes.bbox.y1 > text.get_window_extent().y1 for text in axes.texts]
+        seen.append((axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), inside))
+
+    monkeypatch.setattr("harness.figures.directions.write_figure", look)
+    subject, _ = linear_subject()
+    explore(subject, tmp_path, variant=variant, num_samples=1, num_directions=Z, num_latents=0)
+    ((title, across, up, inside),) = seen
+    assert title == f"linear · variant {variant}"
+    assert across == f"eigenvalue of W Wᵀ; W {columns}"
+    assert "in [−1, 1], per unit" in up
+    assert inside == [True] * Z
 
 
 def test_a_film_shows_the_unedited_and_all_directions_at_one_step(tmp_path: Path) -> None:
@@ -390,15 +441,22 @@ class Broken(Linear):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "other"}, "`variant` must be one of lab, original, but got 'other'"),
-        ({"num_samples": 0}, "`num_samples` must be at least 1, but got 0"),
-        ({"num_directions": Z + 1}, r"`num_directions` must be in 1…12, the latent's dimensions, but got 13"),
+        ({"variant": "other"}, "`--variant` must be one of lab, original, but got 'other'"),
+        ({"num_samples": 0}, "`--num-samples` must be at least 1, but got 0"),
+        (
+            {"num_directions": Z + 1},
+            "`--num-directions` must be in 1…12, the latent's dimensions, but got 13",
+        ),
+        ({"num_latents": 1}, "`--attribute-latents` must be at least 2, or 0 .*, but got 1"),
+        ({"num_latents": -1}, "`--attribute-latents` must be at least 2, or 0 .*, but got -1"),
+        ({"num_random": 19}, "`--num-random` must be at least 20, but got 19"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(
-    tmp_path: Path, options: dict[str, Any], message: str
+def test_what_cannot_be_is_refused_before_an_image_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     subject, _ = linear_subject()
+    monkeypatch.setattr(Subject, "make", lambda *_: pytest.fail("an image was made"))
     with pytest.raises(ValueError, match=message):
         explore(subject, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
@@ -513,7 +571,7 @@ def test_the_command_explores_a_run_with_its_labels(tmp_path: Path, monkeypatch:
     arguments = ["sefa", path.name[:6], "--directory", str(tmp_path), "--num-samples", "2", "--labels", "3"]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
-    folder = path / "latent" / "sefa"
+    folder = path / "latent" / "sefa-lab"
     assert f"{folder / 'frames' / 'frame4.png'}" in result.output
     assert "of 100 eigenvalues" in result.output
     assert read_grid(folder / "frames" / "frame4.png").shape == (2 * 21, 1, 8, 8)
@@ -544,7 +602,8 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
     ]
     CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
     assert (seen["directory"], seen["study"]) == (tmp_path / "study", "study")
-    assert seen["name"] == f"sefa-{path.name}"
+    assert seen["name"] == f"sefa-{path.name}-lab"
+    assert seen["config"] == {"run": path.name, "variant": "lab"}
     assert {"sefa/frame0", "sefa/film_gif", "sefa/strengths"} <= set(seen["pictures"])
     assert seen["step"] == 7
     assert seen["scalars"]["sefa/direction0/change_per_unit"] > 0
@@ -589,7 +648,27 @@ def published(path: Path, size: int = 8) -> Path:
     return path
 
 
-def test_the_command_explores_a_published_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["lab", "original"])
+def test_the_pictures_of_a_published_file_are_a_study_of_their_own_for_each_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        "harness.tracking.log_pictures", lambda *names, config, **_: seen.append((*names, config)) or {}
+    )
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    file, runs = published(tmp_path / "faces.pth"), tmp_path / "runs"
+    few = ["--variant", variant, "--num-samples", "1", "--num-directions", "1", "--directory", str(runs)]
+    result = CliRunner().invoke(
+        cli_latent.latent, ["sefa", "--checkpoint", str(file), *few, *PLAIN], catch_exceptions=False
+    )
+    name = f"sefa-faces-{variant}"
+    assert str(runs / name / "strengths.png") in result.output
+    assert seen == [(runs / name, name, name, {"checkpoint": "faces.pth", "variant": variant})]
+
+
+def test_the_command_explores_a_published_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     file, out = published(tmp_path / "faces.pth"), tmp_path / "out"
     arguments = ["sefa", "--checkpoint", str(file), "--variant", "original", "--out", str(out)]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)

@@ -810,3 +810,22 @@ def test_console_tracker_shows_progress_and_result(is_terminal: bool) -> None:
         assert part in text
     if not is_terminal:
         assert len(text.splitlines()) == 11 + 3
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_progress_of_networks_that_grow_tells_their_size(is_terminal: bool) -> None:
+    out = io.StringIO()
+    tracker = ConsoleTracker(
+        label="progan",
+        total_steps=3,
+        console=Console(file=out, width=200, force_terminal=is_terminal),
+        num_lines=3,
+    )
+    for step, size, alpha in ((0, 8, 1.0), (1, 16, 0.4), (3, 16, 1.0)):
+        tracker.log({"train/step": step, "growth/size": size, "growth/alpha": alpha})
+        tracker._drawn_at = -math.inf
+    tracker.close()
+    text = out.getvalue()
+    assert "8×8" in text
+    assert "16×16 fading in 40 %" in text
+    assert "8×8 fading" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint
-from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged
 from harness.engine.measure import measure
 from harness.engine.meter import SCORE_EDGES, Meter
 from harness.engine.population import Population, Update
@@ -421,6 +422,34 @@ def test_a_run_resumed_from_any_event_has_the_same_end() -> None:
         resumed.load_state_dict(state)
         assert [plain(event) for event in resumed.run()] == events[index + 1 :]
         assert same(resumed, whole)
+
+
+@schedules
+@pytest.mark.parametrize("K", [1, 2])
+def test_a_run_paused_between_two_events_goes_on_bit_for_bit(
+    changes: dict[str, object], K: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(optimizer__name="adam").override(changes)
+    whole = trainer(recipe, K, log_every_steps=13)
+    events = [plain(event) for event in whole.run()]
+    monkeypatch.setattr("harness.engine.trainer._LOOK_SEC", 0.0)
+    interrupted = trainer(recipe, K, log_every_steps=13)
+    turns = itertools.count()
+    head, pauses = [], 0
+    while len(head) < len(events):
+        for event in interrupted.run(lambda: next(turns) % 2 == 0):
+            if isinstance(event, Paused):
+                break
+            head.append(plain(event))
+        else:
+            break
+        pauses += 1
+        checkpoint.save(tmp_path / "c.pt", interrupted.state_dict())
+        interrupted = trainer(recipe, K, log_every_steps=13)
+        interrupted.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
+    assert pauses >= 2
+    assert head == events
+    assert same(interrupted, whole)
 
 
 def test_a_resumed_population_keeps_the_rows_it_had() -> None:

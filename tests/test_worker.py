@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -261,6 +262,28 @@ def test_a_stopped_and_resumed_population_equals_an_undisturbed_one(
         states = [checkpoints.load(folder / "checkpoint.pt") for folder in folders]
         for name, tensor in states[0]["generator"].items():
             assert torch.equal(tensor, states[1]["generator"][name])
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_logging_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = runs_of(tiny_recipe(), seeds=(0, 1))
+    calm = fit(tmp_path / "calm", runs)
+    monkeypatch.setattr("harness.engine.trainer._LOOK_SEC", 0.0)
+    seen: list[int] = []
+    questions = itertools.count()
+    with pytest.raises(Interrupted):
+        fit(
+            tmp_path / "stopped",
+            runs,
+            progress=lambda progress: seen.append(progress.step),
+            should_stop=lambda: next(questions) > 5,
+        )
+    assert seen[-1] not in {row["train/step"] for row in rows_without_seconds(tmp_path / "calm", runs[0])}
+    resumed = fit(tmp_path / "stopped", runs)
+    assert [result.scores for result in resumed] == [result.scores for result in calm]
+    for run in runs:
+        assert rows_without_seconds(tmp_path / "stopped", run) == rows_without_seconds(tmp_path / "calm", run)
 
 
 def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) -> None:

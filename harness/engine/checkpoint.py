@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["load", "save"]
+__all__ = ["check_identity", "load", "save"]
 
 _FORMAT = "gan-sweep-harness/checkpoint/1"
 
@@ -62,6 +62,24 @@ def load(path: str | Path) -> dict[str, Any]:
         )
     state: dict[str, Any] = content["state"]
     return state
+
+
+def check_identity(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other runs.
+
+    Args:
+        mine: what must be the same, by name.
+        theirs: the checkpoint's.
+
+    Raises:
+        ValueError: something differs.
+    """
+    for key, value in mine.items():
+        if theirs.get(key) != value:
+            raise ValueError(
+                f"the checkpoint is of other {key} than this population's ({theirs.get(key)} instead of "
+                f"{value}); delete it to train anew."
+            )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "RunsDiverged", "SamplesDue"]
+__all__ = ["EvaluationDue", "Event", "Finished", "Logged", "Paused", "RunsDiverged", "SamplesDue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class Logged:
             `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms, `train/d_update_ratio` and
             `train/g_update_ratio` of ‖Δθ‖/‖θ‖, both in every tenth iteration and in the one before an
             evaluation, absent where there was none; `train/nonfinite` counts the steps whose loss was not
-            finite.
+            finite. `growth/size`, in pixels a side, and `growth/alpha` say where networks that grow stand
+            now; others have none.
         histograms: key → (K, bins) int64 of how many of D's scores were in each bin of `SCORE_EDGES`, in the
             same iterations: `train/d_real_hist` of real and `train/d_fake_hist` of generated samples; absent
             where there were none.
@@ -67,6 +68,17 @@ class SamplesDue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused:
+    """Nothing is due, but the consumer asked for a moment between two iterations, to stop say.
+
+    Args:
+        step: D steps taken so far.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunsDiverged:
     """Runs that stopped being finite; they are no longer live when this event arrives.
 
@@ -92,4 +104,4 @@ class Finished:
     step: int
 
 
-Event = Logged | EvaluationDue | SamplesDue | RunsDiverged | Finished
+Event = Logged | EvaluationDue | SamplesDue | Paused | RunsDiverged | Finished

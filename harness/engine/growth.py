@@ -27,6 +27,15 @@ class Stand:
         """Level, and whether it is being faded in: within a phase only α changes."""
         return self.level, self.alpha < 1
 
+    def numbers(self, num_levels: int, side: int) -> dict[str, float]:
+        """For a row of a run's history: `growth/size`, pixels a side of what is made, and `growth/alpha`, α.
+
+        Args:
+            num_levels: L.
+            side: pixels a side of the last level.
+        """
+        return {"growth/size": side >> (num_levels - 1 - self.level), "growth/alpha": self.alpha}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
@@ -72,6 +81,17 @@ class Growth:
         rounded = [min(math.ceil(start / multiple_of) * multiple_of, total_images) for start in starts]
         ends = [*rounded[1:], total_images]
         return [(start, end - start) for start, end in zip(rounded, ends, strict=True) if end > start]
+
+    def stretches(self, train: TrainSettings, total_steps: int) -> list[tuple[int, int]]:
+        """The same in D steps: (first step, steps).
+
+        Args:
+            train: the settings.
+            total_steps: D steps of the whole run.
+        """
+        size, stride = train.batch_size, train.discriminator_steps
+        phases = self.phases(total_steps * size, multiple_of=stride * size)
+        return [(start // size, images // size) for start, images in phases]
 
 
 def growth_of(train: TrainSettings, num_levels: int, total_steps: int) -> Growth | None:

@@ -150,9 +150,13 @@ class Meter:
         self._suspects = self._suspects[positions]
 
     def state_dict(self) -> dict[str, Any]:
-        """The interval's sums so far, copied."""
-        self.settle()
+        """The interval's sums so far and what is still to be added to them, copied.
+
+        Values that wait stay apart: added earlier than they would be, they could change a sum's last bit.
+        """
         return {
+            "pending": {key: [value.clone() for value in values] for key, values in self._pending.items()},
+            "measured": list(self._measured),
             "sums": self._sums.clone(),
             "counts": list(self._counts),
             "nonfinite": self._nonfinite.clone(),
@@ -169,5 +173,8 @@ class Meter:
         self._bins = state["bins"].to(device, copy=True)
         self._counts = [int(count) for count in state["counts"]]
         self._num_runs = len(self._nonfinite)
-        self._pending = {key: [] for key in _KEYS}
-        self._measured = []
+        pending = state.get("pending", {})  # checkpoints from before there were pauses have none
+        self._pending = {
+            key: [value.to(device, copy=True) for value in pending.get(key, [])] for key in _KEYS
+        }
+        self._measured = [int(index) for index in state.get("measured", [])]

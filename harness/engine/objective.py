@@ -18,7 +18,7 @@ from harness.engine.optimizers import Number, per_run, pick
 from harness.registry import losses
 from harness.settings import LossSettings
 
-__all__ = ["Labelled", "Objective", "chance_loss", "derive"]
+__all__ = ["Labelled", "Objective", "chance_loss", "derive", "joined", "labelled"]
 
 Labelled = tuple[Tensor, Tensor | None]
 """Samples and their classes; None where no network takes labels."""
@@ -141,3 +141,17 @@ def _find(settings: LossSettings, name: str) -> Loss:
 
 def _scaled(loss: Tensor, scale: Number) -> Tensor:
     return loss if isinstance(scale, float) and scale == 1 else loss * scale
+
+
+def labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
+    """Batches with their labels, or with None where there are none."""
+    classes: Sequence[Tensor | None] = labels or [None] * len(batches)
+    return list(zip(batches, classes, strict=True))
+
+
+def joined(first: Labelled, second: Labelled, *, axis: int) -> Labelled:
+    """Two batches as one, along the axis of the samples."""
+    (samples, classes), (others, other_classes) = first, second
+    if classes is None or other_classes is None:
+        return torch.cat([samples, others], dim=axis), None
+    return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)

@@ -7,18 +7,21 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.data import Dataset
-from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
+from harness.engine import checkpoint
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged, SamplesDue
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
 from harness.engine.network import Record
-from harness.engine.objective import Labelled, derive
+from harness.engine.objective import Labelled, derive, joined, labelled
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
@@ -27,6 +30,7 @@ from harness.engine.streams import Iteration, Streams
 __all__ = ["Trainer"]
 
 _MEASURED_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
+_LOOK_SEC = 1.0
 _STAGES = ("log", "check", "evaluate", "samples", "finish")
 
 
@@ -66,6 +70,7 @@ class Trainer:
             else (),
         )
         self._growth = growth_of(train, population.generator.num_levels, self.total_steps)
+        self._side = dataset.sample_shape[-1]
         self.go_to(0)
         self._stage = 0
         self._dataset_fingerprint = dataset.fingerprint
@@ -92,8 +97,12 @@ class Trainer:
         """Rows still training, in the order of every array's first axis."""
         return self.population.live
 
-    def run(self) -> Iterator[Event]:
-        """Train to the end, from wherever training stands."""
+    def run(self, asked: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train to the end, from wherever training stands.
+
+        Args:
+            asked: whether to pause; asked every second or so between two events, after an iteration.
+        """
         while True:
             while self._stage < len(_STAGES):
                 stage = _STAGES[self._stage]
@@ -103,9 +112,12 @@ class Trainer:
                     yield event
             if self._done:
                 return
-            stride = self.population.recipe.train.discriminator_steps
-            self.advance((self._schedule.next_after(self.step) - self.step) // stride)
-            self._stage = 0
+            due = self._schedule.next_after(self.step)
+            self.advance((due - self.step) // self.population.recipe.train.discriminator_steps, asked)
+            if self.step < due:
+                yield Paused(step=self.step)
+            else:
+                self._stage = 0
 
     def keep(self, rows: Sequence[int]) -> None:
         """Stop all runs but these, and drop their rows; allowed at any event.
@@ -181,13 +193,7 @@ class Trainer:
         Raises:
             ValueError: it is of other recipes, seeds or data.
         """
-        for key, mine in self._identity().items():
-            theirs = state["identity"].get(key)
-            if theirs != mine:
-                raise ValueError(
-                    f"the checkpoint is of other {key} than this population's ({theirs} instead of {mine}); "
-                    "delete it to train anew."
-                )
+        checkpoint.check_identity(self._identity(), state["identity"])
         rows = tuple(state["population"]["rows"])
         if rows != self.population.rows:
             self._drop(rows)
@@ -209,8 +215,8 @@ class Trainer:
         shown = batches.real
         if self._growth is not None:
             shown = [self.population.discriminator.fade(batch) for batch in shown]
-        reals = _labelled(shown, batches.real_labels)
-        sources = iter(_labelled(batches.latents, batches.labels))
+        reals = labelled(shown, batches.real_labels)
+        sources = iter(labelled(batches.latents, batches.labels))
         last = train.discriminator_steps - 1
         made: tuple[Labelled, Record] | None = None
 
@@ -241,35 +247,44 @@ class Trainer:
                 assert made is not None
                 self._step_generator(*made, reals[-1], measured)
 
-    def advance(self, iterations: int) -> int:
-        """Train for a number of iterations without any event, to measure speed say.
+    def advance(self, iterations: int, asked: Callable[[], bool] = lambda: False) -> int:
+        """Train for a number of iterations, or fewer where `asked` says so, without any event.
 
         Returns:
             The D steps taken.
         """
-        stride = self.population.recipe.train.discriminator_steps
+        stride, first = self.population.recipe.train.discriminator_steps, self.step
+        looked = time.monotonic()
         with self._random_state.installed():
             for _ in range(iterations):
                 index = self.step // stride
                 measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
                 self.iterate(self._streams[index], measured=measured)
                 self.go_to(self.step + stride)
-        return iterations * stride
+                if time.monotonic() - looked >= _LOOK_SEC:
+                    if asked():
+                        break
+                    looked = time.monotonic()
+        return self.step - first
 
     def stretches(self) -> list[tuple[int, int]]:
         """(first step, steps) of each part of the run within which all steps cost the same, in order."""
         if self._growth is None:
             return [(0, self.total_steps)]
-        train = self.population.recipe.train
-        size, stride = train.batch_size, train.discriminator_steps
-        phases = self._growth.phases(self.total_steps * size, multiple_of=stride * size)
-        return [(start // size, images // size) for start, images in phases]
+        return self._growth.stretches(self.population.recipe.train, self.total_steps)
 
     def go_to(self, step: int) -> None:
         """Stand at a step without the training that leads to it, to measure speed say."""
         self.step = step
         if self._growth is not None:
             self.population.grow(self._growth.at(step * self.population.recipe.train.batch_size))
+
+    @property
+    def stand(self) -> dict[str, float]:
+        """Where networks that grow stand, `growth/size` in pixels a side and `growth/alpha`; else nothing."""
+        if self._growth is None:
+            return {}
+        return self._growth.at(self.spent["seen_images"]).numbers(self._growth.num_levels, self._side)
 
     def input(self, iteration: int) -> Iteration:
         """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
@@ -291,7 +306,7 @@ class Trainer:
             gradients = discriminator.backward(of_real, by_real).clone()
             gradients += discriminator.backward(of_fake, by_fake)
         else:  # one forward pass does for both
-            both = self._joined(real, fake)
+            both = joined(real, fake, axis=int(self.population.stacked))
             size = both[0].shape[int(self.population.stacked)] // 2
             scores, record = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
@@ -303,14 +318,6 @@ class Trainer:
             gradients += discriminator.gradients(penalty)
         update = self.population.update_discriminator(gradients, measured=measured)
         self._meter.add_discriminator(loss, real_scores, fake_scores, update)
-
-    def _joined(self, real: Labelled, fake: Labelled) -> Labelled:
-        """Both batches as one."""
-        axis = int(self.population.stacked)
-        (samples, classes), (others, other_classes) = real, fake
-        if classes is None or other_classes is None:
-            return torch.cat([samples, others], dim=axis), None
-        return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)
 
     def _step_generator(self, fake: Labelled, record: Record, real: Labelled, measured: bool) -> None:
         population, objective = self.population, self.population.objective
@@ -349,10 +356,8 @@ class Trainer:
         if not schedule.is_evaluated(self.step):
             return None
         final = self.step >= self.total_steps
-        every_epochs = self.population.recipe.evaluate.every_epochs
-        epoch = self.step // schedule.evaluate_every_steps * every_epochs
-        if final:
-            epoch = self.population.recipe.train.epochs
+        recipe, evaluations = self.population.recipe, self.step // schedule.evaluate_every_steps
+        epoch = recipe.train.epochs if final else evaluations * recipe.evaluate.every_epochs
         return EvaluationDue(step=self.step, epoch=epoch, final=final)
 
     def _log(self) -> Logged:
@@ -361,7 +366,8 @@ class Trainer:
         return Logged(
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
-            metrics={key: values[positions] for key, values in metrics.items()},
+            metrics={key: values[positions] for key, values in metrics.items()}
+            | {key: np.full(len(positions), value) for key, value in self.stand.items()},
             histograms={key: counts[positions] for key, counts in histograms.items()},
         )
 
@@ -392,9 +398,3 @@ class Trainer:
             "data": self._dataset_fingerprint,
             "schedule": [self.total_steps, self.log_every_steps],
         }
-
-
-def _labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
-    """Batches with their labels, or with None where there are none."""
-    classes: Sequence[Tensor | None] = labels or [None] * len(batches)
-    return list(zip(batches, classes, strict=True))

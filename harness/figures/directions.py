@@ -30,6 +30,8 @@ _TEMPLATE = "directions.html.jinja"
 _PNG_SIDE = 64
 _SHOWN_SIDE = 96
 _JPEG_QUALITY = 90
+_HEADROOM = 1.15
+"""Height of the axes over the highest mark, for the number above it."""
 
 Array = npt.NDArray[np.float64]
 
@@ -144,8 +146,10 @@ def strength_plot(
     random_values: Array,
     random_changes: Array,
     num_marked: int,
+    columns: str,
+    title: str,
 ) -> None:
-    """What a unit along each direction changes in the first layer and in the image: eigenvalue and strength.
+    """What a unit along each direction changes in the image, against its eigenvalue.
 
     Args:
         stem: path of the figure without its suffix.
@@ -156,8 +160,11 @@ def strength_plot(
         random_values: what stands in an eigenvalue's place for random directions, (Q,).
         random_changes: (Q,).
         num_marked: the first K directions are named.
+        columns: what was done to W before it was factorised, such as `with columns of length 1`.
+        title: one line above all.
     """
-    with page(height=3.6) as figure:
+    top = float(max((changes + errors).max(), random_changes.max(initial=0.0)))
+    with page(height=3.8) as figure:
         axes = figure.subplots()
         axes.plot(
             random_values,
@@ -198,9 +205,10 @@ def strength_plot(
         if wants_log(values):
             axes.set_xscale("log")
             plain_log_ticks(axes, "x")
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("eigenvalue: squared change of the first layer's outputs per unit")
-        axes.set_ylabel("mean absolute change of a pixel per unit")
+        axes.set_ylim(0, _HEADROOM * top if top > 0 else None)
+        axes.set_xlabel(f"eigenvalue of W Wᵀ; W {columns}")
+        axes.set_ylabel("mean absolute change of a pixel\nin [−1, 1], per unit along the direction")
+        axes.set_title(title)
         figure.legend(loc="outside upper center", ncols=3, frameon=False)
         write_figure(figure, stem)
 
@@ -242,7 +250,7 @@ def attribute_map(
     num, every = len(effects), np.vstack([effects, largest_random])
     limit = max(float(np.abs(effects).max()), 1e-9)
     coloured = np.ma.masked_array(every, mask=np.arange(num + 1)[:, None] * np.ones(len(names)) == num)
-    with page(height=1.5 + 0.3 * (num + 1)) as figure:
+    with page(height=1.8 + 0.3 * (num + 1)) as figure:
         axes = figure.subplots()
         shown = axes.imshow(coloured, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
         for (row, column), value in np.ndenumerate(every):
@@ -280,7 +288,9 @@ def attribute_map(
             orientation="horizontal",
             shrink=0.5,
             aspect=40,
-            label="change per unit, in standard deviations among samples; framed: beyond all random ones",
+            label="change per unit, in standard deviations among samples; framed: beyond all random ones\n"
+            "in that attribute alone. A name needs a direction to pass them over all attributes together,\n"
+            "so there may be frames in a row with nothing nameable.",
         )
         write_figure(figure, stem)
 

@@ -24,12 +24,14 @@ from harness.latent.sefa import Subject, Variant, start_codes
 from harness.networks import layer_table
 
 __all__ = [
+    "FEWEST_RANDOM",
     "NUM_RANDOM",
     "PIXEL_ATTRIBUTES",
     "Attributes",
     "Meaning",
     "affordable_latents",
     "measure_attributes",
+    "num_described",
     "pixel_attributes",
     "run_classifier",
 ]
@@ -47,10 +49,11 @@ PIXEL_ATTRIBUTES = {
 NUM_LATENTS = 256
 NUM_RANDOM = 99
 """So that a direction beyond all random ones has p = 1/100."""
+FEWEST_RANDOM = 20
+"""Fewer say little."""
 
 _STEPS = (-2.0, -1.0, 1.0, 2.0)
 _FEWEST_LATENTS = 16
-_FEWEST_RANDOM = 20
 _FEWEST_AGREE = 2 / 3
 _MOST_WORK = 1.5e12
 """Multiplications with an addition: about a minute of one core."""
@@ -235,6 +238,11 @@ def affordable_latents(subject: Subject, num_directions: int, num_random: int) -
     return afforded if afforded >= _FEWEST_LATENTS else 0
 
 
+def num_described(num_latents: int, num_directions: int) -> int:
+    """How many images `measure_attributes` makes, random directions counted too."""
+    return num_latents * (1 + len(_STEPS) * num_directions) if num_latents else 0
+
+
 def measure_attributes(
     subject: Subject,
     directions: Tensor,
@@ -273,8 +281,8 @@ def measure_attributes(
     """
     if num_latents < 2:
         raise ValueError(f"`num_latents` must be at least 2, but got {num_latents}.")
-    if num_random < _FEWEST_RANDOM:
-        raise ValueError(f"`num_random` must be at least {_FEWEST_RANDOM}, but got {num_random}.")
+    if num_random < FEWEST_RANDOM:
+        raise ValueError(f"`num_random` must be at least {FEWEST_RANDOM}, but got {num_random}.")
     random = draw_latents(num_random, subject.latent_dim, seed=seed, purpose="latent attributes random")
     everything = torch.cat([directions.double(), F.normalize(random.double(), dim=1)])
     codes = start_codes(num_latents, subject.latent_dim, seed=seed + 2, variant=variant)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -32,6 +33,8 @@ __all__ = ["Published", "load_published"]
 _KEYS = ("generator_smooth", "generator")
 _LEVELS = range(2, 10)
 _LISTED = 4
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_NAMES_AN_OBJECT = ("GLOBAL", "STACK_GLOBAL", "INST")
 _PROGRESSIVE = re.compile(r"(layer|output)\d+\.(weight|bias)|lod")
 _STYLE = re.compile(r"synthesis\.(layer|output)(\d+)\.style\.weight")
 
@@ -79,7 +82,7 @@ def load_published(path: Path) -> Published:
     try:
         if any(_STYLE.fullmatch(name) for name in state):
             layout, weights = _style_weights(state)
-            _check_finite(weights)
+            _check_numbers(weights)
             transposed = tuple(weight.double().T for weight in weights.values())
             return Published(
                 path=path, layout=layout, key=key, weights=transposed, generator=None, sample_shape=None
@@ -114,7 +117,7 @@ def _state(path: Path) -> tuple[str, dict[str, Tensor]]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         told = str(error)
-        if "GLOBAL" in told or ("Unsupported operand" in told and path.read_bytes()[:1] == b"\x80"):
+        if "GLOBAL" in told or ("Unsupported operand" in told and _pickles_objects(path)):
             raise ValueError(
                 f"{path} holds Python objects besides tensors, and reading those can run code, so it is "
                 "refused; save the generator's state_dict alone."
@@ -126,7 +129,8 @@ def _state(path: Path) -> tuple[str, dict[str, Tensor]]:
         raise ValueError(f"{path} must hold a dictionary, but it holds a {type(content).__name__}.")
     if isinstance(content.get("format"), str) and "state" in content:
         raise ValueError(f"{path} is a checkpoint of a run; give the run's folder or id instead of it.")
-    key = next((key for key in _KEYS if key in content), None)
+    held = [key for key in _KEYS if key in content]
+    key = next((key for key in held if content[key] is not None), held[0] if held else None)
     if key is None:
         raise ValueError(
             f"{path} has no entry `generator_smooth` or `generator`; its entries are {_listed(content)}."
@@ -138,6 +142,16 @@ def _state(path: Path) -> tuple[str, dict[str, Tensor]]:
     if strange:
         raise ValueError(f"{path}: `{key}` holds more than tensors: {_listed(strange)}.")
     return key, {str(name): value for name, value in state.items()}
+
+
+def _pickles_objects(path: Path) -> bool:
+    """Whether a file is a pickle, of any protocol, that names a class or function. It is parsed, not run."""
+    try:
+        with path.open("rb") as file:
+            found = {operation.name for operation, _, _ in pickletools.genops(file)}
+    except (ValueError, EOFError):
+        return False
+    return not found.isdisjoint(_NAMES_AN_OBJECT)
 
 
 def _progressive(state: Mapping[str, Tensor]) -> GrowingGenerator:
@@ -163,7 +177,10 @@ def _progressive(state: Mapping[str, Tensor]) -> GrowingGenerator:
         wanted = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
         told = [f"{name} is {tuple(state[name].shape)}, not {wanted[name]}" for name in misfits]
         raise ValueError(f"has other shapes than its layout: {_listed(told)}.")
-    _check_finite(state)
+    _check_numbers(state)
+    channels = len(state["output0.bias"])
+    if channels not in (1, 3):
+        raise ValueError(f"makes images of {channels} channels (output0.bias), which must be 1 or 3.")
     lod = float(state["lod"])
     if not 0 <= lod <= generator.num_levels - 1:
         raise ValueError(f"has a `lod` of {lod:g}, which must be in 0…{generator.num_levels - 1}.")
@@ -252,10 +269,25 @@ def _style_weights(state: Mapping[str, Tensor]) -> tuple[Layout, dict[str, Tenso
     return layout, weights
 
 
-def _check_finite(state: Mapping[str, Tensor]) -> None:
+def _check_numbers(state: Mapping[str, Tensor]) -> None:
+    """Refuse what is no weight: sparse, quantised, without data, of whole, truth or complex numbers, NaN."""
+    told = [f"{name} is {kind}" for name, value in state.items() if (kind := _other_kind(value))]
+    if told:
+        raise ValueError(f"must hold dense floating-point tensors alone, but {_listed(told)}.")
     bad = [name for name, value in state.items() if not bool(value.isfinite().all())]
     if bad:
         raise ValueError(f"holds numbers that are not finite, in {_listed(bad)}.")
+
+
+def _other_kind(value: Tensor) -> str:
+    """What a tensor is if it isn't a dense one of floating-point numbers; nothing if it is."""
+    if value.is_meta:
+        return "without data"
+    if value.is_quantized:
+        return "quantised"
+    if value.layout != torch.strided or value.is_nested:
+        return "sparse or nested"
+    return "" if value.dtype in _FLOATS else str(value.dtype).removeprefix("torch.")
 
 
 def _listed(names: Sequence[Any] | Mapping[Any, Any]) -> str:

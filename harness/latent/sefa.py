@@ -7,7 +7,7 @@ Source: Shen and Zhou (2021), Closed-form factorization of latent semantics in G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ __all__ = [
     "Subject",
     "Variant",
     "measure",
+    "num_measured",
     "published_subject",
     "run_subject",
     "start_codes",
@@ -39,6 +40,7 @@ _SIDE = 256
 _NUMBERS_AT_ONCE = 2**22
 _MOST_MEASURED = 2**27
 _COMPARED = 16
+_NUM_LATENTS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,11 @@ class Variant:
     normalize_codes: bool
     span: float
     num_steps: int
+
+    @property
+    def columns(self) -> str:
+        """What is done to W, in words that follow its name."""
+        return "with columns of length 1" if self.normalize_columns else "as it is"
 
     @property
     def distances(self) -> list[float]:
@@ -81,6 +88,7 @@ class Subject:
         layers: the numbers of those that were chosen.
         generator: latents (and labels) → images, in evaluation mode; None where a file gives weights alone.
         sample_shape: shape of one image, () without a generator.
+        told: told how many images were made, a batch at a time.
     """
 
     title: str
@@ -88,6 +96,7 @@ class Subject:
     layers: tuple[int, ...]
     generator: nn.Module | None
     sample_shape: tuple[int, ...]
+    told: Callable[[int], None] | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -99,8 +108,10 @@ class Subject:
         assert self.generator is not None
         device = next((p.device for p in self.generator.parameters()), latents.device)
         given = (latents,) if labels is None else (latents, labels)
-        made: Tensor = self.generator(*(part.to(device) for part in given))
-        return made.cpu()
+        made: Tensor = self.generator(*(part.to(device) for part in given)).cpu()
+        if self.told is not None:
+            self.told(len(made))
+        return made
 
     @property
     def batch(self) -> int:
@@ -221,6 +232,20 @@ class Strengths:
     num_latents: int
 
 
+def _compared(subject: Subject, num_directions: int, num_latents: int) -> tuple[tuple[int, ...], int]:
+    """Numbers of the eigenvectors to measure, and over how many latents."""
+    spread = torch.linspace(0, subject.latent_dim - 1, min(subject.latent_dim, _COMPARED)).round().long()
+    shown = tuple(sorted({*range(num_directions), *spread.tolist()}))
+    afforded = _MOST_MEASURED // (2 * (len(shown) + _COMPARED) * max(1, _numel(subject.sample_shape)))
+    return shown, max(2, min(num_latents, afforded))
+
+
+def num_measured(subject: Subject, num_directions: int) -> int:
+    """How many images `measure` makes."""
+    shown, num_latents = _compared(subject, num_directions, _NUM_LATENTS)
+    return num_latents * (1 + 2 * (len(shown) + _COMPARED))
+
+
 def measure(
     subject: Subject,
     factors: Factors,
@@ -229,7 +254,7 @@ def measure(
     seed: int,
     variant: Variant,
     labels: Tensor | None = None,
-    num_latents: int = 32,
+    num_latents: int = _NUM_LATENTS,
 ) -> Strengths:
     """Measure the first directions, others spread over the spectrum, and random ones.
 
@@ -243,12 +268,9 @@ def measure(
         num_latents: over how many latents; fewer where images are large, two at least.
     """
     dim = subject.latent_dim
-    spread = torch.linspace(0, dim - 1, min(dim, _COMPARED)).round().long().tolist()
-    shown = tuple(sorted({*range(num_directions), *spread}))
+    shown, num_latents = _compared(subject, num_directions, num_latents)
     random = draw_latents(_COMPARED, dim, seed=seed, purpose="latent sefa random").double()
     random = F.normalize(random, dim=1)
-    afforded = _MOST_MEASURED // (2 * (len(shown) + _COMPARED) * max(1, _numel(subject.sample_shape)))
-    num_latents = max(2, min(num_latents, afforded))
     codes = start_codes(num_latents, dim, seed=seed + 1, variant=variant)
     classes = None if labels is None else labels.repeat(-(-num_latents // len(labels)))[:num_latents]
     everything = torch.cat([factors.directions[list(shown)], random])

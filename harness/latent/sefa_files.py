@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,32 @@ from torch import Tensor
 
 from harness.diagnostics.extractors import Extractor
 from harness.latent.attribute_files import attribute_words, write_attributes
-from harness.latent.attributes import NUM_RANDOM, Attributes, affordable_latents, measure_attributes
+from harness.latent.attributes import (
+    FEWEST_RANDOM,
+    NUM_RANDOM,
+    Attributes,
+    affordable_latents,
+    measure_attributes,
+    num_described,
+)
 from harness.latent.factors import Factors, factorize
-from harness.latent.sefa import VARIANTS, Strengths, Subject, Variant, measure, start_codes, traverse
+from harness.latent.sefa import (
+    VARIANTS,
+    Strengths,
+    Subject,
+    Variant,
+    measure,
+    num_measured,
+    start_codes,
+    traverse,
+)
 
 __all__ = ["Explored", "explore"]
 
 _STANDS_OUT = 2.0
 _LARGE = 3 * 256 * 256
 _FRAME_SECONDS = 0.15
+_SAY_SEC = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,21 +103,27 @@ def explore(
         num_latents: over how many latents attributes are measured, 0 for not at all; by default as many as a
             minute or so affords, 256 at most.
         num_random: beside how many random directions.
-        say: takes a line about what will take long.
+        say: takes a line about what will take long, and one every ten seconds on how far it is.
 
     Raises:
-        ValueError: an unknown variant, no samples, or no directions or more than there are; or the images
-            are not finite.
+        ValueError: an unknown variant, no samples, no directions or more than there are, too few latents or
+            random directions to measure attributes with; or the images are not finite.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {', '.join(VARIANTS)}, but got {variant!r}.")
+        raise ValueError(f"`--variant` must be one of {', '.join(VARIANTS)}, but got {variant!r}.")
     if num_samples < 1:
-        raise ValueError(f"`num_samples` must be at least 1, but got {num_samples}.")
+        raise ValueError(f"`--num-samples` must be at least 1, but got {num_samples}.")
     if not 1 <= num_directions <= subject.latent_dim:
         raise ValueError(
-            f"`num_directions` must be in 1…{subject.latent_dim}, the latent's dimensions, but got "
+            f"`--num-directions` must be in 1…{subject.latent_dim}, the latent's dimensions, but got "
             f"{num_directions}."
         )
+    if num_latents is not None and (num_latents < 0 or num_latents == 1):
+        raise ValueError(
+            f"`--attribute-latents` must be at least 2, or 0 to leave attributes out, but got {num_latents}."
+        )
+    if num_random < FEWEST_RANDOM:
+        raise ValueError(f"`--num-random` must be at least {FEWEST_RANDOM}, but got {num_random}.")
     how = VARIANTS[variant]
     weight = torch.cat([subject.weights[layer] for layer in subject.layers], dim=1)
     factors = factorize(weight, normalize_columns=how.normalize_columns)
@@ -112,10 +136,14 @@ def explore(
     codes = start_codes(num_samples, subject.latent_dim, seed=seed, variant=how)
     directions = factors.directions[:num_directions]
     subject.generator.to(device)
-    if say is not None and math.prod(subject.sample_shape) >= _LARGE:
-        num = num_samples * (1 + num_directions * how.num_steps)
-        shape = "×".join(str(size) for size in subject.sample_shape)
-        say(f"making {num} images of {shape} on {device}, and then some to measure ...")
+    count = affordable_latents(subject, num_directions, num_random) if num_latents is None else num_latents
+    if say is not None:
+        num = num_samples * (1 + num_directions * how.num_steps) + num_measured(subject, num_directions)
+        num += num_described(count, num_directions + num_random)
+        subject = replace(subject, told=_Counter(num, say))
+        if math.prod(subject.sample_shape) >= _LARGE:
+            shape = "×".join(str(size) for size in subject.sample_shape)
+            say(f"making {num} images of {shape} on {device}, to show and to measure ...")
     originals, moved = traverse(
         subject.make, codes, directions, how.distances, labels=labels, batch=subject.batch
     )
@@ -125,7 +153,6 @@ def explore(
         subject, factors, num_directions=num_directions, seed=seed, variant=how, labels=labels
     )
     found = None
-    count = affordable_latents(subject, num_directions, num_random) if num_latents is None else num_latents
     if count:
         if say is not None:
             say(f"measuring attributes of {count} latents along {num_directions + num_random} directions ...")
@@ -142,7 +169,7 @@ def explore(
         )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _write_pictures(folder, subject, factors, originals, moved, how, variant)
-    _write_plot(folder / "strengths", strengths, num_directions)
+    _write_plot(folder / "strengths", strengths, num_directions, how, f"{subject.title} · variant {variant}")
     tables = _write_tables(folder, subject, factors, strengths, num_directions, variant, seed)
     words = [_concentration(factors, num_directions), *_comparison(strengths, num_directions)]
     scalars = _scalars(strengths, num_directions)
@@ -150,7 +177,7 @@ def explore(
         old.unlink()
     described: list[Path] = []
     if found is not None:
-        described = write_attributes(found, folder, title=subject.title)
+        described = write_attributes(found, folder, title=f"{subject.title} · variant {variant}")
         words += attribute_words(found)
         scalars |= {
             f"sefa/direction{row}/{name}": float(found.effects[row, place])
@@ -169,6 +196,28 @@ def explore(
         scalars=scalars,
         attributes=found,
     )
+
+
+class _Counter:
+    """Says now and then how many images are made, and how long the others will take.
+
+    Args:
+        total: images in all.
+        say: takes a line.
+    """
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self._total, self._say = total, say
+        self._made = 0
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, num: int) -> None:
+        self._made += num
+        now = time.monotonic()
+        if now - self._said >= _SAY_SEC and self._made < self._total:
+            self._said, passed = now, now - self._started
+            left = round(passed * (self._total - self._made) / self._made)
+            self._say(f"{self._made:,} of {self._total:,} images, {left // 60}:{left % 60:02} to go")
 
 
 def _write_pictures(
@@ -208,7 +257,6 @@ def _write_pictures(
     else:
         (folder / "directions.mp4").unlink(missing_ok=True)
     pages = [folder / "sample_first.html", folder / "semantic_first.html"]
-    columns = "columns of length 1" if how.normalize_columns else "as it is"
     codes = "of mean square 1" if how.normalize_codes else "as drawn"
     direction_pages(
         moved,
@@ -216,14 +264,14 @@ def _write_pictures(
         factors.values[:num].tolist(),
         title=subject.title,
         words=f"The {num} eigenvectors of W Wᵀ with the largest eigenvalues, W being the weight of the layer "
-        f"that takes the latent, {columns}; codes {codes}. Variant {variant}.",
+        f"that takes the latent, {how.columns}; codes {codes}. Variant {variant}. A column is a distance.",
         sample_first=pages[0],
         semantic_first=pages[1],
     )
     return [*paths, *films, *pages]
 
 
-def _write_plot(stem: Path, strengths: Strengths, num_directions: int) -> None:
+def _write_plot(stem: Path, strengths: Strengths, num_directions: int, how: Variant, title: str) -> None:
     from harness.figures import strength_plot
 
     strength_plot(
@@ -235,6 +283,8 @@ def _write_plot(stem: Path, strengths: Strengths, num_directions: int) -> None:
         random_values=strengths.random_values.numpy(),
         random_changes=strengths.random_changes.numpy(),
         num_marked=num_directions,
+        columns=how.columns,
+        title=title,
     )
 
 

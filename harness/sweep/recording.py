@@ -2,7 +2,8 @@
 
 Rows of the history hold ``train/…``, or of an evaluation ``eval/…``, the verdict on it (``verdict/code``, its
 index in `harness.diagnostics.VERDICTS`, and ``verdict/score``), that verdict's evidence, ``collapse/…``, and
-what the networks' weights are like, ``spectra/…``. Histograms of D's scores have lines of their own.
+what the networks' weights are like, ``spectra/…``. Both kinds say where networks that grow stand:
+``growth/size``, pixels a side, and ``growth/alpha``. Histograms of D's scores have lines of their own.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class RunRecorder:
         return points[0 if failed else -1][1]
 
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
-        """Add a row of training metrics, keyed ``train/…``."""
+        """Add a row of training metrics, keyed ``train/…`` and, of networks that grow, ``growth/…``."""
         self._logged |= values
         self._verdicts.trained(values)
         self._trackers.log(_row(step, epoch, ledger) | dict(values))
@@ -186,7 +187,7 @@ class RunRecorder:
         ledger: Mapping[str, float],
         *,
         failures: Mapping[str, str],
-        weights: Mapping[str, float] | None = None,
+        networks: Mapping[str, float] | None = None,
     ) -> None:
         """Add an evaluation: a row, a point on every metric's curve, and the verdict on it.
 
@@ -196,7 +197,7 @@ class RunRecorder:
             scores: Metric to score.
             ledger: What the run has spent.
             failures: Metric to why it could not be computed.
-            weights: ``spectra/…`` of the networks' weights.
+            networks: ``spectra/…`` of their weights, and ``growth/…``, where they stand, of those that grow.
         """
         for metric, value in scores.items():
             self._curves.setdefault(metric, []).append([step, value])
@@ -206,7 +207,7 @@ class RunRecorder:
         verdict = self._verdicts.judge(step, scores, self._logged)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
-            values |= verdict_numbers(verdict) | dict(weights or {})
+            values |= verdict_numbers(verdict) | dict(networks or {})
             self._trackers.log(_row(step, epoch, ledger) | values)
         self._ring_if_hopeless()
 

@@ -93,7 +93,7 @@ class Session:
     def train(self) -> list[RunResult]:
         """Run to the end."""
         try:
-            events = iter(self._trainer.run())
+            events = iter(self._trainer.run(self._is_save_due))
             while self._open():
                 started = time.perf_counter()
                 event = next(events, None)
@@ -169,7 +169,7 @@ class Session:
                 scores,
                 ledger,
                 failures=scores.failures,
-                weights={key: values[position] for key, values in weights.items()},
+                networks={key: values[position] for key, values in weights.items()} | self._trainer.stand,
             )
             if metric in scores:
                 select, report = seen.halves(position, metric)
@@ -287,6 +287,9 @@ class Session:
                 alarms={run_id: recorder.alarm for run_id, recorder in recorders.items() if recorder.alarm},
             )
         )
+
+    def _is_save_due(self) -> bool:
+        return self._job.should_stop() or time.monotonic() - self._saved_at >= self._job.checkpoint_sec
 
     def _save_if_due(self) -> None:
         stop = self._job.should_stop()

@@ -59,12 +59,13 @@ class Job:
         checkpoint: Where the population's checkpoint is; deleted at the end.
         wandb: Mode of the W&B mirror.
         early_stop: When hopeless runs are stopped, or None.
-        should_stop: Asked at every event; True leaves a checkpoint and raises `Interrupted`.
+        should_stop: Asked at every event, and every second or so between two; True leaves a checkpoint and
+            raises `Interrupted`.
         prune: Asked after every evaluation but the first and the last with its number, from 1, and the mean
             of the metric over the runs, failed ones at their untrained value; True stops all of them.
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
-        checkpoint_sec: Seconds between two checkpoints; they are written at events only.
+        checkpoint_sec: Seconds between two checkpoints.
     """
 
     study: str

@@ -132,7 +132,7 @@ class Worker:
         index: Number of the worker, from 0; names its progress file and its log.
         device: Where it trains.
         wandb: Mode of the W&B mirror.
-        should_stop: Asked at every event and between units.
+        should_stop: Asked at every event, every second or so between two, and between units.
         checkpoint_sec: Seconds of work that may be lost when it is killed.
     """
 

@@ -282,6 +282,8 @@ class ConsoleTracker:
     def _parts(self) -> list[str]:
         step = int(self._row.get(STEP, 0))
         parts = [self._label, f"step {step:,}/{self._total_steps:,}"]
+        if "growth/size" in self._row:
+            parts.append(_growing(self._row["growth/size"], self._row["growth/alpha"]))
         if self._first is not None:
             elapsed_sec, steps = time.monotonic() - self._first[0], step - self._first[1]
             if steps > 0 and elapsed_sec > 0:
@@ -295,6 +297,11 @@ class ConsoleTracker:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _growing(size: float, alpha: float) -> str:
+    """`16×16`, or `16×16 fading in 40 %`."""
+    return f"{size:.0f}×{size:.0f}" + (f" fading in {100 * alpha:.0f} %" if alpha < 1 else "")
 
 
 def _counts(verdicts: Mapping[str, int]) -> str:

@@ -37,7 +37,7 @@ class Tracker(Protocol):
     """Where one run's rows, images and result go.
 
     There is one tracker object per run. Every row carries `train/step`; the other keys have one slash:
-    `train/ eval/ collapse/ perf/ ledger/` for numbers and `samples/` for images.
+    `train/ eval/ verdict/ collapse/ spectra/ growth/ ledger/` for numbers and `samples/` for images.
     """
 
     def log(self, row: Mapping[str, float]) -> None:
