@@ -167,8 +167,8 @@ _ENTRIES = (
         goal="minimize",
         kind="any",
         description="How often the discriminator scores an unseen real sample above a generated one: 0.5 "
-        "means that it cannot tell them apart, 1 that it always can. It is asked in evaluation mode: one with "
-        "batch norm, which is trained on batches of one kind, may know them by the batch and not by this.",
+        "means that it cannot tell them apart, 1 that it always can. It is asked in evaluation mode: one "
+        "with batch norm, which is trained on batches of one kind, may know them by the batch alone.",
         unit="probability",
         ideal=0.5,
     ),
