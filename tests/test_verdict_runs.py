@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -176,9 +177,9 @@ def test_rows_given_up_are_no_longer_computed(tmp_path: Path, monkeypatch: pytes
     rows: list[int] = []
     advance = Trainer.advance
 
-    def counted(self: Trainer, iterations: int) -> int:
+    def counted(self: Trainer, iterations: int, *asked: Callable[[], bool]) -> int:
         rows.append(len(self.population.rows))
-        return advance(self, iterations)
+        return advance(self, iterations, *asked)
 
     monkeypatch.setattr(Trainer, "advance", counted)
     fit(tmp_path, runs_of(LIVELY, STUCK), early_stop=STOP)
@@ -324,7 +325,8 @@ def test_the_best_is_chosen_on_one_half_and_reported_on_the_other(
     weights_at = _noting_weights(weights)
     monkeypatch.setattr(Selection, "offer", weights_at)
     (result,) = fit(tmp_path, runs_of(tiny_recipe()))
-    assert result.selection == {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.7}
+    expected = {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.7, "last": 0.5}
+    assert result.selection == expected
     assert (result.best_step, result.scores["sliced_w2"]["best"]) == (13, 0.7)
     assert score(result, "sliced_w2", "best") == 0.7
     best = checkpoints.load(run_directory(tmp_path, result.run_id) / "best.pt")
