@@ -210,8 +210,8 @@ def _few_modes(n: Numbers, t: Thresholds) -> str | None:
         return left
     if n.d_loss_share is not None and n.d_loss_share > t.fooled_loss_share:
         return (
-            f"{left}; and the discriminator takes the samples for real: its loss is {n.d_loss_share:.2g} of "
-            f"one that cannot tell, above {t.fooled_loss_share:g}"
+            f"{left}; and the discriminator does not know them from real ones: its loss is "
+            f"{n.d_loss_share:.2g} of one that cannot tell, above {t.fooled_loss_share:g}"
         )
     return None
 
