@@ -166,9 +166,8 @@ _ENTRIES = (
         name="d_auc",
         goal="minimize",
         kind="any",
-        description="How often the discriminator scores an unseen real sample above a generated one: 0.5 "
-        "means that it cannot tell them apart, 1 that it always can. It is asked in evaluation mode: one "
-        "with batch norm, which is trained on batches of one kind, may know them by the batch alone.",
+        description="How often the discriminator, in evaluation mode, scores an unseen real sample above a "
+        "generated one: 0.5: it cannot tell, 1: always. One with batch norm may know only whole batches apart.",
         unit="probability",
         ideal=0.5,
     ),
