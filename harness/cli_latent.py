@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli_runs import Command, class_numbers, load_run, run_options
+from harness.cli_runs import Command, class_numbers, load_run, mirrored_study, run_options
 from harness.cli_sefa import sefa
 
 if TYPE_CHECKING:
@@ -180,15 +180,15 @@ def _mirror(asked: _Asked, series: str, picture: Path, made_with: Mapping[str, o
 
     Each kind of picture is a W&B run of its own, for one made anew replaces all that it showed before.
     """
-    from harness.tracking import log_pictures, wandb_mode
+    from harness.tracking import log_pictures
 
-    run, place = asked.run, asked.run.directory.resolve()
-    if place.parent.name != "runs" or wandb_mode() == "disabled":
+    run, study = asked.run, mirrored_study(asked.run)
+    if study is None:
         return
     kind = "generated" if series == "generated" else picture.stem.replace("_", "-")
     log_pictures(
-        place.parents[1],
-        place.parents[1].name,
+        study,
+        study.name,
         f"{kind}-{run.run_id}",
         pictures={f"samples/{series}": picture},
         step=run.step,

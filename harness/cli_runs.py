@@ -13,7 +13,7 @@ from harness.cli_options import data_root
 if TYPE_CHECKING:
     from harness.latent import Run
 
-__all__ = ["Command", "class_numbers", "load_run", "run_options"]
+__all__ = ["Command", "class_numbers", "load_run", "mirrored_study", "run_options"]
 
 Command: TypeAlias = Callable[..., None]
 
@@ -83,3 +83,11 @@ def class_numbers(run: Run, text: str | None) -> list[int] | None:
     if unknown:
         raise ValueError(f"`--labels`: unknown class `{unknown[0]}`. Known: {', '.join(run.class_names)}.")
     return [int(word) if word.isdecimal() else names[word.casefold()] for word in words]
+
+
+def mirrored_study(run: Run) -> Path | None:
+    """The study that a run lies in, whose W&B files show its pictures too; None where nothing is shown."""
+    from harness.tracking import wandb_mode
+
+    place = run.directory.resolve()
+    return place.parents[1] if place.parent.name == "runs" and wandb_mode() != "disabled" else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli_runs import class_numbers, load_run, run_options
+from harness.cli_runs import class_numbers, load_run, mirrored_study, run_options
 
 if TYPE_CHECKING:
     from harness.latent import Attributes, Explored
@@ -126,9 +126,9 @@ def sefa(
     if checkpoint is not None:
         study = directory / f"sefa-{checkpoint.stem}-{variant}"
         _mirror(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})
-    elif loaded is not None and loaded.directory.resolve().parent.name == "runs":
-        study, name = loaded.directory.resolve().parents[1], f"sefa-{loaded.run_id}-{variant}"
-        _mirror(made, study, name, loaded.step, {"run": loaded.run_id, "variant": variant})
+    elif loaded is not None and (study_of := mirrored_study(loaded)) is not None:
+        name = f"sefa-{loaded.run_id}-{variant}"
+        _mirror(made, study_of, name, loaded.step, {"run": loaded.run_id, "variant": variant})
 
 
 def _mirror(made: Explored, study: Path, name: str, step: int, config: dict[str, str]) -> None:

@@ -108,13 +108,16 @@ def _check_growth(recipe: Recipe, generator: Any) -> bool:
     """Refuse a run that ends before it is grown, as training does.
 
     Returns:
-        Whether that is known: not without the data, nor of a folder, which takes minutes to decode at first.
+        Whether that is known: not without the data, nor of files that take minutes to decode at first.
+
+    Raises:
+        ValueError: it does.
     """
     from harness.data import load_dataset
     from harness.engine.growth import growth_of
     from harness.engine.schedule import count_steps
 
-    if not recipe.train.grow_images or "path" in recipe.data.options:
+    if not recipe.train.grow_images or recipe.data.name in ("celeba", "image-folder"):
         return False
     try:
         dataset = load_dataset(recipe.data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -337,7 +338,7 @@ def _result(directory: Path) -> Mapping[str, Any]:
 
 def _copies(images: Tensor) -> tuple[str, ...]:
     """A note on images that are there more than once: no score of so few looks at that alone."""
-    copies = len(images) - len({image.numpy().tobytes() for image in images.cpu()})
+    copies = len(images) - len({sha256(image.numpy().tobytes()).digest() for image in images.cpu()})
     return (f"{copies:,} of the {len(images):,} images are exact copies of others.",) if copies else ()
 
 

@@ -167,7 +167,7 @@ _ENTRIES = (
         goal="minimize",
         kind="any",
         description="How often the discriminator, in evaluation mode, scores an unseen real sample above a "
-        "generated one: 0.5: it cannot tell, 1: always. One with batch norm may know only whole batches apart.",
+        "generated one: 0.5: it cannot tell, 1: always. One with batch norm may tell only whole batches.",
         unit="probability",
         ideal=0.5,
     ),

@@ -26,7 +26,7 @@ chosen, and how they fare.
 
 Samples are on the data if Dn ≥ 0.3, K ≥ 0.2 and M ≥ 0.03; modes are growing if B rises by more than 0.05 a
 look. A young generator makes nearly the same image over and over, and recovers: few modes condemn only where
-the samples are good (the collapse that the word was made for), or where D takes them for real all the same
+the samples are good (the collapse that the word was made for), or where D does not know them from real ones
 (L > 0.6), so that there is nothing to recover by. Where nothing tells clear samples, as for images without a
 classifier, L decides alone.
 

@@ -302,7 +302,11 @@ class Judge:
 
 
 def judge_history(
-    rows: Iterable[Mapping[str, float]], thresholds: Thresholds | None = None, *, chance: float | None = None
+    rows: Iterable[Mapping[str, float]],
+    thresholds: Thresholds | None = None,
+    *,
+    chance: float | None = None,
+    first_grad_norm: float | None = None,
 ) -> list[Verdict]:
     """The verdicts on a run that is over, from its record, with these thresholds.
 
@@ -311,11 +315,13 @@ def judge_history(
             `train/…` before it.
         thresholds: the numbers of the rules.
         chance: `harness.engine.objective.chance_loss` of its loss.
+        first_grad_norm: the first norm of G's gradient, where the rows do not have it.
 
     Returns:
         One verdict an evaluation, in their order.
     """
     judge, verdicts, latest = Judge(thresholds), [], dict[str, float]()
+    judge.trained(first_grad_norm)
     for row in rows:
         latest |= {key: value for key, value in row.items() if key.startswith("train/")}
         judge.trained(row.get("train/g_grad_norm"))

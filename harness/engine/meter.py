@@ -173,8 +173,6 @@ class Meter:
         self._bins = state["bins"].to(device, copy=True)
         self._counts = [int(count) for count in state["counts"]]
         self._num_runs = len(self._nonfinite)
-        pending = state.get("pending", {})  # checkpoints from before there were pauses have none
-        self._pending = {
-            key: [value.to(device, copy=True) for value in pending.get(key, [])] for key in _KEYS
-        }
-        self._measured = [int(index) for index in state.get("measured", [])]
+        pending = state["pending"]
+        self._pending = {key: [value.to(device, copy=True) for value in pending[key]] for key in _KEYS}
+        self._measured = [int(index) for index in state["measured"]]

@@ -162,9 +162,11 @@ def judge_readings(
             {"train/step": float(row["step"])} | {key: float(row[key]) for key in _KEYS if row[key]}
             for row in rows
         ]
-        if rows[0].get("first_g_grad_norm"):
-            history.insert(0, {"train/step": 0.0, "train/g_grad_norm": float(rows[0]["first_g_grad_norm"])})
-        names: list[str] = [verdict.name for verdict in judge_history(history, thresholds, chance=chance)]
+        norm = rows[0].get("first_g_grad_norm")
+        verdicts = judge_history(
+            history, thresholds, chance=chance, first_grad_norm=float(norm) if norm else None
+        )
+        names: list[str] = [verdict.name for verdict in verdicts]
         budget = float(rows[0]["total_steps"])
         early = [
             name

@@ -85,7 +85,9 @@ class Examination:
                 fake_scores=self.fake_scores[position],
                 fake_labels=self.labels,
             )
-        except ValueError:  # what it says of the samples, the score on all of the reals has said already
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception:  # what it says of the samples, the score on all of the reals has said already
             return math.nan, math.nan
         return select, report
 

@@ -66,9 +66,9 @@ class RunResult:
             measured on all held-out reals. The best of the study's metric is an honest one, see `selection`;
             that of any other metric is its curve's optimum, which flatters: chosen and reported on one set.
         ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec`` of training,
-            and ``diagnostics_sec`` of scores, verdicts, pictures and records, the run's own and those of the
-            runs that trained beside it; of a run that was stopped also ``saved_steps``, the D steps that it
-            was spared.
+            and ``diagnostics_sec`` of scores, verdicts, pictures, records and checkpoints, the run's own and
+            those of the runs that trained beside it, its film at the end left out; of a run that was stopped
+            also ``saved_steps``, the D steps that it was spared.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
         failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
@@ -81,8 +81,8 @@ class RunResult:
             trial was beaten by others), or empty.
         selection: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt`` was
             chosen by the study's metric on one half of the held-out reals (`select`), and its score on the
-            other half (`report`) is what `scores` calls best; `last` is the last evaluation's on that half.
-            Empty where the metric cannot be halved: its best then is its curve's optimum.
+            other half (`report`) is what `scores` calls best; `last` is the last one that could be had on that
+            half. Empty where the metric cannot be halved: its best then is its curve's optimum.
     """
 
     run_id: str

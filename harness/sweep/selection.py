@@ -69,7 +69,7 @@ class Selection:
     def to_json(self) -> dict[str, Any]:
         """``metric``, ``step``, ``select``, ``report``; empty before there is a checkpoint.
 
-        ``last`` is the latest evaluation's score on the half that reports, to put beside it.
+        ``last`` is the latest score that could be had on the half that reports, to put beside it.
         """
         if not self._best:
             return {}

@@ -61,6 +61,7 @@ class Session:
         self._examiner = Examiner(self._trainer, dataset, evaluator)
         self._elapsed_sec = 0.0
         self._diagnostics_sec = 0.0
+        self._handling_since: float | None = None
         for torn in job.checkpoint.parent.glob(f".{job.checkpoint.name}.*"):
             torn.unlink()  # left by a worker that was killed while it wrote
         state = self._load()
@@ -97,16 +98,16 @@ class Session:
             while self._open():
                 started = time.perf_counter()
                 event = next(events, None)
-                trained = time.perf_counter()
-                self._elapsed_sec += trained - started
+                self._handling_since = time.perf_counter()
+                self._elapsed_sec += self._handling_since - started
                 if event is None:
                     break
                 self._handle(event)
-                self._diagnostics_sec += time.perf_counter() - trained
                 if isinstance(event, Finished):
                     break
                 self._report()
                 self._save_if_due()
+                self._diagnostics_sec, self._handling_since = self._handled_sec, None
             for _, row in self._open():
                 self._finish(row, "completed")
         finally:
@@ -158,7 +159,9 @@ class Session:
             recorder = self._recorders[row]
             try:
                 scores = seen.scores(position, exact=exact)
-            except ValueError as error:
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception as error:  # no score ends a run
                 if not seen.is_finite(position):
                     self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
                     continue
@@ -265,8 +268,14 @@ class Session:
         return {
             **self._trainer.spent,
             "elapsed_sec": round(self._elapsed_sec, 6),
-            "diagnostics_sec": round(self._diagnostics_sec, 6),
+            "diagnostics_sec": round(self._handled_sec, 6),
         }
+
+    @property
+    def _handled_sec(self) -> float:
+        """Seconds spent on events so far, the one at hand included."""
+        now = time.perf_counter()
+        return self._diagnostics_sec + (now - self._handling_since if self._handling_since else 0.0)
 
     def _report(self) -> None:
         if self._job.progress is None:
@@ -288,12 +297,13 @@ class Session:
             )
         )
 
-    def _is_save_due(self) -> bool:
-        return self._job.should_stop() or time.monotonic() - self._saved_at >= self._job.checkpoint_sec
+    def _is_save_due(self, *, stop: bool | None = None) -> bool:
+        stop = self._job.should_stop() if stop is None else stop
+        return stop or time.monotonic() - self._saved_at >= self._job.checkpoint_sec
 
     def _save_if_due(self) -> None:
         stop = self._job.should_stop()
-        if stop or time.monotonic() - self._saved_at >= self._job.checkpoint_sec:
+        if self._is_save_due(stop=stop):
             for recorder in self._recorders.values():
                 if recorder.result is None:
                     recorder.flush()
@@ -302,7 +312,7 @@ class Session:
                 "run_ids": [run.run_id for run in self._runs],
                 "step": self._trainer.step,
                 "elapsed_sec": self._elapsed_sec,
-                "diagnostics_sec": self._diagnostics_sec,
+                "diagnostics_sec": self._handled_sec,
                 "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
                 "trainer": self._trainer.state_dict(),
             }
