@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation as Evaluation
     from harness.evaluation import evaluate as evaluate
+    from harness.execution.worker import train as train
     from harness.recipe import Recipe as Recipe
     from harness.recipe import find_recipe as find_recipe
-    from harness.sweep.results import RunResult as RunResult
-    from harness.sweep.study import Study as Study
-    from harness.sweep.worker import train as train
+    from harness.runs.result import RunResult as RunResult
+    from harness.study.study import Study as Study
 
 __all__ = [
     "Evaluation",
@@ -37,10 +37,10 @@ _HOMES = {
     "Evaluation": "harness.evaluation",
     "evaluate": "harness.evaluation",
     "Recipe": "harness.recipe",
-    "RunResult": "harness.sweep.results",
-    "Study": "harness.sweep.study",
+    "RunResult": "harness.runs.result",
+    "Study": "harness.study.study",
     "find_recipe": "harness.recipe",
-    "train": "harness.sweep.worker",
+    "train": "harness.execution.worker",
 }
 
 

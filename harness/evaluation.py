@@ -17,21 +17,24 @@ from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
 from harness.data.generated import read_images
-from harness.diagnostics import Evaluator, Judge, Scores, Thresholds, Verdict, dynamics_of, find_extractor
-from harness.diagnostics.coverage import EXPECTED_SHARE
-from harness.diagnostics.groups import MAX_NULL, MIN_SAMPLES
 from harness.engine import checkpoint as checkpoints
-from harness.engine.objective import chance_loss
 from harness.engine.seeding import generator_for
-from harness.latent import find_run, load_run, sample
-from harness.latent.runs import CHECKPOINTS
-from harness.networks import build_discriminator
+from harness.features.find import find_extractor
+from harness.latent import sample
+from harness.metrics.evaluator import Evaluator
+from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
+from harness.metrics.points.coverage import EXPECTED_SHARE
+from harness.metrics.scores import Scores
+from harness.objective.objective import chance_loss
 from harness.recipe import choose
-from harness.registry import Value, datasets, metrics
+from harness.recipe.networks import build_discriminator
+from harness.recipe.registry import Value, datasets, metrics
+from harness.runs.load import CHECKPOINTS, find_run, load_run
 from harness.tracking import read_history
+from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of
 
 if TYPE_CHECKING:
-    from harness.latent import Run
+    from harness.runs.load import Run
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -123,7 +126,7 @@ def evaluate(
         source: a run's folder, the first digits of its id, or a folder of images, with those below it.
         against: the data set; by default a run's own. A folder of images needs it.
         options: of the data set, like `size`; those of a run's own data set are the run's.
-        extractor: what embeds images: one of `harness.diagnostics.EXTRACTORS`, or `inception:PATH`.
+        extractor: what embeds images: one of `harness.features.find.EXTRACTORS`, or `inception:PATH`.
         num: N; by default what the run was judged by, or of a folder all images, 10,000 at most.
         checkpoint: which of the run's networks.
         directory: where studies are.

@@ -1,8 +1,8 @@
 """Networks, one family a file. Importing this package registers them all."""
 
-from models import cgan as cgan
-from models import convolutional as convolutional
-from models import dcgan as dcgan
-from models import fully_connected as fully_connected
-from models import points as points
-from models import progan as progan
+from . import cgan as cgan
+from . import convolutional as convolutional
+from . import dcgan as dcgan
+from . import fully_connected as fully_connected
+from . import points as points
+from . import progan as progan

@@ -12,8 +12,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from harness.registry import Fraction, NonNegative, Positive, discriminators, generators
-from models.layers import (
+from harness.recipe.registry import Fraction, NonNegative, Positive, discriminators, generators
+
+from .layers import (
     Activation,
     Depth,
     Init,

@@ -10,8 +10,9 @@ from typing import Annotated
 
 from torch import nn
 
-from harness.registry import Fraction, NonNegative, discriminators, generators
-from models.layers import (
+from harness.recipe.registry import Fraction, NonNegative, discriminators, generators
+
+from .layers import (
     Activation,
     Depth,
     Init,

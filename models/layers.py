@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.registry import Bounds
+from harness.recipe.registry import Bounds
 
 __all__ = [
     "Activation",

@@ -10,8 +10,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from harness.registry import Bounds, NonNegative, Positive, discriminators, generators
-from models.layers import fully_connected, widen, with_depth
+from harness.recipe.registry import Bounds, NonNegative, Positive, discriminators, generators
+
+from .layers import fully_connected, widen, with_depth
 
 __all__ = ["PointsDiscriminator", "PointsGenerator"]
 

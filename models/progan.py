@@ -24,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.registry import NonNegative, discriminators, generators
-from models.layers import Size, image_shape
+from harness.recipe.registry import NonNegative, discriminators, generators
+
+from .layers import Size, image_shape
 
 __all__ = ["Growing", "GrowingDiscriminator", "GrowingGenerator", "fade"]
 

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from harness import RunResult, train
-from harness.cli import main
+from harness.cli.main import main
 from harness.data import load_dataset
 from harness.data.generated import read_images
 from harness.engine import checkpoint as checkpoints
 from harness.evaluation import evaluate
 from harness.recipe import choose, find_recipe
-from harness.registry import datasets
+from harness.recipe.registry import datasets
 from harness.tracking import read_history
 
 SMALL = {

@@ -7,7 +7,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from harness.sweep.leases import holder, locked, take_lease
+from harness.leases import holder, locked, take_lease
 
 
 def _hold(directory: Path, unit: str, told: Connection) -> None:

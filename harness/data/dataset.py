@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harness.data.mixture import Mixture
 from harness.recipe import Choice
-from harness.registry import Value, datasets
+from harness.recipe.registry import Value, datasets
 
 __all__ = [
     "MIN_HELD_OUT",

@@ -24,7 +24,7 @@ from harness.data.decode import resized
 from harness.data.folder import FolderImages, ImageFile, find_images, read_images
 from harness.data.idx import find_idx_files, read_idx_part
 from harness.data.places import cache_folder, find_set
-from harness.registry import Bounds, Value, datasets
+from harness.recipe.registry import Bounds, Value, datasets
 
 __all__ = ["celeba", "cifar10", "digits", "fashion_mnist", "image_folder", "mnist", "stacked_mnist"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.data.dataset import Dataset, from_points
 from harness.data.mixture import Mixture
-from harness.registry import Bounds, Positive, datasets
+from harness.recipe.registry import Bounds, Positive, datasets
 
 __all__ = ["four_gaussians", "grid", "points", "ring"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.dataset import TEST_SHARE, Dataset, from_points
-from harness.registry import Bounds, datasets, nearest
+from harness.recipe.registry import Bounds, datasets, nearest
 
 __all__ = ["points_file", "read_points"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.settings import TrainSettings
+from harness.recipe.settings import TrainSettings
 
 __all__ = ["Growth", "Stand", "growth_of"]
 

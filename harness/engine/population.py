@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from harness.data import Dataset, scaled
 from harness.engine.growth import Stand
 from harness.engine.network import Network
-from harness.engine.objective import Objective
-from harness.engine.optimizers import Number, per_run, pick
-from harness.engine.population_optimizer import PopulationOptimizer
 from harness.engine.seeding import seed_for
-from harness.networks import build_discriminator, build_generator
+from harness.objective.objective import Objective
+from harness.optim.population import PopulationOptimizer
+from harness.optim.rules import Number, per_run, pick
 from harness.recipe import Recipe
+from harness.recipe.networks import build_discriminator, build_generator
 
 __all__ = ["Population", "Update", "structure"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.settings import TrainSettings
+from harness.recipe.settings import TrainSettings
 
 __all__ = ["Schedule", "count_steps", "log_spaced_steps"]
 

@@ -21,11 +21,11 @@ from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
 from harness.engine.network import Record
-from harness.engine.objective import Labelled, derive, joined, labelled
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
+from harness.objective.objective import Labelled, derive, joined, labelled
 
 __all__ = ["Trainer"]
 

@@ -26,7 +26,6 @@ from harness.latent.factors import Factors, choose_layers, factorize, latent_wei
 from harness.latent.findings import edit_figure, finding
 from harness.latent.generation import Generated, check_images, draw_latents, generate, sample
 from harness.latent.published import Published, load_published
-from harness.latent.runs import Run, find_run, load_run
 from harness.latent.sefa import (
     VARIANTS,
     Strengths,
@@ -40,6 +39,7 @@ from harness.latent.sefa import (
 )
 from harness.latent.sefa_files import Explored, explore
 from harness.latent.walks import interpolate, walk_figure
+from harness.runs.load import Run, find_run, load_run
 
 __all__ = [
     "EDITS",

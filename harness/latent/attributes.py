@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.diagnostics.extractors import CLASSIFIERS, Extractor, load_classifier
+from harness.features.extractors import CLASSIFIERS, Extractor, load_classifier
 from harness.latent.generation import draw_latents, sample
-from harness.latent.runs import Run
 from harness.latent.sefa import Subject, Variant, start_codes
-from harness.networks import layer_table
+from harness.recipe.networks import layer_table
+from harness.runs.load import Run
 
 __all__ = [
     "FEWEST_RANDOM",

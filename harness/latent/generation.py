@@ -19,7 +19,7 @@ from harness.engine.seeding import generator_for
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from harness.latent.runs import Run
+    from harness.runs.load import Run
 
 __all__ = ["Generated", "Generator", "check_images", "draw_latents", "generate", "sample"]
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from models.progan import GrowingGenerator
+from gan_sweep_models.progan import GrowingGenerator
 
 __all__ = ["Published", "load_published"]
 

@@ -19,7 +19,7 @@ from harness.latent.edits import change_per_unit
 from harness.latent.factors import Factors, choose_layers, latent_weight
 from harness.latent.generation import Generator, draw_latents, sample
 from harness.latent.published import load_published
-from harness.latent.runs import Run
+from harness.runs.load import Run
 
 __all__ = [
     "VARIANTS",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.diagnostics.extractors import Extractor
+from harness.features.extractors import Extractor
 from harness.latent.attribute_files import attribute_words, write_attributes
 from harness.latent.attributes import (
     FEWEST_RANDOM,

@@ -26,14 +26,14 @@ from rich.table import Table
 from textbook import Textbook
 
 from harness.data import Dataset, load_dataset
-from harness.diagnostics import Evaluator
 from harness.engine.population import Population
 from harness.engine.spectra import spectra
 from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
+from harness.metrics.evaluator import Evaluator
 from harness.recipe import Recipe, find_recipe
-from harness.registry import recipes
-from harness.sweep.examining import Examiner
+from harness.recipe.registry import recipes
+from harness.runs.examining import Examiner
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1, 4, 8, 16)

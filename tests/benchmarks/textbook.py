@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from harness.data import Dataset, scaled
-from harness.networks import build_discriminator, build_generator
 from harness.recipe import Choice, Recipe
+from harness.recipe.networks import build_discriminator, build_generator
 
 __all__ = ["Textbook"]
 

@@ -1,0 +1,1 @@
+"""Results in, summary out: estimates, paired tests, rates, findings. Draws nothing."""

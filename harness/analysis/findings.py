@@ -1,0 +1,317 @@
+"""What a study found, in sentences: an answer for each arm, and flags for what a reader must not overlook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from harness.analysis.statistics import Comparison, Interval, mean
+from harness.analysis.summary import Arm, Summary
+from harness.report.tables import in_words, rounded
+
+__all__ = ["Answer", "Flag", "answers", "flags", "headline"]
+
+Verdict: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
+
+_BARELY = 0.25
+_FAR = 2.0
+_MOST_NAMES = 6
+_WORST = "worst by far"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One or two sentences on one arm.
+
+    Attributes:
+        arm: the arm's name.
+        verdict: its decision, or what it is instead.
+        claim: the answer itself.
+        evidence: the numbers behind it.
+    """
+
+    arm: str
+    verdict: Verdict
+    claim: str
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A warning about one arm, or about the study.
+
+    Attributes:
+        arm: the arm's name; empty for the study.
+        label: the flag in two or three words.
+        text: the whole of it.
+    """
+
+    arm: str
+    label: str
+    text: str
+
+
+def headline(summary: Summary) -> str:
+    """The study's outcome in one sentence."""
+    if not summary.ranking:
+        return "No run has finished yet, so there is nothing to say."
+    best = summary.ranking[0]
+    if summary.baseline is None:
+        return f"The best of {_number(len(summary.ranking), _noun(summary))} is {best.name}."
+    base = summary.baseline.name
+    claims = {
+        "better": "{names} {be} better than {base}",
+        "worse": "{names} {be} worse than {base}",
+        "undecided": "{names} cannot be told apart from {base}",
+        "too-few-seeds": "{names} cannot be judged against {base} with so few seeds",
+    }
+    parts = []
+    for decision, claim in claims.items():
+        if names := [found.cell for found in summary.comparisons if found.decision == decision]:
+            parts.append(claim.format(names=_listed(names), be="is" if len(names) == 1 else "are", base=base))
+    far = [flag.arm for flag in flags(summary) if flag.label == _WORST]
+    if far and parts:
+        parts.append(f"{far[0]} is worst by far")
+    return f"{'; '.join(parts)}." if parts else f"{base} is the only arm."
+
+
+def answers(summary: Summary) -> list[Answer]:
+    """An answer for every arm, in the study's order; for a search, for the best trial only."""
+    comparisons = {found.cell: found for found in summary.comparisons}
+    found = []
+    for arm in summary.arms:
+        is_best = bool(summary.ranking) and arm == summary.ranking[0]
+        if arm.name in comparisons:
+            found.append(_compared(summary, arm, comparisons[arm.name]))
+        elif arm.is_baseline:
+            claim = f"{arm.name} is the baseline: the others are held against it, seed by seed."
+            found.append(
+                Answer(arm=arm.name, verdict="baseline", claim=claim, evidence=_standing(summary, arm))
+            )
+        elif is_best or summary.study.kind != "search":
+            place = _place(summary, arm)
+            verdict: Verdict = "best" if is_best else "none"
+            found.append(
+                Answer(
+                    arm=arm.name,
+                    verdict=verdict,
+                    claim=f"{arm.name} {place}.",
+                    evidence=_standing(summary, arm),
+                )
+            )
+    return found
+
+
+def flags(summary: Summary) -> list[Flag]:
+    """Everything that a reader must not overlook, the study's own first."""
+    found = []
+    if not summary.is_complete:
+        found.append(
+            Flag(
+                arm="",
+                label="not complete",
+                text=f"This study is not complete: {summary.num_finished} of {summary.num_planned} runs have "
+                "finished. Everything below is about those, and may still change.",
+            )
+        )
+    needed = max((c.min_num_seeds for c in summary.comparisons if c.decision == "too-few-seeds"), default=0)
+    if needed:
+        cure = (
+            f"SEEDS={needed} or more"
+            if summary.study.kind == "ablation"
+            else f"`final_seeds: {needed}` or more"
+        )
+        found.append(
+            Flag(
+                arm="",
+                label="too few seeds",
+                text=f"With {_number(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
+                f"significant below {needed} seeds an arm. Run the study with {cure}.",
+            )
+        )
+    if summary.study.kind == "search" and len(summary.ranking) > 1:
+        found.append(
+            Flag(
+                arm="",
+                label="a search",
+                text=f"The best of {_number(len(summary.ranking), 'trial')} looks better than it is, because "
+                "luck helped to choose it. Before it is believed, train it again with fresh seeds.",
+            )
+        )
+    for arm in summary.arms:
+        found.extend(_flags_of(summary, arm))
+    return found
+
+
+def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
+    if arm.failed:
+        seeds = ", ".join(str(run.seed) for run in arm.failed)
+        how = " or ".join(
+            words
+            for words, any_did in (
+                ("diverged", any(run.outcome == "diverged" for run in arm.failed)),
+                ("stopped as hopeless", any(run.outcome == "stopped" for run in arm.failed)),
+            )
+            if any_did
+        )
+        reasons = "; ".join(dict.fromkeys(run.reason for run in arm.failed if run.reason))
+        yield Flag(
+            arm=arm.name,
+            label=f"{len(arm.failed)} of {len(arm.runs)} {how}",
+            text=f"{len(arm.failed)} of {_number(len(arm.runs), 'run')} {how} (seed {seeds}"
+            f"{': ' + reasons if reasons else ''}). Such a run counts with the score of its own "
+            "untrained generator; it is not left out.",
+        )
+    yield from _failed_scores(arm)
+    if summary.study.kind == "search":
+        return
+    if len(arm.runs) < arm.num_planned:
+        yield Flag(
+            arm=arm.name,
+            label="unfinished",
+            text=f"{len(arm.runs)} of {arm.num_planned} runs of {arm.name} have finished.",
+        )
+    if text := _far_behind(summary, arm):
+        yield Flag(arm=arm.name, label=_WORST, text=text)
+    if text := _barely_moved(summary, arm):
+        yield Flag(arm=arm.name, label="barely moved", text=text)
+
+
+def _failed_scores(arm: Arm) -> Iterator[Flag]:
+    """Flag scores that could not be computed at some evaluations."""
+    names = dict.fromkeys(name for run in arm.runs for name in run.failed_scores)
+    for name in names:
+        failures = [run.failed_scores[name] for run in arm.runs if name in run.failed_scores]
+        count = sum(int(failure["count"]) for failure in failures)
+        yield Flag(
+            arm=arm.name,
+            label=f"{name} missing",
+            text=f"{name} could not be computed at {_number(count, 'evaluation')} of "
+            f"{_number(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}.",
+        )
+
+
+def _barely_moved(summary: Summary, arm: Arm) -> str:
+    """Flag an arm that, from its untrained score, went less than a quarter of the way the best one went."""
+    gain, start = _gain(summary, arm)
+    if math.isnan(gain):
+        return ""
+    end = summary.estimates[arm.name].mean
+    moved = f"its {summary.metric} went from {rounded(start)} untrained to {rounded(end)}"
+    if gain <= 0:
+        return f"{arm.name} did not improve on its untrained generator: {moved}."
+    # An arm whose untrained score is unknown has no gain, and a NaN must not decide a maximum.
+    gains = {other.name: _gain(summary, other)[0] for other in summary.ranking}
+    leader = max((name for name in gains if math.isfinite(gains[name])), key=lambda name: gains[name])
+    most = gains[leader]
+    if gain >= _BARELY * most:
+        return ""
+    return (
+        f"{arm.name} barely moved from its untrained score: {moved}, {_percent(gain / most)} of the way that "
+        f"{leader} went."
+    )
+
+
+def _far_behind(summary: Summary, arm: Arm) -> str:
+    """Flag the last arm where its gap to the next is more than twice the range of all the others."""
+    ranking = summary.ranking
+    if len(ranking) < 3 or arm != ranking[-1]:
+        return ""
+    best, others_worst, worst = (summary.estimates[ranking[i].name] for i in (0, -2, -1))
+    gap, spread = abs(worst.mean - others_worst.mean), abs(others_worst.mean - best.mean)
+    if gap <= _FAR * spread or _overlap(worst.interval, others_worst.interval):
+        return ""
+    return (
+        f"{arm.name} is worst by far: {summary.metric} {rounded(worst.mean)}, where the next worst arm, "
+        f"{ranking[-2].name}, has {rounded(others_worst.mean)} and the best, {ranking[0].name}, "
+        f"{rounded(best.mean)}."
+    )
+
+
+def _overlap(first: Interval, second: Interval) -> bool:
+    if math.isnan(first.low) or math.isnan(second.low):
+        return True
+    return first.low <= second.high and second.low <= first.high
+
+
+def _gain(summary: Summary, arm: Arm) -> tuple[float, float]:
+    """Improvement on the untrained generator, positive when better; and the untrained score."""
+    start = mean(list(arm.values(summary.metric, "first").values()))
+    sign = 1 if summary.goal == "minimize" else -1
+    return sign * (start - summary.estimates[arm.name].mean), start
+
+
+def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
+    assert summary.baseline is not None
+    base = summary.baseline.name
+    if not arm.runs or not found.num_pairs:
+        claim = f"{arm.name}: no seed has finished in both {arm.name} and {base} yet."
+        return Answer(arm=arm.name, verdict="too-few-seeds", claim=claim, evidence="")
+    claims = {
+        "better": f"{arm.name} is better than {base}.",
+        "worse": f"{arm.name} is worse than {base}.",
+        "undecided": f"{arm.name} and {base} cannot be told apart with these seeds, which does not mean that "
+        "they are equal.",
+        "too-few-seeds": f"{_number(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too "
+        f"few to decide between {arm.name} and {base}; it takes at least {found.min_num_seeds}.",
+    }
+    evidence = (
+        f"{summary.metric} {rounded(summary.estimates[arm.name].mean)} against "
+        f"{rounded(summary.estimates[base].mean)}, {_over(found.num_pairs)}; difference "
+        f"{rounded(found.difference, sign=True)}"
+    )
+    if math.isfinite(found.interval.low):
+        low, high = (rounded(end, sign=True) for end in (found.interval.low, found.interval.high))
+        evidence += f", 95 % interval of the difference {low} to {high}"
+    if math.isnan(found.p_holm):
+        evidence += "; no test, for a seed has no value."
+    else:
+        evidence += (
+            f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
+            f"{_percent(found.probability_of_improvement)} of the time."
+        )
+    return Answer(arm=arm.name, verdict=found.decision, claim=claims[found.decision], evidence=evidence)
+
+
+def _standing(summary: Summary, arm: Arm) -> str:
+    if not arm.runs:
+        return "No run has finished yet."
+    found = summary.estimates[arm.name]
+    text = f"{summary.metric} {rounded(found.mean)}, {_over(len(arm.runs))}"
+    if math.isfinite(found.interval.low):
+        text += f", 95 % interval {rounded(found.interval.low)} to {rounded(found.interval.high)}"
+    return f"{text}."
+
+
+def _place(summary: Summary, arm: Arm) -> str:
+    if arm not in summary.ranking:
+        return "has no value yet"
+    if arm == summary.ranking[0]:
+        settings = ", ".join(f"{key} {in_words(value)}" for key, value in arm.parameters.items())
+        return f"has the best mean: {settings}" if settings else "has the best mean"
+    return f"comes in place {1 + summary.ranking.index(arm)} of {len(summary.ranking)}"
+
+
+def _noun(summary: Summary) -> str:
+    return "trial" if summary.study.kind == "search" else "cell"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _over(count: int) -> str:
+    return "from one seed" if count == 1 else f"mean of {count} seeds"
+
+
+def _percent(share: float) -> str:
+    text = "less than 1" if 0 < share < 0.01 else f"{100 * share:.0f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > _MOST_NAMES:
+        return f"{len(names)} arms"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,244 @@
+"""How often runs end in each verdict: rates with exact intervals, exact tests between arms, and sentences.
+
+Every finished run counts, those that were stopped early too: leaving them out would make an arm look healthy
+by its failures. Runs from before there were verdicts have none, and are said to be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from harness.analysis.statistics import ALPHA, Interval, binomial_interval, fisher_test, holm
+from harness.analysis.summary import Arm, Summary
+from harness.report import tables
+from harness.runs.result import RunResult
+from harness.verdict.judge import VERDICTS
+
+__all__ = [
+    "WRONG",
+    "Contrast",
+    "Rate",
+    "contrasts",
+    "finding",
+    "judged_arms",
+    "rate_of_wrong",
+    "rates",
+    "rates_csv",
+    "rates_latex",
+    "rates_markdown",
+    "rates_table",
+]
+
+WRONG = ("diverged", "d-saturated", "collapsed", "partial-collapse")
+"""Verdicts of runs that have gone wrong: all but those that learnt, or are still learning."""
+
+_MAX_ARMS = 12
+_MAX_NAMED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many runs of an arm ended so.
+
+    Attributes:
+        count: so many,
+        total: of so many that have a verdict.
+        interval: 95 % interval of the rate, Clopper and Pearson's.
+    """
+
+    count: int
+    total: int
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """The rate; NaN of no run."""
+        return self.count / self.total if self.total else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Two arms, by how many of their runs went wrong.
+
+    Attributes:
+        arm: the one of which more did,
+        other: and the other.
+        p_value: Fisher's exact test, two-sided.
+        p_holm: the same, corrected for the number of pairs that were tested.
+    """
+
+    arm: str
+    other: str
+    p_value: float
+    p_holm: float
+
+
+def judged_arms(summary: Summary) -> list[Arm]:
+    """The arms of which any run has a verdict."""
+    return [arm for arm in summary.arms if _judged(arm)]
+
+
+def rates(arm: Arm) -> dict[str, Rate]:
+    """The rate of each verdict, in the order of `VERDICTS`."""
+    judged = _judged(arm)
+    counts = Counter(run.verdict_name for run in judged)
+    return {name: _rate(counts[name], len(judged)) for name in VERDICTS}
+
+
+def rate_of_wrong(arm: Arm) -> Rate:
+    """The rate of runs that went wrong in any way."""
+    judged = _judged(arm)
+    return _rate(sum(run.verdict_name in WRONG for run in judged), len(judged))
+
+
+def contrasts(summary: Summary) -> list[Contrast]:
+    """Arms against the baseline, or each against each where there is none, by how many runs went wrong.
+
+    None in a search, whose trials are one seed or two each, and none between more than 12 arms without a
+    baseline: corrected for so many pairs, nothing could ever be found.
+    """
+    arms = judged_arms(summary)
+    base = summary.baseline
+    if summary.study.kind == "search":
+        return []
+    if base is not None:
+        pairs = [(base, arm) for arm in arms if base in arms and arm != base]
+    else:
+        pairs = list(combinations(arms, 2)) if len(arms) <= _MAX_ARMS else []
+    tested = []
+    for first, second in pairs:
+        a, b = rate_of_wrong(first), rate_of_wrong(second)
+        if a.share > b.share:
+            first, second = second, first
+        tested.append((second.name, first.name, fisher_test(a.count, a.total, b.count, b.total)))
+    corrected = holm([p for _, _, p in tested])
+    return [
+        Contrast(arm=arm, other=other, p_value=p, p_holm=p_holm)
+        for (arm, other, p), p_holm in zip(tested, corrected, strict=True)
+    ]
+
+
+def finding(summary: Summary) -> list[str]:
+    """What the rates say, in sentences; none where no run has a verdict."""
+    arms = judged_arms(summary)
+    if not arms:
+        return []
+    wrong = {arm.name: rate_of_wrong(arm) for arm in arms}
+    total, count = sum(rate.total for rate in wrong.values()), sum(rate.count for rate in wrong.values())
+    sentences = [_overall(count, total)]
+    tested = contrasts(summary)
+    for found in tested:
+        if found.p_holm <= ALPHA:
+            sentences.append(
+                f"{found.arm} goes wrong more often than {found.other}: {_of(wrong[found.arm])} runs against "
+                f"{_of(wrong[found.other])} (p = {tables.rounded(found.p_holm)}"
+                f"{' after correction' if len(tested) > 1 else ''})."
+            )
+    if tested and len(sentences) == 1 and 0 < count < total:
+        sentences.append(_undecided(wrong, tested))
+    missing = sum(len(arm.runs) for arm in summary.arms) - total
+    if missing:
+        are = "run has" if missing == 1 else "runs have"
+        sentences.append(
+            f"{missing} {are} no verdict, and {'is' if missing == 1 else 'are'} not counted here."
+        )
+    return sentences
+
+
+def rates_table(summary: Summary) -> list[list[str]]:
+    """The table that people read, header first; a verdict that no run has is left out."""
+    arms = judged_arms(summary)
+    table = {arm.name: rates(arm) for arm in arms}
+    shown = [name for name in reversed(VERDICTS) if any(found[name].count for found in table.values())]
+    rows = [["arm", "runs", *shown, "gone wrong", "95 % interval"]]
+    for arm in arms:
+        wrong = rate_of_wrong(arm)
+        cells = [_cell(table[arm.name][name]) for name in shown]
+        share = "" if math.isnan(wrong.share) else f"{_percent(wrong.share)} ({_of(wrong)})"
+        rows.append([arm.name, str(wrong.total), *cells, share, _span(wrong.interval)])
+    return rows
+
+
+def rates_csv(summary: Summary) -> str:
+    """One row for each arm and verdict, and one for all that is wrong: counts, rate and exact interval."""
+    rows = [["cell", "verdict", "count", "num_runs", "rate", "ci_low", "ci_high"]]
+    for arm in judged_arms(summary):
+        for name, rate in {**rates(arm), "any-wrong": rate_of_wrong(arm)}.items():
+            ends = (rate.share, rate.interval.low, rate.interval.high)
+            numbers = [str(rate.count), str(rate.total), *(tables.digits(x) for x in ends)]
+            rows.append([arm.name, name, *numbers])
+    return tables.csv_text(rows)
+
+
+def rates_markdown(summary: Summary) -> str:
+    """The reading table in Markdown."""
+    title = f"{summary.study.name}: verdicts"
+    return tables.markdown_table(title, _caption(summary), rates_table(summary))
+
+
+def rates_latex(summary: Summary) -> str:
+    """The reading table as a LaTeX `table` that needs no package."""
+    return tables.latex_table(_caption(summary), rates_table(summary), num_names=1)
+
+
+def _judged(arm: Arm) -> list[RunResult]:
+    return [run for run in arm.runs if run.verdict_name]
+
+
+def _rate(count: int, total: int) -> Rate:
+    return Rate(count=count, total=total, interval=binomial_interval(count, total))
+
+
+def _caption(summary: Summary) -> str:
+    text = (
+        "How runs ended: how many of each arm's seeds, with the exact (Clopper-Pearson) 95 % interval of the "
+        "rate in brackets; runs that were stopped early are counted. Gone wrong is all but healthy and "
+        "immature."
+    )
+    return " ".join([text, *finding(summary)])
+
+
+def _overall(count: int, total: int) -> str:
+    if not count:
+        return f"No run went wrong: all {total} ended healthy or still learning."
+    if count == total:
+        return f"All {total} runs went wrong." if total > 1 else "The one run went wrong."
+    return f"{count} of {total} runs went wrong."
+
+
+def _undecided(wrong: dict[str, Rate], tested: Sequence[Contrast]) -> str:
+    """Why nothing was found: the rates are too near, or the seeds too few for any rates."""
+    least = min(
+        fisher_test(wrong[c.arm].total, wrong[c.arm].total, 0, wrong[c.other].total) for c in tested
+    ) * len(tested)
+    if least > ALPHA:
+        return (
+            "Whether one arm goes wrong more often than another is undecided, and with so few seeds it would "
+            "be even if all runs of one did and none of the other."
+        )
+    return (
+        "Whether one arm goes wrong more often than another is undecided: such differences come about by "
+        "chance (Fisher's exact test, corrected), which does not mean that the rates are equal."
+    )
+
+
+def _cell(rate: Rate) -> str:
+    return f"{rate.count} [{_span(rate.interval)}]" if rate.total else ""
+
+
+def _of(rate: Rate) -> str:
+    return f"{rate.count} of {rate.total}"
+
+
+def _span(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return ""
+    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,0 +1,328 @@
+"""A study's results, arm by arm: what its tables, its figures and its sentences are made from.
+
+An *arm* is a row of the table: a cell of an ablation or grid; a tuned arm's best, trained anew with fresh
+seeds; or, in a search, a trial. Trials that only served to tune an arm are kept apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from harness.analysis.load import check_measured_alike
+from harness.analysis.statistics import (
+    Comparison,
+    Goal,
+    Interval,
+    compare,
+    interquartile_mean,
+    interval_of_mean,
+    mean,
+)
+from harness.recipe.registry import Value, metrics
+from harness.runs.result import RunResult, load_results, score
+
+if TYPE_CHECKING:
+    from harness.recipe import Recipe
+    from harness.study.study import Cell, Study
+
+__all__ = ["Arm", "Estimate", "Summary", "Trial", "summarise"]
+
+At: TypeAlias = Literal["first", "last", "best", "area"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One metric of one arm, over its finished runs.
+
+    Attributes:
+        mean: mean over seeds, a failed run counted with its untrained generator's score.
+        iqm: interquartile mean.
+        interval: 95 % interval of the mean.
+    """
+
+    mean: float
+    iqm: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One row of the table.
+
+    Attributes:
+        name: the cell's name, or `trial 7`.
+        position: its place in the study, from 0; it picks the arm's colour.
+        parameters: what sets it apart, by dotted key; tuned values included.
+        is_baseline: whether the others are held against it.
+        runs: its finished runs, by seed.
+        num_planned: how many there will be.
+    """
+
+    name: str
+    position: int
+    parameters: Mapping[str, Value]
+    is_baseline: bool
+    runs: tuple[RunResult, ...]
+    num_planned: int
+
+    @property
+    def failed(self) -> tuple[RunResult, ...]:
+        """The runs that diverged, or were stopped because they were hopeless."""
+        return tuple(run for run in self.runs if run.failed)
+
+    @property
+    def saved_steps(self) -> int:
+        """D steps that its stopped runs were spared."""
+        return sum(run.saved_steps for run in self.runs)
+
+    def values(self, metric: str, at: At) -> dict[int, float]:
+        """Seed → score of each finished run; NaN where a run was not measured by this metric."""
+        return {run.seed: _score(run, metric, at) for run in self.runs}
+
+    def estimate(self, metric: str, at: At) -> Estimate:
+        """The metric over this arm's finished runs. One run without a value leaves none for the arm."""
+        values = list(self.values(metric, at).values())
+        return Estimate(mean=mean(values), iqm=interquartile_mean(values), interval=interval_of_mean(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trial of a search.
+
+    Attributes:
+        cell: the arm it searched for.
+        number: its number within that arm.
+        parameters: the values tried, by dotted key.
+        run_ids: ids of its runs.
+        runs: those that have finished, by seed.
+        state: `running`, `complete`, `stopped` (early, as hopeless) or `fail`.
+        value: mean of the study's metric over its finished runs.
+    """
+
+    cell: str
+    number: int
+    parameters: Mapping[str, Value]
+    run_ids: tuple[str, ...]
+    runs: tuple[RunResult, ...]
+    state: str
+    value: float
+
+    @property
+    def num_failed(self) -> int:
+        """How many of its runs diverged."""
+        return sum(run.failed for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All of a study that a report shows.
+
+    Attributes:
+        study: the study.
+        directory: its folder.
+        recipes: name of each cell → its recipe, as it was planned.
+        arms: the rows of the table, in the study's order.
+        trials: the trials that were told apart from arms: those of a search or of tuning.
+        num_planned: runs that the study asks for, trials included.
+        num_finished: how many of them have finished.
+    """
+
+    study: Study
+    directory: Path
+    recipes: Mapping[str, Recipe]
+    arms: tuple[Arm, ...]
+    trials: tuple[Trial, ...]
+    num_planned: int
+    num_finished: int
+
+    @property
+    def saved_steps(self) -> int:
+        """D steps that stopped runs were spared, those of trials included."""
+        tried = {run.run_id: run for trial in self.trials for run in trial.runs}
+        runs = {run.run_id: run for arm in self.arms for run in arm.runs}
+        return sum(run.saved_steps for run in (tried | runs).values())
+
+    @property
+    def metric(self) -> str:
+        """The study's metric."""
+        return self.study.metric.name
+
+    @property
+    def goal(self) -> Goal:
+        """Which way it is better."""
+        return self.study.metric.goal
+
+    @property
+    def at(self) -> At:
+        """Which summary of its curve arms are compared by."""
+        return self.study.metric.at
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has finished."""
+        return self.num_finished >= self.num_planned
+
+    @cached_property
+    def baseline(self) -> Arm | None:
+        """The arm that others are held against."""
+        return next((arm for arm in self.arms if arm.is_baseline), None)
+
+    @cached_property
+    def metric_names(self) -> tuple[str, ...]:
+        """Every metric that a run was measured by: the study's first, then as the registry lists them."""
+        seen = {name for arm in self.arms for run in arm.runs for name in run.scores}
+        order = [name for name in metrics.names() if name in seen]
+        others = [name for name in (*order, *sorted(seen - set(order))) if name != self.metric]
+        return (self.metric, *others)
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """The study's metric of each arm, by the arm's name."""
+        return {arm.name: arm.estimate(self.metric, self.at) for arm in self.arms}
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every other arm against the baseline; none if the study has no baseline."""
+        if self.baseline is None:
+            return ()
+        others = {arm.name: arm.values(self.metric, self.at) for arm in self.arms if not arm.is_baseline}
+        return tuple(compare(self.baseline.values(self.metric, self.at), others, goal=self.goal))
+
+    @cached_property
+    def ranking(self) -> tuple[Arm, ...]:
+        """The arms that have a value, best first."""
+        sign = 1 if self.goal == "minimize" else -1
+        valued = [arm for arm in self.arms if math.isfinite(self.estimates[arm.name].mean)]
+        return tuple(sorted(valued, key=lambda arm: (sign * self.estimates[arm.name].mean, arm.position)))
+
+    @cached_property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters' columns: every dotted key that sets arms apart."""
+        return tuple(dict.fromkeys(key for arm in self.arms for key in arm.parameters))
+
+    def median_run(self, arm: Arm) -> RunResult | None:
+        """The run with the median score (of an even number, the better of the two middle ones)."""
+        sign = 1 if self.goal == "minimize" else -1
+        scored = [
+            (sign * value, run.seed, run)
+            for run in arm.runs
+            if math.isfinite(value := _score(run, self.metric, self.at))
+        ]
+        return sorted(scored, key=lambda entry: entry[:2])[(len(scored) - 1) // 2][2] if scored else None
+
+    def best_trial(self, cell: str) -> Trial | None:
+        """An arm's best trial so far; of equals, the first."""
+        sign = 1 if self.goal == "minimize" else -1
+        finished = [
+            trial
+            for trial in self.trials
+            if trial.cell == cell and trial.state == "complete" and math.isfinite(trial.value)
+        ]
+        return min(finished, key=lambda trial: (sign * trial.value, trial.number), default=None)
+
+
+def summarise(directory: Path) -> Summary:
+    """Read a study's folder.
+
+    Args:
+        directory: ``runs/<study>``, with its `plan.json`.
+
+    Returns:
+        The summary of whatever has finished.
+
+    Raises:
+        ValueError: there is no plan, a file is not what it should be, or runs were measured in unlike ways.
+    """
+    from harness.planning.plan_file import read_planned
+
+    path = directory / "plan.json"
+    if not path.exists():
+        raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
+    _, study, recipes = read_planned(directory)
+    cells = study.cells
+    results = load_results(directory)
+    check_measured_alike(results, recipes)
+    searched = {run.run_id: run for run in results if run.phase == "search"}
+    trials = [trial for cell in cells for trial in _trials(study, cell, directory, searched)]
+    if study.kind == "search":
+        arms = [_arm_of_trial(study, trial, position) for position, trial in enumerate(trials)]
+    else:
+        phase = "final" if study.kind == "tuned-ablation" else "ablate"
+        arms = [
+            _arm_of_cell(study, cell, position, [run for run in results if run.phase == phase])
+            for position, cell in enumerate(cells)
+        ]
+    untried = sum(study.num_trials(cell) for cell in cells) - len(trials)
+    tried = {run_id for trial in trials for run_id in trial.run_ids}
+    finals = [] if study.kind == "search" else arms
+    return Summary(
+        study=study,
+        directory=directory,
+        recipes=recipes,
+        arms=tuple(arms),
+        trials=tuple(trials),
+        num_planned=len(tried) + untried * len(study.seeds) + sum(arm.num_planned for arm in finals),
+        num_finished=len(tried & set(searched)) + sum(len(arm.runs) for arm in finals),
+    )
+
+
+def _trials(study: Study, cell: Cell, directory: Path, searched: Mapping[str, RunResult]) -> list[Trial]:
+    """The trials asked so far inside an arm, from the journal; their runs are found by what they are.
+
+    Two trials may try the same settings, and then share their runs.
+    """
+    from harness.recipe import run_id
+    from harness.search.storage import Search, open_storage
+
+    if not study.num_trials(cell) or not (directory / "journal.log").exists():
+        return []
+    trials = []
+    for record in Search(open_storage(directory), study, cell, directory).trials():
+        overrides = study.trial_overrides(cell, record.parameters)
+        recipe = study.trial_recipe(cell, record.parameters)
+        run_ids = tuple(run_id(recipe, seed) for seed in study.seeds)
+        runs = tuple(searched[identity] for identity in run_ids if identity in searched)
+        trials.append(
+            Trial(
+                cell=cell.name,
+                number=record.index,
+                parameters={key: value for key, value in overrides.items() if key in study.space(cell)},
+                run_ids=run_ids,
+                runs=runs,
+                state="stopped" if record.state == "pruned" else record.state,
+                value=mean([_score(run, study.metric.name, study.metric.at) for run in runs]),
+            )
+        )
+    return trials
+
+
+def _arm_of_trial(study: Study, trial: Trial, position: int) -> Arm:
+    return Arm(
+        name=f"trial {trial.number}",
+        position=position,
+        parameters=trial.parameters,
+        is_baseline=False,
+        runs=trial.runs,
+        num_planned=len(study.seeds),
+    )
+
+
+def _arm_of_cell(study: Study, cell: Cell, position: int, results: Sequence[RunResult]) -> Arm:
+    runs = sorted((run for run in results if run.cell == cell.name), key=lambda run: run.seed)
+    return Arm(
+        name=cell.name,
+        position=position,
+        parameters=dict(cell.overrides) | (dict(runs[0].overrides) if runs else {}),
+        is_baseline=cell.is_baseline,
+        runs=tuple(runs),
+        num_planned=len(study.final_seeds if study.kind == "tuned-ablation" else study.seeds),
+    )
+
+
+def _score(run: RunResult, metric: str, at: At) -> float:
+    return score(run, metric, at) if metric in run.scores else math.nan

@@ -1,0 +1,274 @@
+"""The commands, thin: read the line, call the harness, print. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness import __version__
+from harness.cli import evaluate as cli_evaluate
+from harness.cli import latent as cli_latent
+from harness.cli import show as cli_show
+from harness.cli.options import data_root, read_settings, set_option
+from harness.cli.options import directory as directory_option
+from harness.recipe.registry import nearest
+
+if TYPE_CHECKING:
+    from harness.planning.plan import Plan, PlannedRun
+    from harness.recipe import Recipe
+    from harness.study.study import Study
+    from harness.tracking import Tracker
+
+__all__ = ["main"]
+
+KINDS = ("recipes", "generators", "discriminators", "losses", "optimizers", "datasets", "metrics", "sweeps")
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is one line on stderr and exit status 2, never a traceback."""
+    try:
+        status = harness.main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except click.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if _is_memory(error):
+            _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or --workers.")
+        if not isinstance(error, (ValueError, OSError)):
+            raise
+        _fail(_message(error))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether it is an allocation that failed.
+
+    On a CPU, torch says so in the text of a RuntimeError; a mapping fails with the system's words, ENOMEM.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in words)
+    )
+
+
+def _message(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"cannot use {error.filename}: {error.strerror}."
+    return str(error)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+def harness() -> None:
+    """Does this GAN design choice matter? Ablations with seeds, intervals and paired tests."""
+
+
+harness.add_command(cli_evaluate.evaluate)
+harness.add_command(cli_latent.generate)
+harness.add_command(cli_latent.latent)
+harness.add_command(cli_show.show)
+
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+_smoke = click.option("--smoke", is_flag=True, help="The study's two-minute version.")
+_seeds = click.option("--seeds", type=click.IntRange(min=1), help="Seeds an arm, in place of the file's.")
+
+
+def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    workers = click.option(
+        "--workers", type=click.IntRange(min=1), help="Worker processes; one a core on a CPU."
+    )
+    for option in (set_option, _device, directory_option, data_root, _smoke, _seeds, workers):
+        command = option(command)
+    return command
+
+
+@harness.command("list")
+@click.argument("kind", required=False)
+def list_entries(kind: str | None) -> None:
+    """List what there is: recipes, networks, losses, optimisers, data sets, metrics or sweeps."""
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"unknown kind `{kind}`{nearest(kind, KINDS) or '.'} Known: {', '.join(KINDS)}.")
+    console = Console()
+    for name in (kind,) if kind else KINDS:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for entry, summary in _entries(name):
+            table.add_row(f"[bold]{entry}[/bold]", summary)
+        if kind is None:
+            console.print(f"\n[underline]{name}[/underline]")
+        console.print(table)
+
+
+def _entries(kind: str) -> list[tuple[str, str]]:
+    from harness.recipe import registry
+
+    if kind == "sweeps":
+        from harness.study.study import find_studies
+
+        return [(study.name, study.description) for study in find_studies()]
+    found = getattr(registry, kind).items()
+    return [(name, _summary(entry)) for name, entry in found.items()]
+
+
+def _summary(entry: Any) -> str:
+    described = getattr(entry, "description", "") or (entry.__doc__ or "").strip()
+    return str(described).splitlines()[0] if described else ""
+
+
+@harness.command()
+@click.argument("recipe")
+@set_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_device
+@directory_option
+@data_root
+def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, directory: Path) -> None:
+    """Train one recipe with one seed, and print its scores. Run again to resume."""
+    from harness.execution.worker import train as train_run
+    from harness.tracking import ConsoleTracker
+
+    resolved = _recipe(recipe, settings)
+    console = Console()
+    for line in resolved.warnings():
+        console.print(f"[yellow]warning:[/yellow] {line}")
+    shown: list[ConsoleTracker] = []
+
+    def watch(_: PlannedRun, total_steps: int) -> Tracker:
+        shown.append(
+            ConsoleTracker(label=f"{resolved.name} seed {seed}", total_steps=total_steps, console=console)
+        )
+        return shown[-1]
+
+    result = train_run(resolved, seed=seed, device=device, directory=directory / "train", watch=watch)
+    if not shown:
+        label = f"{resolved.name} seed {seed} was trained before:"
+        ConsoleTracker(label=label, total_steps=1, console=console).finish(result.to_json())
+    ledger = result.ledger
+    steps = f"{ledger['discriminator_steps']:,} D and {ledger['generator_steps']:,} G steps"
+    judged = f"; scores, verdicts and pictures took {ledger['diagnostics_sec']:.1f} s" if shown else ""
+    console.print(f"{steps} in {ledger['elapsed_sec']:.1f} s{judged}", highlight=False)
+    console.print(f"files: {directory / 'train' / 'runs' / result.run_id}", highlight=False, soft_wrap=True)
+
+
+@harness.command()
+@click.argument("sweep")
+@_study_options
+def plan(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
+    """List every run of a study with its price; start nothing."""
+    from harness.planning.planner import make_plan
+
+    made = make_plan(_study(sweep, **options), directory=directory, workers=workers, device=device)
+    _print_plan(made, Console())
+
+
+@harness.command()
+@click.argument("sweep")
+@_study_options
+def sweep(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
+    """Run a study and write its report. Run again to resume: finished runs are never redone."""
+    from harness.execution.pool import WorkerError
+
+    study = _study(sweep, **options)
+    try:
+        report = study.run(directory=directory, workers=workers, device=device)
+    except WorkerError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"report: {report / 'index.html'}")
+
+
+@harness.command()
+@click.argument("sweep")
+@directory_option
+@_smoke
+def report(sweep: str, directory: Path, smoke: bool) -> None:
+    """Write a study's report anew, from the runs that are finished."""
+    from harness.report.page import write_report
+
+    study = _study(sweep, smoke=smoke, seeds=None, settings=())
+    folder = directory / study.name
+    if not (folder / "plan.json").exists():
+        raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
+    click.echo(f"report: {write_report(folder) / 'index.html'}")
+
+
+def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
+    from harness.recipe import find_recipe
+
+    return find_recipe(name).override(read_settings(settings))
+
+
+def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, ...]) -> Study:
+    from harness.study.study import Study, find_study
+
+    return Study.load(find_study(sweep), smoke=smoke, seeds=seeds, overrides=read_settings(settings))
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    if plan.is_search:
+        table = Table("arm", "trials", "seeds a trial", "final seeds", "runs", box=None, pad_edge=False)
+        for arm in plan.arms:
+            trials, final = plan.study.num_trials(arm.cell), len(plan.seeds.get("final", ()))
+            seeds = len(plan.study.seeds)
+            table.add_row(arm.name, *map(str, (trials, seeds, final, trials * seeds + final)))
+        console.print(table)
+        console.print()
+    prices = Table(
+        "arm", "steps a run", "seconds a run", "trained together", "memory", box=None, pad_edge=False
+    )
+    for arm in plan.arms:
+        price = arm.price
+        cost = (f"{price.steps:,}", _seconds(price.run_sec)) if price else ("–", "–")
+        memory = _bytes(price.memory_bytes) if price else "–"
+        prices.add_row(arm.name, *cost, str(arm.population), memory)
+    if not plan.is_search:
+        runs = Table("run", "arm", "seed", "state", "steps", "seconds", "memory", box=None, pad_edge=False)
+        for run in plan.runs:
+            done, price = run.run_id in plan.done, plan.arm(run.cell).price
+            state = "exists" if done else "to do"
+            asked = []
+            if price and not done:
+                asked = [f"{price.steps:,}", _seconds(price.run_sec), _bytes(price.memory_bytes)]
+            runs.add_row(run.run_id, run.cell, str(run.seed), state, *asked)
+        console.print(runs)
+        console.print()
+    console.print(prices)
+    left = plan.num_runs - plan.num_done
+    line = f"\n{plan.num_runs} runs, {plan.num_done} of them exist"
+    if left:
+        line += (
+            f"; {plan.total_steps:,} steps to go on {plan.device}: about {_seconds(plan.eta_sec)} with "
+            f"{plan.workers} workers of {plan.num_threads} threads, {_bytes(plan.memory_bytes)} of memory"
+        )
+    early = plan.study.early_stop
+    if left and early is not None:
+        line += f". Early stopping ends hopeless runs sooner, from {early.warm_up:.0%} of their steps on"
+    console.print(line + ".", highlight=False, soft_wrap=True)
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"

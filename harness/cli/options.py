@@ -1,0 +1,66 @@
+"""Options that several commands take, and how KEY=VALUE is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from harness.recipe.registry import Value
+
+__all__ = ["data_root", "directory", "read_settings", "set_option"]
+
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, e.g. optimizer.lr=1e-4.",
+)
+directory = click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where runs go.",
+)
+
+
+def _use_data_root(_context: click.Context, _parameter: click.Parameter, root: Path | None) -> None:
+    """Workers inherit the environment, so they find the data where this process does."""
+    if root is not None:
+        os.environ["HARNESS_DATA"] = str(root.absolute())
+
+
+data_root = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    callback=_use_data_root,
+    expose_value=False,
+    help="Folder of data sets, in place of $HARNESS_DATA.",
+)
+
+
+def read_settings(pairs: tuple[str, ...]) -> dict[str, Value]:
+    """The values of KEY=VALUE, each read as true or false, a whole number, a number, or else a text."""
+    settings: dict[str, Value] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise ValueError(f"`--set` takes KEY=VALUE, but got {pair!r}; write --set optimizer.lr=1e-4.")
+        if key in settings:
+            raise ValueError(f"`--set` gives {key} twice; keep one of them.")
+        settings[key] = _value(text)
+    return settings
+
+
+def _value(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

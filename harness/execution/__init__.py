@@ -1,0 +1,1 @@
+"""A plan is carried out: workers and how far they are."""

@@ -1,0 +1,206 @@
+"""Run a study on this machine: plan, workers, report.
+
+The parent trains nothing. It starts the workers, draws how the study stands, starts a worker again that has
+died, and asks all of them to stop when it is asked to.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness.execution.pool import Pool, WorkerError
+from harness.execution.status import Standing
+from harness.leases import holder, take_lease
+from harness.planning.plan_file import write_plan
+from harness.planning.planner import make_plan
+from harness.runs.result import CHECKPOINT_SEC, write_text
+from harness.tracking import wandb_mode
+from harness.tracking.console import SweepDisplay
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.planning.plan import Plan
+    from harness.study.study import Study
+
+__all__ = ["WorkerError", "run_study"]
+
+_POLL_SEC = 0.5
+_MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
+"""Columns of the table that W&B shows as numbers of the study."""
+_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv", "verdicts.csv")
+"""What a report must have to be left as it is."""
+
+
+def run_study(
+    study: Study,
+    *,
+    directory: str | Path = "runs",
+    workers: int | None = None,
+    device: str = "auto",
+    wandb: str = "auto",
+    population: int | None = None,
+    checkpoint_sec: float = CHECKPOINT_SEC,
+    console: Console | None = None,
+) -> Path:
+    """Plan a study, train what is not trained yet with a pool of workers, and write its report.
+
+    The same call again goes on from where the study was interrupted; finished runs are never redone. Called
+    from a script, it must stand below ``if __name__ == "__main__":``, for the workers import the script.
+
+    Args:
+        study: The study.
+        directory: Folder of all studies; this one's is ``<directory>/<study>``.
+        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        wandb: ``auto``, ``online``, ``offline`` or ``disabled``.
+        population: Most runs to be trained together; measured by default.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
+        console: Where progress is shown; by default the standard output.
+
+    Returns:
+        The report's folder.
+
+    Raises:
+        ValueError: If what is asked cannot be done, in which case nothing has been written; or if another
+            process is running the study.
+        WorkerError: If a worker keeps dying on one unit.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
+    """
+    wandb_mode(wandb)
+    plan = make_plan(study, directory=directory, workers=workers, device=device, population=population)
+    plan = write_plan(plan)
+    standing = Standing(plan)
+    is_complete = standing.is_complete()
+    if not is_complete:
+        with _alone(plan.directory), SweepDisplay(study.name, console=console) as display:
+            for line in _remarks(study):
+                display.say(line)
+            _train(standing, display, Pool(plan, wandb, checkpoint_sec))
+    if not is_complete or not (plan.directory / "journal.log").exists():
+        standing.record()
+    return _report(plan, wandb)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep a second command for the same study from starting as many workers again on the same cores."""
+    lease = take_lease(directory / "leases", "sweep")
+    if lease is None:
+        other = holder(directory / "leases", "sweep") or {"pid": "unknown"}
+        raise ValueError(f"{directory} is being run by process {other['pid']}; wait for it, or stop it.")
+    with lease:
+        yield
+
+
+def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
+    with _stop_signals() as asked, pool:
+        while pool.watch():
+            if asked:
+                display.say("stopping: the workers leave their checkpoints ...")
+                pool.stop()
+                display.update(standing.status([]))
+                display.say("stopped in order; the same command goes on from here.")
+                raise KeyboardInterrupt
+            _show(standing, display, pool.progress())
+            time.sleep(_POLL_SEC)
+        _show(standing, display, [])
+
+
+def _show(standing: Standing, display: SweepDisplay, progress: Sequence[Mapping[str, Any]]) -> None:
+    """Draw how the study stands, and say at once which runs have become hopeless."""
+    display.update(standing.status(progress))
+    for line in standing.news(progress):
+        display.say(line, alarming=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect the signals that ask for a stop; whoever asks twice does not want to wait for checkpoints."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _remarks(study: Study) -> list[str]:
+    """What a user should know before hours are spent: words without meaning here, and doubtful recipes."""
+    lines = [f"note: `{key}` means nothing here and is passed over." for key in study.unused]
+    for cell in study.cells:
+        lines += [f"warning: {cell.name}: {line}" for line in cell.recipe.warnings()]
+    return list(dict.fromkeys(lines))
+
+
+def _report(plan: Plan, wandb: str) -> Path:
+    """Write the report, unless the one that is there is whole and was written from these very results."""
+    from harness.report.page import write_report
+
+    folder = plan.directory / "report"
+    stamp = folder / ".made-from"
+    inputs = _fingerprint(plan)
+    is_whole = all((folder / name).exists() for name in (*_FILES, "figures"))
+    if is_whole and stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
+        return folder
+    folder = write_report(plan.directory)
+    if wandb_mode(wandb) != "disabled":
+        _mirror(plan, folder, wandb)
+    write_text(stamp, inputs)
+    return folder
+
+
+def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
+    """Show the report in W&B, as the study's one run named `summary`."""
+    from harness.tracking import log_summary
+
+    scalars: dict[str, float] = {}
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            known = {column: float(row[column]) for column in _MIRRORED if row[column]}
+            scalars |= {f"table/{row['cell']}/{column}": value for column, value in known.items()}
+    with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            known = {column: float(row[column]) for column in ("rate", "ci_low", "ci_high") if row[column]}
+            key = f"verdicts/{row['cell']}/{row['verdict']}"
+            scalars |= {f"{key}/{column}": value for column, value in known.items()}
+    log_summary(
+        plan.directory,
+        plan.study.name,
+        scalars=scalars,
+        images={f"figures/{path.stem}": path for path in sorted((folder / "figures").glob("*.png"))},
+        files=[folder / name for name in ("table.csv", "comparisons.csv", "verdicts.csv", "index.html")],
+        config=plan.study.to_json(),
+        tags=["summary"],
+        mode=wandb,
+    )
+
+
+def _fingerprint(plan: Plan) -> str:
+    """A hash of all that a report is made from."""
+    digest = hashlib.sha256(f"{harness.__version__}\n".encode())
+    files = [plan.directory / "plan.json", *sorted((plan.directory / "runs").glob("*/result.json"))]
+    for path in files:
+        digest.update(f"{path.parent.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""A pool of worker processes: started, watched, started again when they die, and stopped in order."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.runs.result import CHECKPOINT_SEC, read_json, write_json
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+    from harness.planning.plan import Plan
+
+__all__ = ["Pool", "WorkerError"]
+
+_MOST_DEATHS = 3
+"""Deaths of workers on one unit after which the unit is taken to be their cause."""
+_STOP_SEC = 120.0
+"""Seconds that workers get to leave their checkpoints."""
+_REFUSED, _STOPPED = 2, 3
+"""Exit codes of a worker: what it was asked cannot be done; it was asked to stop."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class WorkerError(RuntimeError):
+    """The workers cannot go on; one line that says why and names the log."""
+
+
+class Pool:
+    """The workers of one study; a context manager that leaves none behind.
+
+    Args:
+        plan: The study's plan.
+        wandb: Mode of the W&B mirror.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
+    """
+
+    def __init__(self, plan: Plan, wandb: str, checkpoint_sec: float = CHECKPOINT_SEC) -> None:
+        self._plan = plan
+        self._wandb = wandb
+        self._checkpoint_sec = checkpoint_sec
+        self._context = multiprocessing.get_context("spawn")
+        self._folder = plan.directory / "workers"
+        self._processes: dict[int, SpawnProcess] = {}
+        self._deaths: Counter[str] = Counter()
+
+    def __enter__(self) -> Pool:
+        for path in self._folder.glob("*.json"):
+            path.unlink(missing_ok=True)
+        for index in range(self._plan.workers):
+            self._start(index)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def watch(self) -> bool:
+        """Look after the workers once.
+
+        Returns:
+            Whether any is still at work.
+
+        Raises:
+            WorkerError: If one was refused what it was asked, or several died on the same unit.
+        """
+        for index, process in list(self._processes.items()):
+            if process.exitcode is None:
+                continue
+            del self._processes[index]
+            if process.exitcode == _REFUSED:
+                message = read_json(self._folder / f"{index}.error")["message"].rstrip(".")
+                raise WorkerError(f"{message} (see {self._folder / f'{index}.log'}).")
+            if process.exitcode != 0:
+                self._note_death(index, process.exitcode)
+                self._start(index)
+        return bool(self._processes)
+
+    def progress(self) -> list[dict[str, Any]]:
+        """What each worker says that it is doing, as `harness.execution.worker.Worker` writes it."""
+        found = []
+        for index in sorted(self._processes):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(read_json(self._folder / f"{index}.json"))
+        return found
+
+    def stop(self) -> None:
+        """Ask all workers to leave a checkpoint and end; after two minutes, or a second Ctrl-C, end them."""
+        for process in self._processes.values():
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SEC
+        try:
+            for process in self._processes.values():
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in self._processes.values():
+                process.kill()
+                process.join()
+            self._processes.clear()
+        for log in self._folder.glob("*.log"):
+            if not log.stat().st_size:
+                log.unlink()
+
+    def _start(self, index: int) -> None:
+        process = self._context.Process(
+            target=_work,
+            args=(self._plan.directory, index),
+            kwargs={
+                "device": self._device(index),
+                "num_threads": self._plan.num_threads,
+                "wandb": self._wandb,
+                "checkpoint_sec": self._checkpoint_sec,
+            },
+            name=f"worker-{index}",
+        )
+        # Threads of the numerical libraries are fixed when those are loaded; a blocked Ctrl-C is inherited by
+        # all that a worker starts, so that it reaches the parent alone, who asks the workers to stop.
+        with (
+            _environment(dict.fromkeys(_THREAD_VARIABLES, str(self._plan.num_threads))),
+            _interrupts_blocked(),
+        ):
+            process.start()
+        self._processes[index] = process
+
+    def _device(self, index: int) -> str:
+        if self._plan.device != "cuda":
+            return self._plan.device
+        import torch
+
+        return f"cuda:{index % max(1, torch.cuda.device_count())}"
+
+    def _note_death(self, index: int, exit_code: int) -> None:
+        path = self._folder / f"{index}.json"
+        doing: dict[str, Any] = {"unit": "", "label": "no unit"}
+        with contextlib.suppress(OSError, ValueError):
+            doing = read_json(path)
+        path.unlink(missing_ok=True)
+        self._deaths[doing["unit"]] += 1
+        if self._deaths[doing["unit"]] >= _MOST_DEATHS:
+            how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
+            raise WorkerError(
+                f"workers died {_MOST_DEATHS} times on {doing['label']} (unit {doing['unit'] or 'none'}, "
+                f"{how}); see {self._folder / f'{index}.log'}. The same command tries again."
+            )
+
+
+def _work(
+    directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float
+) -> None:
+    """The body of a worker process."""
+    folder = directory / "workers"
+    parent = os.getppid()
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    log = os.open(folder / f"{index}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, sys.stdout.fileno())
+    os.dup2(log, sys.stderr.fileno())
+    os.close(log)
+
+    import torch
+
+    from harness.execution.worker import Worker
+    from harness.runs.job import Interrupted
+
+    torch.set_num_threads(num_threads)
+    try:
+        # A worker whose parent was killed must not go on by itself: the next command starts its own.
+        Worker(
+            directory,
+            index=index,
+            device=device,
+            wandb=wandb,
+            should_stop=lambda: bool(asked) or os.getppid() != parent,
+            checkpoint_sec=checkpoint_sec,
+        ).work()
+    except Interrupted:
+        sys.exit(_STOPPED)
+    except (ValueError, OSError) as error:
+        traceback.print_exc()
+        write_json(folder / f"{index}.error", {"message": " ".join(str(error).split())})
+        sys.exit(_REFUSED)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    # It is started with the first process otherwise, and unblocks Ctrl-C when it is.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,209 @@
+"""How a study stands: which runs are in, what each arm is worth so far, and how long it will take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from harness.runs.result import RunResult, load_result, run_directory, score
+from harness.tracking.status import ArmStanding, RunningUnit, SweepStatus
+from harness.verdict.judge import HOPELESS, VERDICTS, Verdict
+
+if TYPE_CHECKING:
+    from harness.planning.plan import Arm, Plan
+
+__all__ = ["Standing"]
+
+_BAD = tuple(name for name in VERDICTS if name not in ("immature", "healthy"))
+_SETTLED_SEC = 5.0
+"""Seconds before a speed is believed."""
+
+
+class Standing:
+    """Follows a study's results as they come in.
+
+    Args:
+        plan: The study's plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._results: dict[str, RunResult] = {}
+        self._started = time.monotonic()
+        self.refresh()
+        self._steps_before = self._finished_steps()
+        self._told = set(self._results)
+
+    def refresh(self) -> None:
+        """Read the results that are new."""
+        for path in (self._plan.directory / "runs").glob("*/result.json"):
+            run_id = path.parent.name
+            if run_id not in self._results:
+                result = load_result(run_directory(self._plan.directory, run_id))
+                if result is not None and result.seed in self._plan.seeds.get(result.phase, ()):
+                    self._results[run_id] = result
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to train."""
+        self.refresh()
+        if not self._plan.is_search:
+            return all(run.run_id in self._results for run in self._plan.runs)
+        from harness.search.storage import Search, open_storage
+
+        if not (self._plan.directory / "journal.log").exists():
+            return False
+        storage = open_storage(self._plan.directory)
+        for arm in self._plan.arms:
+            search = Search(storage, self._plan.study, arm.cell, self._plan.directory)
+            trials = search.trials()
+            budget = self._plan.study.num_trials(arm.cell)
+            if len(trials) < budget or any(trial.state == "running" for trial in trials):
+                return False
+            best = search.best()
+            if "final" in self._plan.seeds and best is not None:
+                seeds = {r.seed for r in self._of(arm.name) if r.phase == "final" and r.trial == best.index}
+                if seeds != set(self._plan.seeds["final"]):
+                    return False
+        return True
+
+    def record(self) -> None:
+        """Put the finished cells of an ablation into the journal, where dashboards look."""
+        if self._plan.is_search:
+            return
+        self.refresh()
+        done = [arm for arm in self._plan.arms if len(self._of(arm.name)) == len(self._plan.study.seeds)]
+        from harness.search.storage import cell_values, open_storage, record_cell
+
+        storage = open_storage(self._plan.directory)
+        values = cell_values(arm.cell.overrides for arm in self._plan.arms)
+        for arm in done:
+            record_cell(
+                storage,
+                self._plan.study,
+                arm.name,
+                arm.cell.overrides,
+                values,
+                seeds=self._plan.study.seeds,
+                value=fmean(self._scores(self._of(arm.name))),
+                directory=self._plan.directory,
+            )
+
+    def status(self, progress: Sequence[Mapping[str, Any]]) -> SweepStatus:
+        """What the display shows.
+
+        Args:
+            progress: What the workers say that they are doing.
+        """
+        self.refresh()
+        metric = self._plan.study.metric
+        running = [
+            RunningUnit(
+                label=str(unit["label"]),
+                step=int(unit.get("step", 0)),
+                total_steps=int(unit.get("total_steps", 0)),
+                steps_per_sec=_ratio(unit.get("step", 0), unit.get("elapsed_sec", 0.0)),
+            )
+            for unit in progress
+        ]
+        return SweepStatus(
+            arms=[self._arm(arm, progress) for arm in self._plan.arms],
+            running=running,
+            metric=metric.name,
+            goal=metric.goal,
+            eta_sec=self._eta(progress),
+        )
+
+    def news(self, progress: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A line on each run that has become hopeless since this was last asked, and was not told of before.
+
+        Args:
+            progress: What the workers say that they are doing.
+        """
+        lines: dict[str, str] = {}
+        for unit in progress:
+            lines |= unit.get("alarms", {})
+        # Of a run that ended at once, its worker has said nothing that lasted.
+        for run_id, result in self._results.items():
+            if result.verdict_name in HOPELESS:
+                sentence = Verdict.from_json(result.verdict).sentence()
+                lines.setdefault(run_id, f"{run_id} {result.cell} · seed {result.seed}: {sentence}")
+        fresh = [line for run_id, line in lines.items() if run_id not in self._told]
+        self._told |= set(lines)
+        return fresh
+
+    def _arm(self, arm: Arm, progress: Sequence[Mapping[str, Any]]) -> ArmStanding:
+        results = self._of(arm.name)
+        if self._plan.is_search:
+            total = self._plan.study.num_trials(arm.cell) * len(self._plan.seeds["search"])
+            total += len(self._plan.seeds.get("final", ()))
+        else:
+            total = len(self._plan.study.seeds)
+        return ArmStanding(
+            name=arm.name,
+            done=min(len(results), total),
+            total=total,
+            mean=self._worth(results),
+            failed=sum(result.failed for result in results),
+            bad_verdicts=self._bad_verdicts(arm, results, progress),
+            saved_steps=sum(result.saved_steps for result in results),
+        )
+
+    def _bad_verdicts(
+        self, arm: Arm, results: Sequence[RunResult], progress: Sequence[Mapping[str, Any]]
+    ) -> dict[str, int]:
+        counts = Counter(result.verdict_name for result in results)
+        for unit in progress:
+            for run_id, (cell, name) in unit.get("verdicts", {}).items():
+                counts[name] += cell == arm.name and run_id not in self._results
+        return {name: counts[name] for name in _BAD if counts[name]}
+
+    def _worth(self, results: Sequence[RunResult]) -> float | None:
+        """An arm's mean so far; of a search, its best trial's until the final runs come in."""
+        compared = [result for result in results if result.phase != "search"]
+        if compared:
+            return fmean(self._scores(compared))
+        trials: dict[int | None, list[RunResult]] = defaultdict(list)
+        for result in results:
+            if not result.pruned:
+                trials[result.trial].append(result)
+        means = [fmean(self._scores(trial)) for trial in trials.values()]
+        if not means:
+            return None
+        return min(means) if self._plan.study.metric.goal == "minimize" else max(means)
+
+    def _of(self, arm: str) -> list[RunResult]:
+        return [result for result in self._results.values() if result.cell == arm]
+
+    def _scores(self, results: Sequence[RunResult]) -> list[float]:
+        metric = self._plan.study.metric
+        return [score(result, metric.name, metric.at) for result in results]
+
+    def _eta(self, progress: Sequence[Mapping[str, Any]]) -> float | None:
+        """Seconds left: by the plan's prices at first, by this session's own pace once it has one."""
+        steps = {arm.name: arm.price.steps for arm in self._plan.arms if arm.price}
+        if self._plan.is_search:
+            per_run = fmean(steps.values()) if steps else 0.0
+            total = per_run * self._plan.num_runs
+        else:
+            total = sum(steps.get(run.cell, 0) for run in self._plan.runs)
+        finished = self._finished_steps()
+        under_way = sum(int(unit.get("step", 0)) * int(unit.get("num_live", 0)) for unit in progress)
+        saved = sum(result.saved_steps for result in self._results.values())
+        left = max(0.0, total - finished - saved - under_way)
+        elapsed_sec = time.monotonic() - self._started
+        made = finished + under_way - self._steps_before
+        if made <= 0 or elapsed_sec < _SETTLED_SEC:
+            priced = sum(arm.price.run_sec for arm in self._plan.arms if arm.price)
+            return left * _ratio(priced, sum(steps.values())) / self._plan.workers or None
+        return left * elapsed_sec / made
+
+    def _finished_steps(self) -> float:
+        return sum(result.ledger.get("discriminator_steps", 0.0) for result in self._results.values())
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator and math.isfinite(denominator) else 0.0

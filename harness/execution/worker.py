@@ -1,0 +1,353 @@
+"""Train: one run for whoever asks, or a study's units one after the other, as one worker among several.
+
+Workers are equal and share nothing but the study's folder. Each takes the next unit that has no result and
+no lease, trains it from its checkpoint if it has one, and looks again. In a search it also asks for trials,
+tells what they are worth, and, once an arm's budget is spent, trains its best anew.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.leases import Lease, holder, locked, take_lease
+from harness.machine import describe_environment, resolve_device
+from harness.planning.plan import Arm, Plan, PlannedRun, Unit, trial_units
+from harness.planning.plan_file import FOLDERS, read_plan
+from harness.recipe import Recipe
+from harness.runs.result import (
+    CHECKPOINT_SEC,
+    RunResult,
+    load_result,
+    read_json,
+    run_directory,
+    score,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from harness.runs.job import Progress
+    from harness.search.storage import Search, TrialRecord
+    from harness.tracking import Tracker
+
+__all__ = ["Worker", "train"]
+
+_IDLE_SEC = 0.3
+_PROGRESS_SEC = 0.5
+
+
+def train(
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    directory: str | Path = "runs/train",
+    wandb: str = "auto",
+    watch: Callable[[PlannedRun, int], Tracker] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Train one recipe with one seed, and leave its files in ``<directory>/runs/<run id>``.
+
+    The same call again goes on from where it was interrupted, or hands back the result it left, which it does
+    too where the data are gone.
+
+    Args:
+        recipe: What to train.
+        seed: Seed of everything that is random in the run, not negative.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        directory: Where its files go; its last part is the study's name in W&B.
+        wandb: ``auto``, ``online``, ``offline`` or ``disabled``; see `harness.tracking.wandb_mode`.
+        watch: Makes one more tracker for the run, given the run and its number of steps; a `ConsoleTracker`
+            for example.
+        progress: Told at every event of the training.
+
+    Returns:
+        The result, as it stands in ``result.json``.
+
+    Raises:
+        ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
+            the result that is there, the device is not there, the folder cannot be written to, or another
+            process is training this very run.
+    """
+    from harness.planning.data import check_same_data, fitting_dataset
+    from harness.runs.job import Job, train_population
+    from harness.study.grammar import Metric
+    from harness.tracking import wandb_mode
+
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
+    device, directory = resolve_device(device), Path(directory)
+    wandb_mode(wandb)
+    run = PlannedRun(recipe=recipe, seed=seed, cell=recipe.name, overrides={})
+    folder = run_directory(directory, run.run_id)
+    result = load_result(folder)
+    if result is not None:
+        check_same_data(result, recipe, folder)
+        return result
+    dataset, _ = fitting_dataset(recipe)
+    try:
+        for name in FOLDERS:
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {directory}: {error.strerror or error}.") from None
+    unit = Unit(runs=(run,))
+    lease = take_lease(directory / "leases", unit.id)
+    if lease is None:
+        other = holder(directory / "leases", unit.id) or {"pid": "unknown"}
+        raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
+    with lease:
+        job = Job(
+            study=directory.name,
+            directory=directory,
+            device=device,
+            metric=Metric(name="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
+            environment=describe_environment(device),
+            checkpoint=directory / "populations" / f"{unit.id}.pt",
+            wandb=wandb,
+            watch=watch,
+            progress=progress,
+        )
+        return train_population(unit.runs, job)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """A unit this worker has the lease of, and the trial it belongs to."""
+
+    unit: Unit
+    lease: Lease
+    arm: Arm | None = None
+    trial: TrialRecord | None = None
+
+
+class Worker:
+    """One of a study's workers.
+
+    Args:
+        directory: ``runs/<study>``, with a plan.
+        index: Number of the worker, from 0; names its progress file and its log.
+        device: Where it trains.
+        wandb: Mode of the W&B mirror.
+        should_stop: Asked at every event, every second or so between two, and between units.
+        checkpoint_sec: Seconds of work that may be lost when it is killed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        index: int = 0,
+        device: str = "cpu",
+        wandb: str = "auto",
+        should_stop: Callable[[], bool] = lambda: False,
+        checkpoint_sec: float = CHECKPOINT_SEC,
+    ) -> None:
+        self._plan: Plan = read_plan(directory)
+        self._directory = directory
+        self._index = index
+        self._device = device
+        self._wandb = wandb
+        self._should_stop = should_stop
+        self._checkpoint_sec = checkpoint_sec
+        self._environment = describe_environment(device)
+        self._searches: dict[str, Search] = self._open_searches()
+        self._progress_path = directory / "workers" / f"{index}.json"
+        self._reported_at = 0.0
+
+    def work(self) -> None:
+        """Train units until the study has none left, then return.
+
+        Raises:
+            Interrupted: If `should_stop` said so; the unit at hand has a checkpoint then.
+        """
+        from harness.runs.job import Interrupted
+
+        try:
+            while True:
+                if self._should_stop():
+                    raise Interrupted
+                claim, is_open = self._next()
+                if claim is not None:
+                    with claim.lease:
+                        self._train(claim)
+                elif is_open:
+                    self._tell_idle()
+                    time.sleep(_IDLE_SEC)
+                else:
+                    break
+        finally:
+            self._progress_path.unlink(missing_ok=True)
+
+    def _next(self) -> tuple[_Claim | None, bool]:
+        """The next unit to train, and whether any is left, be it in another worker's hands."""
+        if not self._plan.is_search:
+            return self._next_planned()
+        is_open = False
+        searches = {name: (search, search.trials()) for name, search in self._searches.items()}
+        # The arm with the fewest trials comes first, so that the arms go forward together.
+        for name in sorted(searches, key=lambda name: len(searches[name][1])):
+            search, trials = searches[name]
+            claim, arm_is_open = self._next_of_arm(self._plan.arm(name), search, trials)
+            if claim is not None:
+                return claim, True
+            is_open |= arm_is_open
+        return None, is_open
+
+    def _next_planned(self) -> tuple[_Claim | None, bool]:
+        asked = set(self._plan.study.seeds)
+        is_open = False
+        for unit in self._plan.units:
+            if self._is_done(unit, asked):
+                continue
+            is_open = True
+            claim = self._claim(unit, asked)
+            if claim is not None:
+                return claim, True
+        return None, is_open
+
+    def _next_of_arm(self, arm: Arm, search: Search, trials: list[TrialRecord]) -> tuple[_Claim | None, bool]:
+        budget = self._plan.study.num_trials(arm.cell)
+        for trial in trials:
+            if trial.state == "running":
+                claim = self._next_of_trial(arm, search, trial)
+                if claim is not None:
+                    return claim, True
+        asked = search.ask(budget) if len(trials) < budget else None
+        while asked is not None:
+            claim = self._next_of_trial(arm, search, asked)
+            if claim is not None:
+                return claim, True
+            asked = search.ask(budget)
+        trials = search.trials()
+        if len(trials) < budget or any(trial.state == "running" for trial in trials):
+            return None, True
+        return self._next_final(arm, search)
+
+    def _next_of_trial(self, arm: Arm, search: Search, trial: TrialRecord) -> _Claim | None:
+        try:
+            units = trial_units(self._plan, arm, trial.index, trial.parameters, "search")
+        except ValueError:
+            # Within the bounds of each parameter, and yet no recipe: it has used up its part of the budget.
+            search.tell(trial.index, float("nan"))
+            return None
+        for unit in units:
+            claim = None if self._is_done(unit) else self._claim(unit, arm=arm, trial=trial)
+            if claim is not None:
+                return claim
+        self._tell_if_done(search, trial, units)
+        return None
+
+    def _next_final(self, arm: Arm, search: Search) -> tuple[_Claim | None, bool]:
+        best = search.best() if "final" in self._plan.seeds else None
+        if best is None:
+            return None, False
+        self._note_winner(arm, best)
+        units = trial_units(self._plan, arm, best.index, best.parameters, "final")
+        left = [unit for unit in units if not self._is_done(unit)]
+        for unit in left:
+            claim = self._claim(unit)
+            if claim is not None:
+                return claim, True
+        return None, bool(left)
+
+    def _note_winner(self, arm: Arm, best: TrialRecord) -> None:
+        """Keep in ``winners.json`` which trial won each arm, for those who read results without a journal."""
+        path = self._directory / "winners.json"
+        with locked(self._directory / "leases" / "winners.lock"):
+            known = read_json(path) if path.exists() else {}
+            noted = {"trial": best.index, "value": best.value}
+            if known.get(arm.name) != noted:
+                write_json(path, known | {arm.name: noted})
+
+    def _claim(
+        self,
+        unit: Unit,
+        asked: set[int] | None = None,
+        *,
+        arm: Arm | None = None,
+        trial: TrialRecord | None = None,
+    ) -> _Claim | None:
+        lease = take_lease(self._directory / "leases", unit.id)
+        if lease is None:
+            return None
+        if self._is_done(unit, asked):
+            lease.release()
+            return None
+        return _Claim(unit=unit, lease=lease, arm=arm, trial=trial)
+
+    def _is_done(self, unit: Unit, asked: set[int] | None = None) -> bool:
+        """Whether every run of the unit that has one of the seeds asked for has its result."""
+        return all(
+            (run_directory(self._directory, run.run_id) / "result.json").exists()
+            for run in unit.runs
+            if asked is None or run.seed in asked
+        )
+
+    def _train(self, claim: _Claim) -> None:
+        from harness.runs.job import Job, train_population
+
+        search = self._searches[claim.arm.name] if claim.arm is not None else None
+        trial = claim.trial
+        prune: Callable[[int, float], bool] | None = None
+        if search is not None and trial is not None and self._plan.study.early_terminate is not None:
+            prune = _pruner(search, trial.index)
+        self._report(claim.unit, None)
+        job = Job(
+            study=self._plan.study.name,
+            directory=self._directory,
+            device=self._device,
+            metric=self._plan.study.metric,
+            environment=self._environment,
+            checkpoint=self._directory / "populations" / f"{claim.unit.id}.pt",
+            wandb=self._wandb,
+            early_stop=self._plan.study.early_stop,
+            should_stop=self._should_stop,
+            prune=prune,
+            progress=lambda progress: self._report(claim.unit, progress),
+            checkpoint_sec=self._checkpoint_sec,
+        )
+        train_population(claim.unit.runs, job)
+        if search is not None and trial is not None and claim.arm is not None:
+            units = trial_units(self._plan, claim.arm, trial.index, trial.parameters, "search")
+            self._tell_if_done(search, trial, units)
+
+    def _tell_if_done(self, search: Search, trial: TrialRecord, units: tuple[Unit, ...]) -> None:
+        """Tell a trial's value, the mean over its seeds, once all of them are in."""
+        results = [
+            load_result(run_directory(self._directory, run.run_id)) for unit in units for run in unit.runs
+        ]
+        found = [result for result in results if result is not None]
+        if len(found) == len(results):
+            metric = self._plan.study.metric
+            value = sum(score(result, metric.name, metric.at) for result in found) / len(found)
+            search.tell(trial.index, value, pruned=any(result.pruned for result in found))
+
+    def _open_searches(self) -> dict[str, Search]:
+        if not self._plan.is_search:
+            return {}
+        from harness.search.storage import Search, open_storage
+
+        storage = open_storage(self._directory)
+        return {
+            arm.name: Search(storage, self._plan.study, arm.cell, self._directory) for arm in self._plan.arms
+        }
+
+    def _report(self, unit: Unit, progress: Progress | None) -> None:
+        """Say in this worker's progress file what it is doing; not more often than anyone looks."""
+        now = time.monotonic()
+        if progress is not None and now - self._reported_at < _PROGRESS_SEC:
+            return
+        self._reported_at = now
+        known = {} if progress is None else asdict(progress)
+        write_json(self._progress_path, {"pid": os.getpid(), "unit": unit.id, "label": unit.label, **known})
+
+    def _tell_idle(self) -> None:
+        self._progress_path.unlink(missing_ok=True)
+
+
+def _pruner(search: Search, trial: int) -> Callable[[int, float], bool]:
+    return lambda evaluation, value: search.should_prune(trial, evaluation, value)

@@ -1,0 +1,1 @@
+"""All scores of samples beside held-out reals."""

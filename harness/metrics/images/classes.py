@@ -1,0 +1,153 @@
+"""Scores of what a classifier sees: which classes there are, how evenly, and how surely.
+
+An image counts for a class only if the classifier is sure of it, with a probability of 0.9: a histogram of
+classes without this gate looks even for noise. Shapes: N fakes, M reals, C classes; logits (N, C) float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.metrics.points.coverage import EXPECTED_SHARE
+
+__all__ = [
+    "CONFIDENCE",
+    "ClassCounts",
+    "class_counts",
+    "class_kl",
+    "class_ratios",
+    "class_tv",
+    "classifier_score",
+    "expected_modes",
+    "label_accuracy",
+    "num_present",
+    "stacked_counts",
+    "uniform_kl",
+]
+
+CONFIDENCE = 0.9
+"""Probability from which a classifier counts as sure."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassCounts:
+    """How many images a classifier puts in each class, and is sure of.
+
+    Attributes:
+        counts: (C,) images that it is sure of.
+        total: all images, sure or not.
+    """
+
+    counts: Tensor
+    total: int
+
+    @property
+    def confident(self) -> float:
+        """Share of images that it is sure of."""
+        return float(self.counts.sum()) / self.total
+
+    @property
+    def shares(self) -> Tensor:
+        """(C,) shares of the classes among those images; all 0 where there are none."""
+        return self.counts.double() / max(1, int(self.counts.sum()))
+
+
+def class_counts(logits: Tensor) -> ClassCounts:
+    """Histogram of the likeliest class over the images that the classifier is sure of.
+
+    Args:
+        logits: (N, C).
+    """
+    confidence, label = logits.softmax(dim=1).max(dim=1)
+    counts = torch.bincount(label[confidence >= CONFIDENCE], minlength=logits.shape[1])
+    return ClassCounts(counts=counts, total=len(logits))
+
+
+def class_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
+    """(C,) sure fakes of each class over the number that as many reals would have.
+
+    A class counts as there from a ratio of 0.2 on. A class of which no real is sure has the ratio 1.
+    """
+    expected = real.counts.double() / real.total * fake.total
+    return torch.where(expected > 0, fake.counts.double() / expected.clamp_min(1e-300), 1.0)
+
+
+def num_present(ratios: Tensor) -> int:
+    """Classes with at least a fifth of the sure fakes that they should have."""
+    return int((ratios >= EXPECTED_SHARE).sum())
+
+
+def class_kl(fake: ClassCounts, real: ClassCounts) -> float:
+    """Reverse KL divergence of the shares of classes, Σ p ln(p/q), in nats.
+
+    Dropping half of evenly spread classes gives ln 2. Without any sure fake it is the most that it can be,
+    −ln min q. The reals' counts get half an image more in each class, so that no q is 0.
+    """
+    expected = real.counts.double() + 0.5
+    expected = expected / expected.sum()
+    if not int(fake.counts.sum()):
+        return -math.log(float(expected.min()))
+    return float(torch.xlogy(fake.shares, fake.shares / expected).sum())
+
+
+def class_tv(fake: ClassCounts, real: ClassCounts) -> float:
+    """Total variation distance of the shares of classes, ½ Σ |p − q|; 1 without any sure fake."""
+    if not int(fake.counts.sum()):
+        return 1.0
+    return float((fake.shares - real.shares).abs().sum() / 2)
+
+
+def classifier_score(logits: Tensor) -> float:
+    """exp of the mean KL divergence of p(class | image) from p(class): from 1 to the number of classes.
+
+    It is high where the classifier is sure of each image and sees all classes. With Inception it is the
+    Inception Score, of one split.
+
+    Source: Salimans et al. 2016, section 4.
+    """
+    log_p = logits.log_softmax(dim=1)
+    p = log_p.exp()
+    mean = p.mean(dim=0)
+    return math.exp(float((torch.xlogy(p, p) - torch.xlogy(p, mean)).sum(dim=1).mean()))
+
+
+def label_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of images that the classifier puts in the class that they were asked to be of.
+
+    Raises:
+        ValueError: another number of labels than of images.
+    """
+    if labels.shape != (len(logits),):
+        raise ValueError(f"there are {len(logits)} images, but labels of shape {tuple(labels.shape)}.")
+    return float((logits.argmax(dim=1) == labels.to(logits.device)).double().mean())
+
+
+def stacked_counts(logits: Tensor, *, gate: bool) -> Tensor:
+    """(1000,) images of each number, read off three stacked digits.
+
+    Args:
+        logits: (N, 3, 10) of the digits.
+        gate: count only images of which all three digits are sure.
+    """
+    confidence, digit = logits.softmax(dim=2).max(dim=2)
+    number = digit @ torch.tensor([100, 10, 1], device=digit.device)
+    if gate:
+        number = number[(confidence >= CONFIDENCE).all(dim=1)]
+    return torch.bincount(number, minlength=1000)
+
+
+def expected_modes(count: int, modes: int = 1000) -> float:
+    """Modes that a perfect sampler hits with `count` images, modes × (1 − (1 − 1/modes)^count)."""
+    return modes * -math.expm1(count * math.log1p(-1 / modes))
+
+
+def uniform_kl(counts: Tensor) -> float:
+    """Reverse KL divergence of counts from even shares, in nats; ln C without any count."""
+    shares = counts.double() / max(1, int(counts.sum()))
+    if not int(counts.sum()):
+        return math.log(len(counts))
+    return float(torch.xlogy(shares, shares * len(counts)).sum())

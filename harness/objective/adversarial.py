@@ -1,0 +1,242 @@
+"""Adversarial losses and penalties: pure functions of scores.
+
+Shapes: scores are (K, B), B scores for each of K runs, and a loss is (K,). A population of one that calls its
+module directly leaves the K axis out: (B,) → (). Samples are (K, B, ...) or (B, ...) alike. Scores are D's
+raw outputs (logits), written D(x) below; σ is the logistic function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.recipe.registry import losses
+
+__all__ = [
+    "Loss",
+    "cross_entropy",
+    "drift",
+    "gradient_penalty",
+    "hinge",
+    "interpolate",
+    "least_squares",
+    "minimax",
+    "non_saturating",
+    "relativistic",
+    "squared_gradient_norm",
+    "wasserstein",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """An adversarial loss: what each network minimises.
+
+    Attributes:
+        discriminator: (real scores, fake scores) → loss of D.
+        generator: (fake scores, real scores) → loss of G; only a loss that compares samples reads the second.
+        compares: whether G's loss needs the scores of real samples.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    compares: bool = False
+
+
+@losses.register("minimax")
+def minimax(*, clamp: float = 0.0) -> Loss:
+    """The original game: G minimises what D maximises.
+
+    D: −E[log σ(D(x))] − E[log(1 − σ(D(G(z))))];  G: E[log(1 − σ(D(G(z))))], which saturates where D is sure.
+    `clamp` bounds every logarithm; see `cross_entropy`.
+
+    Source: Goodfellow et al. (2014), Eq. 1. Departure: none.
+    """
+    return Loss(
+        discriminator=lambda real, fake: (
+            cross_entropy(fake, target=0, clamp=clamp) + cross_entropy(real, target=1, clamp=clamp)
+        ),
+        generator=lambda fake, _: -cross_entropy(fake, target=0, clamp=clamp),
+    )
+
+
+@losses.register("non-saturating")
+def non_saturating(*, clamp: float = 0.0) -> Loss:
+    """D as in the minimax game; G maximises log σ(D(G(z))), whose gradient stays where D is sure.
+
+    `clamp` bounds every logarithm; see `cross_entropy`.
+
+    Source: Goodfellow et al. (2014), end of section 3. Departure: none.
+    """
+    return Loss(
+        discriminator=minimax(clamp=clamp).discriminator,
+        generator=lambda fake, _: cross_entropy(fake, target=1, clamp=clamp),
+    )
+
+
+@losses.register("least-squares")
+def least_squares() -> Loss:
+    """D: ½E[(D(x) − 1)²] + ½E[D(G(z))²];  G: ½E[(D(G(z)) − 1)²].
+
+    Source: Mao et al. (2017), Eq. 9 (labels a=0, b=c=1). Departure: none.
+    """
+    return Loss(
+        discriminator=lambda real, fake: 0.5 * ((real - 1).square().mean(-1) + fake.square().mean(-1)),
+        generator=lambda fake, _: 0.5 * (fake - 1).square().mean(-1),
+    )
+
+
+@losses.register("wasserstein")
+def wasserstein() -> Loss:
+    """D: E[D(G(z))] − E[D(x)];  G: −E[D(G(z))]. Needs a Lipschitz critic: weight clip or gradient penalty.
+
+    Source: Arjovsky et al. (2017), Eq. 2 and Algorithm 1. Departure: none.
+    """
+    return Loss(
+        discriminator=lambda real, fake: fake.mean(-1) - real.mean(-1),
+        generator=lambda fake, _: -fake.mean(-1),
+    )
+
+
+@losses.register("hinge")
+def hinge() -> Loss:
+    """D: E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))];  G: −E[D(G(z))].
+
+    Source: Lim and Ye (2017), Eq. 15; Miyato et al. (2018), Eq. 16 and 17. Departure: none.
+    """
+    return Loss(
+        discriminator=lambda real, fake: F.relu(1 - real).mean(-1) + F.relu(1 + fake).mean(-1),
+        generator=lambda fake, _: -fake.mean(-1),
+    )
+
+
+@losses.register("relativistic")
+def relativistic() -> Loss:
+    """Relativistic pairing: each fake is judged against one real sample.
+
+    D: −E[log σ(D(x) − D(G(z)))];  G: −E[log σ(D(G(z)) − D(x))].
+
+    Source: Jolicoeur-Martineau (2018), section 4.1, with the logistic f of Huang et al. (2024), Eq. 2.
+    Departure: none.
+    """
+    return Loss(
+        discriminator=lambda real, fake: F.softplus(fake - real).mean(-1),
+        generator=lambda fake, real: F.softplus(real - fake).mean(-1),
+        compares=True,
+    )
+
+
+def cross_entropy(scores: Tensor, *, target: Literal[0, 1], clamp: float = 0.0) -> Tensor:
+    """−E[log σ(s)] for a target of 1, −E[log(1 − σ(s))] for one of 0: exact, or as torch's BCELoss of σ(s).
+
+    BCELoss takes the logarithm of a rounded σ and bounds it by 100. A fake of s ≥ 17 costs 100 at once, for
+    1 − σ rounds to 0 in float32; a real sample costs −s, and 100 from s = −100 on. The gradient by s is the
+    exact one, σ − target, while σ·(1 − σ) is above 1e-12, to |s| = 27.6; then it fades to nothing, and where
+    1 − σ rounds to 0 it is 0. So a D that is sure enough is never corrected, and teaches G nothing.
+
+    Args:
+        scores: s, (K, B).
+        target: what D should say.
+        clamp: the bound of each value, 100 or less; the gradient is BCELoss's whatever it is. 0 is off:
+            values and gradients are exact.
+
+    Returns:
+        One loss for each run, (K,).
+    """
+    if clamp:
+        clamped: Tensor = _Clamped.apply(scores, target, clamp)
+        return clamped.mean(-1)
+    return -F.logsigmoid(scores).mean(-1) if target else F.softplus(scores).mean(-1)
+
+
+class _Clamped(torch.autograd.Function):
+    """BCELoss of a sigmoid, unreduced. Written out, for BCELoss itself stops everything at a NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, target: int, clamp: float) -> Tensor:
+        chance = scores.sigmoid()
+        ctx.save_for_backward(chance)
+        ctx.target = target
+        return -(chance.log() if target else torch.log1p(-chance)).clamp(min=-clamp)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (chance,) = ctx.saved_tensors
+        spread = chance * (1 - chance)
+        return gradients[0] * (chance - ctx.target) / spread.clamp(min=1e-12) * spread, None, None
+
+
+def interpolate(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
+    """Points on the lines between real and fake samples: u·x + (1 − u)·G(z).
+
+    Args:
+        real: (K, B, ...).
+        fake: (K, B, ...).
+        weights: u in [0, 1), (K, B), one for each sample.
+
+    Returns:
+        (K, B, ...), a leaf that requires grad.
+    """
+    shaped = weights.reshape(weights.shape + (1,) * (real.ndim - weights.ndim))
+    return torch.lerp(fake, real, shaped).detach().requires_grad_()
+
+
+def gradient_penalty(scores: Tensor, samples: Tensor, target: float | Tensor) -> Tensor:
+    """E[(‖∇D(x̂)‖ − target)²] over the samples the scores were computed from.
+
+    Args:
+        scores: (K, B).
+        samples: (K, B, ...), requiring grad.
+        target: the norm aimed at; 1 is the original, 0 pulls towards a flat critic. A number, or (K,).
+
+    Returns:
+        One penalty for each run, (K,), before weighting.
+
+    Source: Gulrajani et al. (2017), Eq. 3. Departure: the target is an option.
+    """
+    norms: Tensor = torch.linalg.vector_norm(_gradient(scores, samples), dim=-1)
+    shaped = target.unsqueeze(-1) if isinstance(target, Tensor) else target
+    return (norms - shaped).square().mean(-1)
+
+
+def squared_gradient_norm(scores: Tensor, samples: Tensor) -> Tensor:
+    """E[‖∇D(x)‖²] over the samples the scores were computed from: R1 at real ones, R2 at fakes.
+
+    At real samples alone it leaves the equilibrium where it is.
+
+    Args:
+        scores: (K, B).
+        samples: (K, B, ...), requiring grad.
+
+    Returns:
+        One penalty for each run, (K,), before weighting; the trainer adds γ/2 times it.
+
+    Source: Mescheder et al. (2018), Eq. 9 and 10. Departure: none.
+    """
+    return _gradient(scores, samples).square().sum(-1).mean(-1)
+
+
+def drift(real_scores: Tensor) -> Tensor:
+    """E[D(x)²], which keeps a critic's scores near zero.
+
+    Args:
+        real_scores: (K, B).
+
+    Returns:
+        One penalty for each run, (K,), before weighting.
+
+    Source: Karras et al. (2018), section A.1. Departure: none.
+    """
+    return real_scores.square().mean(-1)
+
+
+def _gradient(scores: Tensor, samples: Tensor) -> Tensor:
+    """∇D at each sample, flattened, (K, B, numbers in a sample), itself differentiable."""
+    gradient: Tensor
+    (gradient,) = torch.autograd.grad(scores, samples, torch.ones_like(scores), create_graph=True)
+    return gradient.flatten(scores.ndim)

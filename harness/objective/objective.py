@@ -1,0 +1,157 @@
+"""What the runs of a population minimise: their loss, its weights, and its penalties.
+
+Shapes: K runs, B samples a batch. Samples are (K, B, ...), scores and labels (K, B), losses (K,); a
+population of one leaves the K axis out.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from harness.engine.network import Network
+from harness.objective.adversarial import Loss, drift, gradient_penalty, interpolate, squared_gradient_norm
+from harness.optim.rules import Number, per_run, pick
+from harness.recipe.registry import losses
+from harness.recipe.settings import LossSettings
+
+__all__ = ["Labelled", "Objective", "chance_loss", "derive", "joined", "labelled"]
+
+Labelled = tuple[Tensor, Tensor | None]
+"""Samples and their classes; None where no network takes labels."""
+
+_WEIGHTS = (
+    "discriminator_scale",
+    "generator_scale",
+    "weight_clip",
+    "gradient_penalty",
+    "gradient_penalty_target",
+    "r1",
+    "r2",
+    "drift",
+)
+
+
+class Objective:
+    """The losses of K runs.
+
+    Args:
+        settings: of each run; equal but for their numbers.
+        like: a tensor on the device of the runs.
+
+    Attributes:
+        settings: of the first run, to see what is on and what is off.
+        weights: every number, where runs may differ: one for all, or (K,).
+    """
+
+    def __init__(self, settings: Sequence[LossSettings], like: Tensor) -> None:
+        self.settings = settings[0]
+        self.weights: dict[str, Number] = {
+            key: per_run([getattr(own, key) for own in settings], like) for key in _WEIGHTS
+        }
+        self._loss = _find(self.settings, self.settings.name)
+        self._early = _find(self.settings, self.settings.early_generator or self.settings.name)
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether D's gradients by its inputs are penalised."""
+        return bool(self.settings.gradient_penalty or self.settings.r1 or self.settings.r2)
+
+    def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        """D's loss, as far as it depends on scores alone."""
+        loss = _scaled(
+            self._loss.discriminator(real_scores, fake_scores), self.weights["discriminator_scale"]
+        )
+        if self.settings.drift:
+            loss = loss + self.weights["drift"] * drift(real_scores)
+        return loss
+
+    def generator(self, step: int) -> Loss:
+        """The loss whose part for G holds at this D step, without its scale."""
+        return self._early if step < self.settings.early_steps else self._loss
+
+    def scale_generator(self, loss: Tensor) -> Tensor:
+        """G's loss, scaled."""
+        return _scaled(loss, self.weights["generator_scale"])
+
+    @torch.enable_grad()
+    def penalty(self, discriminator: Network, real: Labelled, fake: Labelled, mixes: Tensor | None) -> Tensor:
+        """Penalties on D's gradients by its inputs, weighted; autograd differentiates them again.
+
+        Between a real sample and a fake, D is told the class of the real one.
+
+        Args:
+            discriminator: D.
+            real: a batch of real samples.
+            fake: a batch of fakes.
+            mixes: where between them to look, (K, B), if there.
+        """
+        penalties = []
+        if mixes is not None:
+            mixed = interpolate(real[0], fake[0], mixes)
+            target = self.weights["gradient_penalty_target"]
+            penalty = gradient_penalty(discriminator(mixed, real[1]), mixed, target)
+            penalties.append(self.weights["gradient_penalty"] * penalty)
+        for key, (samples, labels) in (("r1", real), ("r2", fake)):
+            if getattr(self.settings, key):
+                source = samples.detach().requires_grad_()
+                penalty = squared_gradient_norm(discriminator(source, labels), source)
+                penalties.append(self.weights[key] * (0.5 * penalty))
+        return functools.reduce(torch.add, penalties)
+
+    def keep(self, positions: Tensor) -> None:
+        """Keep these rows only."""
+        self.weights = {key: pick(value, positions) for key, value in self.weights.items()}
+
+
+def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A loss of scores, (K,), and its derivatives by each of them."""
+    leaves = [score.detach().requires_grad_() for score in scores]
+    with torch.enable_grad():
+        loss = function(*leaves)
+    return loss.detach(), torch.autograd.grad(loss, leaves, torch.ones_like(loss))
+
+
+def chance_loss(settings: LossSettings) -> float | None:
+    """D's loss where it cannot tell real from generated: the least of L(c, c) over scores c, all the same.
+
+    2 ln 2 for cross-entropy, ½ for least squares, 2 for the hinge, ln 2 for the relativistic loss, times
+    `discriminator_scale`. How far D's loss is below it says how sure D is, whatever the loss.
+
+    Args:
+        settings: a run's loss; penalties do not count.
+
+    Returns:
+        It, to 1e-4; None for a critic, whose loss has no floor.
+    """
+    same = torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
+    least = float(_find(settings, settings.name).discriminator(same, same).min())
+    return least * settings.discriminator_scale if least > 0 else None
+
+
+def _find(settings: LossSettings, name: str) -> Loss:
+    clamped = "clamp" in losses.options(name)
+    loss = losses[name](clamp=settings.clamp) if clamped else losses[name]()
+    assert isinstance(loss, Loss), loss
+    return loss
+
+
+def _scaled(loss: Tensor, scale: Number) -> Tensor:
+    return loss if isinstance(scale, float) and scale == 1 else loss * scale
+
+
+def labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
+    """Batches with their labels, or with None where there are none."""
+    classes: Sequence[Tensor | None] = labels or [None] * len(batches)
+    return list(zip(batches, classes, strict=True))
+
+
+def joined(first: Labelled, second: Labelled, *, axis: int) -> Labelled:
+    """Two batches as one, along the axis of the samples."""
+    (samples, classes), (others, other_classes) = first, second
+    if classes is None or other_classes is None:
+        return torch.cat([samples, others], dim=axis), None
+    return torch.cat([samples, others], dim=axis), torch.cat([classes, other_classes], dim=axis)

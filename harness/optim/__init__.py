@@ -1,0 +1,1 @@
+"""Update rules on (K, P) matrices."""

@@ -1,0 +1,123 @@
+"""An update rule at work on the runs of a population.
+
+Shapes: K runs of P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.optim.rules import Number, Optimizer, per_run, pick
+from harness.recipe import Choice
+from harness.recipe.registry import optimizers
+
+__all__ = ["PopulationOptimizer"]
+
+_LARGE = 2**23  # numbers; 32 MiB
+_BLOCK = 2**20
+
+
+class PopulationOptimizer:
+    """One update rule at work on K runs, each with its own hyper-parameters.
+
+    Args:
+        choices: the optimiser of each run; names, switches and which numbers are 0 agree.
+        parameters: the (K, P) matrix it will update.
+    """
+
+    def __init__(self, choices: Sequence[Choice], parameters: Tensor) -> None:
+        rules = [optimizers[choice.name](**choice.options) for choice in choices]
+        assert isinstance(rules[0], Optimizer), rules[0]
+        self.rule: Optimizer = rules[0]
+        self.options: dict[str, Number] = {}
+        for key, value in choices[0].options.items():
+            if isinstance(value, float):
+                shared = per_run([float(choice.options[key]) for choice in choices], parameters)
+                self.options[key] = shared.unsqueeze(1) if isinstance(shared, Tensor) else shared
+        self.buffers = {name: torch.zeros_like(parameters) for name in self.rule.buffers()}
+        # On an accelerator the count lives there too, so that a whole step needs nothing from the host.
+        on_host = parameters.device.type == "cpu"
+        self.step: int | Tensor = (
+            0 if on_host else torch.zeros((), dtype=torch.float64, device=parameters.device)
+        )
+
+    def update(
+        self, parameters: Tensor, gradients: Tensor, *, bound: Number | None = None, with_ratio: bool = False
+    ) -> Tensor | None:
+        """One update of the (K, P) parameters in place; the gradients may be overwritten.
+
+        On a CPU very large matrices are updated some columns at a time: what a rule computes in between then
+        fits in memory that the C library keeps, where fresh pages would take longer than the arithmetic.
+
+        Args:
+            parameters: θ, (K, P).
+            gradients: g, (K, P).
+            bound: the parameters are clipped to ± this afterwards, where given; a number or (K, 1).
+            with_ratio: whether to measure how far the parameters move, the clip included.
+
+        Returns:
+            ‖Δθ‖/‖θ‖ of each run, (K,), where asked for; θ from before the update.
+        """
+        self.step += 1
+        if parameters.numel() <= _LARGE or parameters.device.type != "cpu":
+            lengths = self._update(parameters, gradients, self.buffers, bound, with_ratio)
+            return None if lengths is None else lengths[0] / lengths[1]
+        columns = max(1, _BLOCK // parameters.shape[0])
+        measured = []
+        for start in range(0, parameters.shape[1], columns):
+            some = slice(start, start + columns)
+            buffers = {name: buffer[:, some] for name, buffer in self.buffers.items()}
+            lengths = self._update(parameters[:, some], gradients[:, some], buffers, bound, with_ratio)
+            if lengths is not None:
+                measured.append(torch.stack(lengths))
+        if not measured:
+            return None
+        moved, size = torch.linalg.vector_norm(torch.stack(measured), dim=0)
+        ratio: Tensor = moved / size
+        return ratio
+
+    def _update(
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        buffers: Mapping[str, Tensor],
+        bound: Any,
+        measured: bool,
+    ) -> tuple[Tensor, Tensor] | None:
+        """Update some columns; their ‖Δθ‖ and ‖θ‖, (K,) each, where asked for."""
+        before = parameters.clone() if measured else None
+        self.rule.update(parameters, gradients, buffers, self.options, self.step)
+        if bound is not None:
+            parameters.clamp_(-bound, bound)
+        if before is None:
+            return None
+        size = torch.linalg.vector_norm(before, dim=1)
+        return torch.linalg.vector_norm(before.sub_(parameters), dim=1), size
+
+    def reset(self) -> None:
+        """Forget everything, as if no update had been."""
+        self.step = self.step.zero_() if isinstance(self.step, Tensor) else 0
+        for buffer in self.buffers.values():
+            buffer.zero_()
+
+    def keep(self, positions: Tensor) -> None:
+        """Keep these rows only."""
+        self.options = {key: pick(value, positions) for key, value in self.options.items()}
+        self.buffers = {name: buffer[positions] for name, buffer in self.buffers.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of updates and the buffers, copied."""
+        return {"step": int(self.step), "buffers": {name: b.clone() for name, b in self.buffers.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        if isinstance(self.step, Tensor):
+            self.step.fill_(state["step"])
+        else:
+            self.step = int(state["step"])
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state["buffers"][name])

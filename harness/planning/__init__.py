@@ -1,0 +1,1 @@
+"""Study in, plan out: run groups, prices, plan.json."""

@@ -1,0 +1,297 @@
+"""Study → plan: every run, grouped into populations and priced, before anything starts.
+
+The plan is decided once and kept in ``plan.json``. How runs are grouped and how many threads they get decide
+the last bits of their numbers, so whoever goes on with the study, tomorrow or with other workers, keeps both:
+a study that was killed and resumed gives the same table as one that was not.
+
+A unit of work is a population. The units of an ablation stand in the plan; those of a trial follow from its
+parameters by `trial_units`, a pure function, so nobody needs to write them down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.recipe import Recipe, run_id
+from harness.recipe.registry import Value
+from harness.runs.result import Phase
+
+if TYPE_CHECKING:
+    from harness.study.study import Cell, Study
+
+__all__ = ["Arm", "Plan", "PlannedRun", "Price", "Unit", "finished_runs", "trial_units", "with_all_units"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run to be made.
+
+    Args:
+        recipe: What is trained.
+        seed: With what seed.
+        cell: Name of the arm.
+        overrides: What sets it apart from the study's base: dotted key to value.
+        phase: ``ablate``, ``search`` or ``final``; see `harness.runs.result.RunResult`.
+        trial: Number of the trial, for ``search`` and ``final``.
+    """
+
+    recipe: Recipe
+    seed: int
+    cell: str
+    overrides: Mapping[str, Value]
+    phase: Phase = "ablate"
+    trial: int | None = None
+
+    @cached_property
+    def run_id(self) -> str:
+        """Hash of recipe and seed."""
+        return run_id(self.recipe, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """Runs that are trained together, as one population, by one worker."""
+
+    runs: tuple[PlannedRun, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the runs' ids, in order."""
+        return hashlib.sha256("\n".join(run.run_id for run in self.runs).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """Arms and seeds, as a person would name them."""
+        cells = list(dict.fromkeys(run.cell for run in self.runs))
+        seeds = sorted({run.seed for run in self.runs})
+        shown = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        name = cells[0] if len(cells) == 1 else f"{cells[0]} and {len(cells) - 1} more"
+        trial = self.runs[0].trial
+        return f"{name}{'' if trial is None else f' trial {trial}'} seed {shown}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a run costs, from a short measurement on the device.
+
+    Args:
+        steps: Training steps of one run.
+        run_sec: Seconds of one run's training, its share of its population's.
+        memory_bytes: Memory that its population takes.
+    """
+
+    steps: int
+    run_sec: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One arm of the study, and what is known of training it.
+
+    Args:
+        cell: Its name, settings and recipe; a search changes the recipe further.
+        population: Most runs that are trained together, K.
+        price: What a run costs; None where it has not been measured.
+        data: Fingerprint of its data set; empty where it has not been measured.
+    """
+
+    cell: Cell
+    population: int = 1
+    price: Price | None = None
+    data: str = ""
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.cell.name
+
+    def run(self, seed: int) -> PlannedRun:
+        """This arm's run of an ablation with some seed."""
+        return PlannedRun(recipe=self.cell.recipe, seed=seed, cell=self.name, overrides=self.cell.overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done for a study, and how.
+
+    Args:
+        study: The study.
+        directory: ``runs/<study>``.
+        device: ``cpu``, ``cuda`` or ``cuda:<n>``.
+        num_threads: Threads of each worker.
+        workers: Worker processes; not part of what is kept.
+        arms: The arms.
+        units: The units of an ablation; a search has none before its trials are asked.
+        done: Ids of the runs that have a result; not part of what is kept.
+    """
+
+    study: Study
+    directory: Path
+    device: str
+    num_threads: int
+    workers: int
+    arms: tuple[Arm, ...]
+    units: tuple[Unit, ...]
+    done: frozenset[str] = frozenset()
+
+    @property
+    def is_search(self) -> bool:
+        """Whether trials are asked; a grid without arms is planned like an ablation."""
+        return self.study.kind in ("search", "tuned-ablation")
+
+    @property
+    def seeds(self) -> dict[Phase, tuple[int, ...]]:
+        """The seeds of each phase that the study has.
+
+        An arm's best trial is trained anew with fresh seeds: it was chosen for how it did with its own.
+        """
+        if not self.is_search:
+            return {"ablate": self.study.seeds}
+        if self.study.kind == "search":
+            return {"search": self.study.seeds}
+        return {"search": self.study.seeds, "final": self.study.final_seeds}
+
+    @property
+    def runs(self) -> tuple[PlannedRun, ...]:
+        """The runs known before anything starts, an ablation's: one for each arm and seed asked for."""
+        if self.is_search:
+            return ()
+        return tuple(arm.run(seed) for arm in self.arms for seed in self.study.seeds)
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs the study takes in all."""
+        if not self.is_search:
+            return len(self.arms) * len(self.study.seeds)
+        num_trials = sum(self.study.num_trials(arm.cell) for arm in self.arms)
+        return num_trials * len(self.study.seeds) + len(self.arms) * len(self.seeds.get("final", ()))
+
+    @property
+    def num_done(self) -> int:
+        """How many of them have a result."""
+        if self.is_search:
+            return min(len(self.done), self.num_runs)
+        return sum(run.run_id in self.done for run in self.runs)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the runs that are left."""
+        return round(self._left(lambda price: price.steps))
+
+    @property
+    def total_sec(self) -> float:
+        """Seconds of training that are left, on one worker."""
+        return self._left(lambda price: price.run_sec)
+
+    @property
+    def eta_sec(self) -> float:
+        """Seconds until the study is done, by all workers at once."""
+        return self.total_sec / self.workers
+
+    @property
+    def memory_bytes(self) -> int:
+        """Most memory that all workers take at once."""
+        return self.workers * max((arm.price.memory_bytes for arm in self.arms if arm.price), default=0)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def _left(self, cost: Callable[[Price], float]) -> float:
+        if self.is_search:
+            share = (self.num_runs - self.num_done) / len(self.arms)
+            return sum(share * cost(arm.price) for arm in self.arms if arm.price)
+        prices = {arm.name: arm.price for arm in self.arms}
+        left = (run for run in self.runs if run.run_id not in self.done)
+        return sum(cost(price) for run in left if (price := prices[run.cell]) is not None)
+
+
+def trial_units(
+    plan: Plan, arm: Arm, trial: int, parameters: Mapping[str, Any], phase: Phase
+) -> tuple[Unit, ...]:
+    """The units of one trial, or of an arm's best trained anew.
+
+    A study that prunes trains all seeds of a trial as one population, for they are judged together.
+
+    Args:
+        plan: The study's plan.
+        arm: The trial's arm.
+        trial: Its number.
+        parameters: Optuna's parameters.
+        phase: ``search`` or ``final``.
+
+    Raises:
+        ValueError: If the trial's parameters make no valid recipe.
+    """
+    overrides = plan.study.trial_overrides(arm.cell, parameters)
+    recipe = plan.study.trial_recipe(arm.cell, parameters)
+    runs = [
+        PlannedRun(recipe=recipe, seed=seed, cell=arm.name, overrides=overrides, phase=phase, trial=trial)
+        for seed in plan.seeds[phase]
+    ]
+    lockstep = phase == "search" and plan.study.early_terminate is not None
+    return chunks(runs, len(runs) if lockstep else arm.population)
+
+
+def chunks(runs: Sequence[PlannedRun], population: int) -> tuple[Unit, ...]:
+    """Runs in order, in as few units of at most `population` as there must be, of even size."""
+    if not runs:
+        return ()
+    count = math.ceil(len(runs) / population)
+    bounds = [round(i * len(runs) / count) for i in range(count + 1)]
+    return tuple(Unit(runs=tuple(runs[low:high])) for low, high in itertools.pairwise(bounds))
+
+
+def finished_runs(directory: Path) -> frozenset[str]:
+    """Ids of the runs that have a result."""
+    return frozenset(path.parent.name for path in (directory / "runs").glob("*/result.json"))
+
+
+def with_all_units(plan: Plan) -> Plan:
+    """An ablation's plan with a unit for every run that it asks for and that has none yet."""
+    if plan.is_search:
+        return plan
+    known = {run.run_id for unit in plan.units for run in unit.runs}
+    added = grouped(plan.arms, plan.study.seeds, plan.workers, known)
+    return replace(plan, units=(*plan.units, *added))
+
+
+def grouped(
+    arms: Sequence[Arm], seeds: Sequence[int], workers: int, known: Iterable[str] = ()
+) -> tuple[Unit, ...]:
+    """Group an ablation's runs into units: same structure and data, at most K, the first seeds first.
+
+    Arms that differ only in numbers share a structure, and so share populations. No unit is so large that a
+    worker would have nothing to do.
+
+    Args:
+        arms: The arms, measured.
+        seeds: Seeds of each.
+        workers: Worker processes.
+        known: Ids of runs that have their unit already.
+    """
+    from harness.engine.population import structure
+
+    skip = set(known)
+    groups: dict[Any, list[PlannedRun]] = {}
+    most: dict[Any, int] = {}
+    for seed in seeds:
+        for arm in arms:
+            key = structure(arm.cell.recipe)
+            run = arm.run(seed)
+            if run.run_id not in skip:
+                skip.add(run.run_id)
+                groups.setdefault(key, []).append(run)
+                most[key] = arm.population
+    share = max(1, math.ceil(sum(map(len, groups.values())) / workers))
+    units = [unit for key, runs in groups.items() for unit in chunks(runs, min(most[key], share))]
+    order = {seed: position for position, seed in enumerate(seeds)}
+    return tuple(sorted(units, key=lambda unit: order[unit.runs[0].seed]))

@@ -1,0 +1,266 @@
+"""The plan on the disk: ``plan.json``, and ``study.yaml`` for people.
+
+Reading it is where a study meets its past: another version of the harness, another study under the same name,
+a recipe that has changed since. Each is refused in one line that says what differs and how to go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness.leases import locked
+from harness.planning.plan import Arm, Plan, Price, Unit, finished_runs, with_all_units
+from harness.recipe import Recipe
+from harness.runs.result import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from harness.study.study import Study
+
+__all__ = ["FOLDERS", "PLAN_VERSION", "extended", "read_plan", "write_plan"]
+
+PLAN_VERSION = 1
+"""Version of the layout of ``plan.json`` and of what lies beside it."""
+
+FOLDERS = ("runs", "leases", "populations", "workers")
+"""The folders that a study's workers write to."""
+
+
+_DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def read_plan(directory: Path, workers: int = 1) -> Plan:
+    """Read the plan of a study.
+
+    Args:
+        directory: ``runs/<study>``.
+        workers: Worker processes there are to be.
+
+    Raises:
+        ValueError: If the plan is of another version or not one, or if what it planned has changed since.
+    """
+    path = directory / "plan.json"
+    values, study, recipes = read_planned(directory)
+    try:
+        kept = {arm["name"]: arm for arm in values["arms"]}
+        arms = tuple(
+            Arm(
+                cell=cell,
+                population=kept[cell.name]["population"],
+                price=None if kept[cell.name]["price"] is None else Price(**kept[cell.name]["price"]),
+                data=kept[cell.name]["data"],
+            )
+            for cell in study.cells
+        )
+        device, num_threads, populations = values["device"], values["num_threads"], values["populations"]
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
+    for arm in arms:
+        changed = _changes(recipes[arm.name], arm.cell.recipe)
+        if changed:
+            raise ValueError(
+                f"recipe `{arm.cell.recipe.name}` of arm {arm.name} has changed since {path} was written: "
+                f"{changed}; {_how_to_go_on(directory)}"
+            )
+    by_name = {arm.name: arm for arm in arms}
+    units = tuple(
+        Unit(runs=tuple(by_name[run["cell"]].run(run["seed"]) for run in population["runs"]))
+        for population in populations
+    )
+    if [unit.id for unit in units] != [population["id"] for population in populations]:
+        raise ValueError(f"{path} lists other runs than its recipes make; {_how_to_go_on(directory)}")
+    return Plan(
+        study=study,
+        directory=directory,
+        device=device,
+        num_threads=num_threads,
+        workers=workers,
+        arms=arms,
+        units=units,
+        done=finished_runs(directory),
+    )
+
+
+def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Recipe]]:
+    """What a study asked, as its plan kept it.
+
+    Args:
+        directory: ``runs/<study>``, with its `plan.json`.
+
+    Returns:
+        The file's content, the study, and each arm's recipe by name.
+
+    Raises:
+        ValueError: If the plan is of another version, or damaged.
+    """
+    from harness.study.study import Study
+
+    path = directory / "plan.json"
+    try:
+        values = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; {_how_to_go_on(directory)}") from None
+    version = values.get("version") if isinstance(values, dict) else None
+    if version != PLAN_VERSION:
+        raise ValueError(
+            f"{path} has version {version}, but this harness ({harness.__version__}) reads {PLAN_VERSION}; "
+            f"{_how_to_go_on(directory)}"
+        )
+    try:
+        study = Study.from_json(values["study"])
+        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
+    return values, study, recipes
+
+
+def _unusable(directory: Path, error: Exception) -> ValueError:
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+    path = directory / "plan.json"
+    return ValueError(f"{path} cannot be used by this harness ({reason}); {_how_to_go_on(directory)}")
+
+
+def extended(old: Plan, study: Study) -> Plan:
+    """An old plan of a study that now asks for other seeds or for more trials; new units are not made yet.
+
+    Raises:
+        ValueError: If the studies differ in anything else.
+    """
+    may_change = ("`seeds`:", "`run_cap`:")
+    changed = [line for line in old.study.difference(study) if not line.startswith(may_change)]
+    if old.is_search and study.seeds != old.study.seeds:
+        changed.append(f"`seeds`: {_seeds(old.study.seeds)} → {_seeds(study.seeds)}")
+    if (study.run_cap or math.inf) < (old.study.run_cap or math.inf):
+        changed.append(f"`run_cap`: {old.study.run_cap} → {study.run_cap}")
+    if changed:
+        raise ValueError(
+            f"{old.directory} holds another study named `{study.name}` ({'; '.join(changed)}); "
+            f"{_how_to_go_on(old.directory)}"
+        )
+    known = {arm.name: arm for arm in old.arms}
+    arms = tuple(replace(known.get(cell.name, Arm(cell=cell)), cell=cell) for cell in study.cells)
+    return replace(old, study=study, arms=arms)
+
+
+def write_plan(plan: Plan) -> Plan:
+    """Write ``plan.json``, and ``study.yaml`` for people, each in one move.
+
+    Args:
+        plan: What to write. If another process has written the study's plan meanwhile, that one counts, made
+            to cover what this one's study asks for.
+
+    Returns:
+        The plan as written.
+
+    Raises:
+        ValueError: If the folder cannot be written to; nothing is left behind then.
+    """
+    made: list[Path] = []
+    try:
+        for folder in [*reversed(plan.directory.parents), plan.directory]:
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        for name in FOLDERS:
+            (plan.directory / name).mkdir(exist_ok=True)
+        with locked(plan.directory / "leases" / "plan.lock"):
+            if (plan.directory / "plan.json").exists():
+                plan = _merged(read_plan(plan.directory, plan.workers), plan)
+            write_text(plan.directory / "study.yaml", _yaml(plan.study))
+            write_json(plan.directory / "plan.json", _to_json(plan))
+    except OSError as error:
+        _remove_empty(plan.directory, made)
+        raise ValueError(
+            f"cannot write to {plan.directory}: {error.strerror or error}; choose another folder with "
+            "--directory."
+        ) from None
+    return plan
+
+
+def _merged(kept: Plan, plan: Plan) -> Plan:
+    """The plan on the disk, extended to what another asks for."""
+    measured = {arm.name: arm for arm in plan.arms}
+    merged = extended(kept, plan.study)
+    arms = tuple(arm if arm.price is not None else measured[arm.name] for arm in merged.arms)
+    return with_all_units(replace(merged, arms=arms, device=plan.device))
+
+
+def _to_json(plan: Plan) -> dict[str, Any]:
+    """What is kept of a plan."""
+    return {
+        "version": PLAN_VERSION,
+        "harness": harness.__version__,
+        "study": plan.study.to_json(),
+        "device": plan.device,
+        "num_threads": plan.num_threads,
+        "seeds": plan.seeds,
+        "arms": [
+            {
+                "name": arm.name,
+                "overrides": arm.cell.overrides,
+                "is_baseline": arm.cell.is_baseline,
+                "recipe": arm.cell.recipe.to_json(),
+                "data": arm.data,
+                "population": arm.population,
+                "price": None if arm.price is None else asdict(arm.price),
+            }
+            for arm in plan.arms
+        ],
+        "populations": [
+            {
+                "id": unit.id,
+                "runs": [{"run_id": run.run_id, "cell": run.cell, "seed": run.seed} for run in unit.runs],
+            }
+            for unit in plan.units
+        ],
+    }
+
+
+def _yaml(study: Study) -> str:
+    """The study as a sweep file, everything resolved."""
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(study.to_json(), stream)
+    return stream.getvalue()
+
+
+def _remove_empty(directory: Path, made: Sequence[Path]) -> None:
+    if directory not in made:
+        return
+    for name in ("leases/plan.lock", "study.yaml"):
+        with contextlib.suppress(OSError):
+            (directory / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        _try_to_remove(directory / name)
+    for folder in reversed(made):
+        _try_to_remove(folder)
+
+
+def _try_to_remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _changes(old: Recipe, new: Recipe) -> str:
+    before, after = old.flat(), new.flat()
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    shown = [f"{key} {before.get(key, 'absent')} → {after.get(key, 'absent')}" for key in keys[:3]]
+    return ", ".join(shown) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seeds" if len(seeds) > 8 else ", ".join(map(str, seeds))
+
+
+def _how_to_go_on(directory: Path) -> str:
+    return f"give the study another name, or move {directory} away."

@@ -1,0 +1,250 @@
+"""Make a study's plan: its past, its device, its price.
+
+Everything that can be wrong with what a user asked for comes to light here, before a file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.machine import num_cores, resolve_device
+from harness.planning.plan import Arm, Plan, Price, with_all_units
+from harness.planning.plan_file import FOLDERS, extended, read_plan
+
+if TYPE_CHECKING:
+    from harness.data import Dataset
+    from harness.engine.measure import Measurement
+    from harness.study.study import Study
+
+__all__ = ["make_plan"]
+
+_MEASURING_SEC = 0.8
+"""Seconds that all measurements of a plan may take together."""
+_NEEDED_GAIN = {1: 1.6, 2: 1.25}
+"""How much faster than by ones and by twos a CPU must train runs by eights, to train them so.
+
+Nets bound by arithmetic gain nothing (1.0 measured), tiny ones 2.4 and 1.7: far enough apart for one noisy
+timing not to carry a study from one side to the other.
+"""
+
+_WORKERS_A_GPU = 4
+"""Worker processes a GPU: while one scores and draws its samples, the others train."""
+
+
+def make_plan(
+    study: Study,
+    *,
+    directory: str | Path = "runs",
+    workers: int | None = None,
+    device: str = "auto",
+    population: int | None = None,
+) -> Plan:
+    """Plan a study, or go on with the plan it has; nothing is written.
+
+    What a run costs, and how many are best trained together, is measured for a moment on the device, once
+    for each structure, and only if there are runs left to make.
+
+    Args:
+        study: The study.
+        directory: Folder of all studies.
+        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``. A study stays on the device it was begun on.
+        population: Most runs to be trained together; measured by default. An old plan keeps its groups.
+
+    Returns:
+        The plan, with the ids of the runs that exist already.
+
+    Raises:
+        ValueError: If the study's folder holds something else, its networks do not fit its data, its data
+            cannot be read, or an argument is out of range.
+    """
+    for name, number in (("workers", workers), ("population", population)):
+        if number is not None and number < 1:
+            raise ValueError(f"`{name}` must be at least 1, but got {number}.")
+    folder = Path(directory) / study.name
+    if (folder / "plan.json").exists():
+        plan = extended(read_plan(folder), study)
+        plan = replace(plan, device=_same_device(plan, device))
+        if plan.num_done == plan.num_runs and not plan.is_search:
+            _check_data_left(plan)
+            return with_all_units(replace(plan, workers=workers or 1))
+        resolve_device(plan.device)
+    else:
+        _check_folder(folder)
+        plan = Plan(
+            study=study,
+            directory=folder,
+            device=resolve_device(device),
+            num_threads=0,
+            workers=1,
+            arms=tuple(Arm(cell=cell) for cell in study.cells),
+            units=(),
+        )
+    datasets = _check_arms(plan)
+    plan = replace(plan, workers=_num_workers(plan, workers))
+    if not plan.num_threads:
+        plan = replace(plan, num_threads=max(1, num_cores() // plan.workers))
+    plan = with_all_units(replace(plan, arms=_measured(plan, datasets, population)))
+    return replace(plan, workers=_num_workers(plan, workers))
+
+
+def _same_device(plan: Plan, device: str) -> str:
+    if device == "auto":
+        return plan.device
+    resolved = resolve_device(device)
+    if resolved.partition(":")[0] != plan.device.partition(":")[0]:
+        raise ValueError(
+            f"{plan.directory} was begun on {plan.device}, whose numbers do not continue on {resolved}; "
+            "leave `device` out, or give the study another name."
+        )
+    return resolved
+
+
+def _check_folder(folder: Path) -> None:
+    """A study's folder is new, empty, or was left before its plan was written."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is in the way: it is not a folder; choose another with --directory.")
+    try:
+        entries = list(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise ValueError(f"cannot read {folder}: {error.strerror or error}.") from None
+    foreign = [entry.name for entry in entries if entry.name not in (*FOLDERS, "study.yaml")]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {sorted(foreign)[0]} but no plan.json, so it is not a study of this harness; "
+            "give the study another name, or move the folder away."
+        )
+
+
+def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
+    """Load every arm's data, and check that it is what it was and that the networks fit it."""
+    from harness.planning.data import fitting_dataset
+
+    found = {}
+    for arm in plan.arms:
+        dataset, with_labels = fitting_dataset(arm.cell.recipe)
+        _check_same_data(plan, arm, dataset)
+        _check_metric(plan.study.metric.name, dataset, with_labels)
+        found[arm.name] = dataset
+    return found
+
+
+def _check_data_left(plan: Plan) -> None:
+    """Of a study that is finished, check the data that can still be read."""
+    from harness.data import load_dataset
+
+    for arm in plan.arms:
+        try:
+            dataset = load_dataset(arm.cell.recipe.data)
+        except ValueError:
+            continue
+        _check_same_data(plan, arm, dataset)
+
+
+def _check_same_data(plan: Plan, arm: Arm, dataset: Dataset) -> None:
+    if arm.data not in ("", dataset.fingerprint):
+        raise ValueError(
+            f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
+            "give the study another name, or move the folder away."
+        )
+
+
+def _check_metric(name: str, dataset: Dataset, with_labels: bool) -> None:
+    """Refuse a study whose metric its data or networks cannot have, before hours are spent."""
+    from harness.recipe.registry import metrics
+    from harness.runs.examining import evaluator_of
+
+    info = metrics[name]
+    fit = [key for key, other in metrics.items().items() if other.kind in ("any", dataset.kind)]
+    if info.kind not in ("any", dataset.kind):
+        raise ValueError(
+            f"`metric.name` {name} is a score of {info.kind}, but `data.name` {dataset.name} holds "
+            f"{dataset.kind}; take one of {', '.join(fit)}."
+        )
+    if info.needs_mixture and dataset.mixture is None:
+        raise ValueError(
+            f"`metric.name` {name} needs to know where the data's clusters lie, which is not known of "
+            f"`data.name` {dataset.name}; take sliced_w2, for example."
+        )
+    evaluator = evaluator_of(dataset)
+    if name not in evaluator.names:
+        raise ValueError(
+            f"`metric.name` {name} is no score of `data.name` {dataset.name}; take one of "
+            f"{', '.join(evaluator.names)}."
+        )
+    if evaluator.needs(name) == "labels" and not with_labels:
+        raise ValueError(
+            f"`metric.name` {name} needs networks that are told a class, but those of this study are not; "
+            "take a class-conditional recipe, or another metric."
+        )
+
+
+def _num_workers(plan: Plan, asked: int | None) -> int:
+    """Worker processes: as many as asked for, but no more than there are units."""
+    if plan.is_search:
+        most = max(1, sum(plan.study.num_trials(arm.cell) for arm in plan.arms))
+    else:
+        units = [unit for unit in plan.units if any(run.run_id not in plan.done for run in unit.runs)]
+        most = max(1, len(units) if plan.units else plan.num_runs - plan.num_done)
+    if asked is None:
+        asked = num_cores()
+        if plan.device.startswith("cuda"):
+            asked = min(asked, _WORKERS_A_GPU * _num_gpus(plan.device))
+    return min(asked, most)
+
+
+def _num_gpus(device: str) -> int:
+    import torch
+
+    return torch.cuda.device_count() if device == "cuda" else 1
+
+
+def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[Arm, ...]:
+    """The arms with their prices, each structure measured once."""
+    from harness.engine.measure import measure
+    from harness.engine.population import structure
+
+    left = {structure(arm.cell.recipe) for arm in plan.arms if arm.price is None}
+    measured: dict[Any, Measurement] = {}
+    arms = []
+    for arm in plan.arms:
+        if arm.price is not None:
+            arms.append(arm)
+            continue
+        recipe, dataset = arm.cell.recipe, datasets[arm.name]
+        key = structure(recipe)
+        if key not in measured:
+            measured[key] = measure(
+                recipe,
+                dataset,
+                plan.device.partition(":")[0],
+                num_threads=plan.num_threads,
+                population=population,
+                budget_sec=_MEASURING_SEC / len(left),
+            )
+        found = measured[key]
+        size = population or _best_size(found, plan.device)
+        price = Price(
+            steps=found.total_steps,
+            run_sec=found.step_sec_by_size[size] * found.total_steps,
+            memory_bytes=found.memory_bytes,
+        )
+        arms.append(replace(arm, population=size, price=price, data=dataset.fingerprint))
+    return tuple(arms)
+
+
+def _best_size(found: Measurement, device: str) -> int:
+    """How many runs to train together.
+
+    On a CPU it is all or nothing, and by a wide margin: the best of several sizes would change from one
+    measurement to the next, and with it the last bits of the numbers.
+    """
+    if device != "cpu":
+        return found.population
+    times = found.step_sec_by_size
+    largest = max(times)
+    needed = [gain * times[largest] <= times.get(size, 0.0) for size, gain in _NEEDED_GAIN.items()]
+    return largest if all(needed) else 1

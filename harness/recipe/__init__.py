@@ -1,0 +1,17 @@
+"""What one run is: registry, settings, recipe, catalogue, and networks built and checked."""
+
+from __future__ import annotations
+
+from harness.recipe.recipe import Choice, Recipe, choose, find_recipe, run_id
+from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSettings
+
+__all__ = [
+    "Choice",
+    "EvaluateSettings",
+    "LossSettings",
+    "Recipe",
+    "TrainSettings",
+    "choose",
+    "find_recipe",
+    "run_id",
+]

@@ -1,0 +1,359 @@
+"""Recipe: one complete combination of data, networks, loss, optimisers and schedule.
+
+Every option is resolved when a recipe is made, so its JSON is complete, its fingerprint is stable, and two
+recipes are the same experiment exactly when their fingerprints are equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.recipe.registry import (
+    Option,
+    Registry,
+    Value,
+    datasets,
+    discriminators,
+    generators,
+    losses,
+    nearest,
+    optimizers,
+    options_of,
+    recipes,
+)
+from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSettings
+
+__all__ = [
+    "Choice",
+    "EvaluateSettings",
+    "LossSettings",
+    "Recipe",
+    "TrainSettings",
+    "choose",
+    "find_recipe",
+    "run_id",
+]
+
+_CRITIC_LOSSES = frozenset({"wasserstein", "hinge", "relativistic"})
+_LOGIT_LOSSES = frozenset({"minimax", "non-saturating"})
+_CARRIED = frozenset({"lr", "weight_decay", "latent_dim", "size"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A registry entry and all of its options."""
+
+    name: str
+    options: Mapping[str, Value]
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+
+_CHOICES: dict[str, Registry[Any]] = {
+    "data": datasets,
+    "generator": generators,
+    "discriminator": discriminators,
+    "generator_optimizer": optimizers,
+    "discriminator_optimizer": optimizers,
+}
+_SETTINGS: dict[str, Callable[..., Any]] = {
+    "loss": LossSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+}
+_ADDED: dict[tuple[str, str], Value] = {("train", "grow_images"): 0}
+_OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
+SECTIONS = (
+    "data",
+    "generator",
+    "discriminator",
+    "loss",
+    "generator_optimizer",
+    "discriminator_optimizer",
+    "train",
+    "evaluate",
+)
+"""The sections of a recipe, in the order in which they are printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A complete, checked combination; see the module's docstring.
+
+    Raises:
+        ValueError: an unknown name or option, a value out of bounds, or a combination that cannot be meant.
+    """
+
+    name: str
+    description: str = ""
+    data: Choice
+    generator: Choice
+    discriminator: Choice
+    loss: LossSettings
+    generator_optimizer: Choice
+    discriminator_optimizer: Choice
+    train: TrainSettings = field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+    def __post_init__(self) -> None:
+        for section in SECTIONS:
+            self._check_section(section)
+        self._check_losses()
+        self._check_combination()
+
+    def _check_section(self, section: str) -> None:
+        allowed = _options(section, self)
+        values = _values(getattr(self, section))
+        name = getattr(getattr(self, section), "name", section)
+        for key, value in values.items():
+            if key not in allowed:
+                raise ValueError(_unknown_option(f"{section}.{key}", name, key, allowed))
+            checked = allowed[key].check(value, f"{section}.{key}")
+            if type(checked) is not type(value):
+                raise ValueError(
+                    f"`{section}.{key}` must be written as {allowed[key].kind.__name__}, but got {value!r}."
+                )
+        missing = [key for key in allowed if key not in values]
+        if missing:
+            raise ValueError(f"`{section}` lacks {', '.join(missing)}; a recipe states every option.")
+
+    def _check_losses(self) -> None:
+        sigmoid = self.discriminator.options.get("sigmoid", False)
+        for key, name in (("loss.name", self.loss.name), ("loss.early_generator", self.loss.early_generator)):
+            if key == "loss.early_generator" and not name:
+                continue
+            if name not in losses:
+                raise ValueError(_unknown_name(key, name, losses))
+            if sigmoid and name in _CRITIC_LOSSES:
+                raise ValueError(
+                    f"`{key}` {name} needs unbounded scores, but `discriminator.sigmoid` is true; "
+                    "set discriminator.sigmoid to false, or take least-squares."
+                )
+            if sigmoid and name in _LOGIT_LOSSES:
+                raise ValueError(
+                    f"`{key}` {name} applies the sigmoid itself, but `discriminator.sigmoid` is true; "
+                    "set discriminator.sigmoid to false."
+                )
+
+    def _check_combination(self) -> None:
+        if (
+            self.train.reuse_fakes
+            and self.train.order == "generator-first"
+            and self.train.discriminator_steps > 1
+        ):
+            raise ValueError(
+                "`train.reuse_fakes` with `train.order` generator-first shows all "
+                f"{self.train.discriminator_steps} D steps the same fakes; set train.reuse_fakes to false, "
+                "or train.discriminator_steps to 1."
+            )
+
+    def warnings(self) -> list[str]:
+        """One line for each combination that is allowed and known to go badly."""
+        found = []
+        momentum = {"beta1": "beta1", "momentum": "momentum"}
+        moved = [
+            f"discriminator_optimizer.{key}={self.discriminator_optimizer.options[key]:g}"
+            for key in momentum
+            if self.discriminator_optimizer.options.get(key)
+        ]
+        if self.loss.weight_clip > 0 and moved:
+            found.append(
+                f"a clipped critic and momentum ({', '.join(moved)}) are known to be unstable together."
+            )
+        if self.loss.name == "wasserstein" and not (self.loss.weight_clip or self.loss.gradient_penalty):
+            found.append(
+                "a Wasserstein critic without loss.weight_clip or loss.gradient_penalty is not Lipschitz: "
+                "its loss has no bound."
+            )
+        if self.loss.clamp and self.loss.name not in _LOGIT_LOSSES:
+            found.append(f"loss.clamp {self.loss.clamp:g} has no effect on the loss {self.loss.name}.")
+        if bool(self.loss.early_generator) != bool(self.loss.early_steps):
+            found.append(
+                f"loss.early_generator {self.loss.early_generator!r} for loss.early_steps "
+                f"{self.loss.early_steps} changes nothing; both are needed."
+            )
+        return found
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in a latent vector."""
+        return int(self.generator.options["latent_dim"])
+
+    def flat(self) -> dict[str, Value]:
+        """Every setting by its dotted key."""
+        flat: dict[str, Value] = {}
+        for section in SECTIONS:
+            part = getattr(self, section)
+            if isinstance(part, Choice):
+                flat[f"{section}.name"] = part.name
+            flat.update({f"{section}.{key}": value for key, value in _values(part).items()})
+        return flat
+
+    def keys(self) -> list[str]:
+        """The dotted keys that `override` takes, `optimizer.*` (both optimisers at once) among them."""
+        both = [
+            key.removeprefix("generator_")
+            for key in self.flat()
+            if key.startswith("generator_optimizer.")
+            and f"discriminator_{key.removeprefix('generator_')}" in self.flat()
+        ]
+        return [*self.flat(), *both]
+
+    def override(self, changes: Mapping[str, object]) -> Recipe:
+        """This recipe with some settings changed.
+
+        `optimizer.x` sets x of both optimisers; `generator_optimizer.x` and `discriminator_optimizer.x` go
+        before it. A change of a name keeps the learning rate, the weight decay, the latent size and the size
+        of images, where the new entry has them, and takes the new entry's defaults for its other options.
+
+        Args:
+            changes: dotted key → value, in any order.
+
+        Raises:
+            ValueError: an unknown key (the nearest is offered), or a value that is refused.
+        """
+        by_section: dict[str, dict[str, tuple[str, object]]] = {}
+        general = {key: value for key, value in changes.items() if str(key).startswith("optimizer.")}
+        for key, value in [*general.items(), *((k, v) for k, v in changes.items() if k not in general)]:
+            section, _, option = str(key).partition(".")
+            sections = _OPTIMIZERS if section == "optimizer" else (section,)
+            if not option or any(name not in SECTIONS for name in sections):
+                raise ValueError(
+                    f"unknown key `{key}`{nearest(str(key), self.keys()) or '.'} See `harness show`."
+                )
+            for name in sections:
+                by_section.setdefault(name, {})[option] = (str(key), value)
+        return dataclasses.replace(
+            self, **{section: self._overridden(section, wanted) for section, wanted in by_section.items()}
+        )
+
+    def _overridden(self, section: str, wanted: dict[str, tuple[str, object]]) -> Any:
+        part = getattr(self, section)
+        values = dict(_values(part))
+        if section in _CHOICES:
+            registry = _CHOICES[section]
+            name = part.name
+            if "name" in wanted:
+                key, given = wanted.pop("name")
+                if given not in registry if isinstance(given, str) else True:
+                    raise ValueError(_unknown_name(key, given, registry))
+                name = str(given)
+            allowed = registry.options(name)
+            if name != part.name:
+                kept = {key: value for key, value in values.items() if key in _CARRIED and key in allowed}
+                values = {key: option.default for key, option in allowed.items()} | kept
+        else:
+            name, allowed = section, _options(section, self)
+        for option, (key, value) in wanted.items():
+            if option not in allowed:
+                raise ValueError(_unknown_option(key, name, option, allowed))
+            values[option] = allowed[option].check(value, key)
+        if section in _CHOICES:
+            return Choice(name=name, options=values)
+        return _SETTINGS[section](**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """A nested dictionary of plain values, from which `from_json` makes an equal recipe."""
+        nested: dict[str, Any] = {"name": self.name, "description": self.description}
+        for key, value in self.flat().items():
+            section, _, option = key.partition(".")
+            nested.setdefault(section, {})[option] = value
+        return nested
+
+    @classmethod
+    def from_json(cls, nested: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            ValueError: a section is missing or unknown, or holds something that no recipe would.
+        """
+        unknown = [key for key in nested if key not in (*SECTIONS, "name", "description")]
+        missing = [key for key in ("name", *SECTIONS) if key not in nested]
+        if unknown or missing:
+            problem = f"unknown section `{unknown[0]}`" if unknown else f"section `{missing[0]}` is missing"
+            raise ValueError(f"not a recipe: {problem}; sections are {', '.join(SECTIONS)}.")
+        parts: dict[str, Any] = {}
+        for section in SECTIONS:
+            values = dict(nested[section])
+            if section in _CHOICES:
+                parts[section] = Choice(name=values.pop("name", ""), options=values)
+                _CHOICES[section][parts[section].name]
+            else:
+                allowed = _options(section, None)
+                for key, value in values.items():
+                    if key not in allowed:
+                        raise ValueError(_unknown_option(f"{section}.{key}", section, key, allowed))
+                    allowed[key].check(value, f"{section}.{key}")
+                parts[section] = _SETTINGS[section](**values)
+        return cls(name=str(nested["name"]), description=str(nested.get("description", "")), **parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of every setting; names and descriptions do not count.
+
+        Nor does a setting of `_ADDED` where it is off: it came later, and runs from before keep their ids.
+        """
+        content = {key: value for key, value in self.to_json().items() if key in SECTIONS}
+        for (section, key), off in _ADDED.items():
+            if content[section][key] == off:
+                del content[section][key]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def choose(registry: Registry[Any], name: str, **options: Value) -> Choice:
+    """A registry entry with the options given, and its defaults for the others.
+
+    Raises:
+        ValueError: an unknown name or option, or a value that is refused.
+    """
+    allowed = registry.options(name)
+    for key in options:
+        if key not in allowed:
+            raise ValueError(_unknown_option(key, name, key, allowed))
+    resolved = {key: option.check(options.get(key, option.default), key) for key, option in allowed.items()}
+    return Choice(name=name, options=resolved)
+
+
+def find_recipe(name: str) -> Recipe:
+    """The registered recipe of this name.
+
+    Raises:
+        ValueError: there is none; the nearest name is offered.
+    """
+    recipe = recipes[name]()
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def run_id(recipe: Recipe, seed: int) -> str:
+    """The id of one recipe trained with one seed: 12 hexadecimal digits of a hash of both."""
+    return hashlib.sha256(f"{recipe.fingerprint}:{seed}".encode()).hexdigest()[:12]
+
+
+def _options(section: str, recipe: Recipe | None) -> Mapping[str, Option]:
+    if section in _SETTINGS:
+        return options_of(_SETTINGS[section])
+    assert recipe is not None
+    return _CHOICES[section].options(getattr(recipe, section).name)
+
+
+def _values(part: Choice | LossSettings | TrainSettings | EvaluateSettings) -> Mapping[str, Value]:
+    return part.options if isinstance(part, Choice) else dataclasses.asdict(part)
+
+
+def _unknown_name(key: str, given: object, registry: Registry[Any]) -> str:
+    hint = nearest(str(given), registry.names()) or "."
+    return f"`{key}`: unknown {registry.noun} `{given}`{hint} Known: {', '.join(registry.names())}."
+
+
+def _unknown_option(key: str, owner: str, option: str, allowed: Mapping[str, Option]) -> str:
+    hint = nearest(option, allowed) or "."
+    listed = ", ".join(allowed) or "none"
+    return f"`{key}`: {owner} has no option `{option}`{hint} Its options: {listed}."

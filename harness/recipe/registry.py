@@ -1,0 +1,255 @@
+"""Names → builders, for everything a recipe can name.
+
+A registry entry is any callable whose options are keyword-only parameters with annotated types: a function,
+or a frozen keyword-only dataclass. The signature is the single source of an entry's options, their types,
+defaults and bounds, so a recipe can be checked, printed and hashed without building anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+__all__ = [
+    "Bounds",
+    "Fraction",
+    "NonNegative",
+    "Option",
+    "Positive",
+    "Registry",
+    "Value",
+    "datasets",
+    "discriminators",
+    "generators",
+    "losses",
+    "metrics",
+    "nearest",
+    "optimizers",
+    "options_of",
+    "recipes",
+]
+
+Value = bool | int | float | str
+"""What an option's value may be: all of it survives a round trip through JSON."""
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a mistyped name: ``; did you mean `x`?``, or nothing where no name is close."""
+    found = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
+    return f"; did you mean `{found[0]}`?" if found else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Limits of a number, written as metadata: ``lr: Annotated[float, Positive] = 1e-3``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self == Positive:
+            return "positive"
+        if self == NonNegative:
+            return "zero or more"
+        if self.high == math.inf:
+            return f"{'more than' if self.open_low else 'at least'} {self.low:g}"
+        if self.low == -math.inf:
+            return f"{'less than' if self.open_high else 'at most'} {self.high:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:.9g}, {self.high:.9g}{right}"
+
+
+Positive = Bounds(low=0.0, open_low=True)
+NonNegative = Bounds(low=0.0)
+Fraction = Bounds(low=0.0, high=1.0, open_high=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of an entry, read from its builder's signature.
+
+    Attributes:
+        name: the parameter's name.
+        kind: bool, int, float or str.
+        default: the value taken where a recipe says nothing.
+        bounds: limits of a number, or None.
+        choices: the values allowed, or None where any of `kind` will do.
+    """
+
+    name: str
+    kind: type[bool] | type[int] | type[float] | type[str]
+    default: Value
+    bounds: Bounds | None = None
+    choices: tuple[Value, ...] | None = None
+
+    def check(self, value: object, field: str) -> Value:
+        """`value` as this option's type.
+
+        An int is taken for a float, and a float without a fraction for an int (1e3); nothing else is
+        converted.
+
+        Args:
+            value: what the user gave.
+            field: the dotted key, for the message.
+
+        Raises:
+            ValueError: wrong type, not finite, out of bounds or not one of the choices.
+        """
+        if self.choices is not None:
+            if value not in self.choices or isinstance(value, bool) != isinstance(self.choices[0], bool):
+                listed = ", ".join(str(choice) for choice in self.choices)
+                hint = nearest(str(value), [str(choice) for choice in self.choices])
+                raise ValueError(f"`{field}` must be one of {listed}, but got {value!r}{hint or '.'}")
+            return value
+        checked = self._convert(value)
+        if checked is None:
+            noun = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[self.kind]
+            raise ValueError(f"`{field}` must be {noun}, but got {value!r}.")
+        if isinstance(checked, float) and not math.isfinite(checked):
+            raise ValueError(f"`{field}` must be finite, but got {checked}.")
+        if self.bounds is not None and not isinstance(checked, (bool, str)) and checked not in self.bounds:
+            raise ValueError(f"`{field}` must be {self.bounds}, but got {checked:g}.")
+        return checked
+
+    def _convert(self, value: object) -> Value | None:
+        if self.kind is bool or isinstance(value, bool):
+            return value if self.kind is bool and isinstance(value, bool) else None
+        if self.kind is str:
+            return value if isinstance(value, str) else None
+        if not isinstance(value, (int, float)):
+            return None
+        if self.kind is float:
+            try:
+                return float(value)
+            except OverflowError:
+                return math.inf
+        if isinstance(value, int):
+            return value
+        return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+@functools.cache
+def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Mapping[str, Option]:
+    """The options of a builder: its keyword-only parameters that have a default and are not injected."""
+    annotated: Any = builder.__dict__["__init__"] if isinstance(builder, type) else builder
+    hints = get_type_hints(annotated, include_extras=True)
+    found: dict[str, Option] = {}
+    for name, parameter in inspect.signature(builder).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in injected:
+            continue
+        assert parameter.default is not inspect.Parameter.empty, f"{builder}: option {name} has no default"
+        found[name] = _option(name, hints[name], parameter.default)
+    return found
+
+
+def _option(name: str, hint: Any, default: Value) -> Option:
+    bounds: Bounds | None = None
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        return Option(name=name, kind=type(choices[0]), default=default, choices=choices)
+    kinds = [kind for kind in (bool, int, float, str) if kind is hint or kind in get_args(hint)]
+    assert kinds, f"option {name} has type {hint}; it must be bool, int, float, str or a Literal"
+    return Option(name=name, kind=kinds[0], default=default, bounds=bounds)
+
+
+class Registry(Generic[T]):
+    """Names → entries of one kind.
+
+    Args:
+        noun: what an entry is called in messages.
+        modules: the modules whose import registers the entries; imported on the first look-up, so that asking
+            for help stays fast.
+        injected: parameters of a builder that the harness fills in, and that are no options.
+    """
+
+    def __init__(self, noun: str, *, modules: tuple[str, ...] = (), injected: tuple[str, ...] = ()) -> None:
+        self.noun = noun
+        self._modules = modules
+        self._injected = frozenset(injected)
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: file an entry under `name`.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+
+        def decorate(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(
+                    f"the {self.noun} `{name}` is registered twice; give one of them another name."
+                )
+            self._entries[name] = entry
+            return entry
+
+        return decorate
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if not isinstance(name, str) or name not in self._entries:
+            hint = nearest(name, self._entries) or "."
+            raise ValueError(f"unknown {self.noun} `{name}`{hint} Known: {', '.join(self.names())}.")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def names(self) -> list[str]:
+        """All names, in the order of registration."""
+        self._load()
+        return list(self._entries)
+
+    def items(self) -> Mapping[str, T]:
+        """All entries by name."""
+        self._load()
+        return dict(self._entries)
+
+    def options(self, name: str) -> Mapping[str, Option]:
+        """The options of an entry that is a builder."""
+        builder = self[name]
+        assert callable(builder)
+        return options_of(builder, self._injected)
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            for module in self._modules:
+                importlib.import_module(module)
+
+
+_NETWORK = ("sample_shape", "num_classes")
+generators: Registry[Callable[..., Any]] = Registry(
+    "generator", modules=("gan_sweep_models",), injected=_NETWORK
+)
+discriminators: Registry[Callable[..., Any]] = Registry(
+    "discriminator", modules=("gan_sweep_models",), injected=_NETWORK
+)
+datasets: Registry[Callable[..., Any]] = Registry("data set", modules=("harness.data",))
+losses: Registry[Callable[..., Any]] = Registry("loss", modules=("harness.objective.adversarial",))
+optimizers: Registry[Callable[..., Any]] = Registry("optimizer", modules=("harness.optim.rules",))
+metrics: Registry[Any] = Registry("metric", modules=("harness.metrics.image_catalogue",))
+recipes: Registry[Any] = Registry("recipe", modules=("harness.recipe.catalogue",))

@@ -1,0 +1,1 @@
+"""Summary in, page, tables and figures out."""

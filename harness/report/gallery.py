@@ -1,0 +1,254 @@
+"""The pictures of a report on images: the arms' samples side by side, their worst runs, filmstrips.
+
+They are put together from the grids that runs left, pixel by pixel; nothing is generated anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.analysis.summary import Arm, Summary
+from harness.report import tables
+from harness.runs.result import RunResult, run_directory
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from harness.figures import Panel
+
+__all__ = [
+    "Picture",
+    "beside_pictures",
+    "draw_gallery",
+    "last_frame",
+    "latent_pictures",
+    "neighbour_pictures",
+]
+
+_ROWS = 6
+_FILM_ROWS = 3
+_FILM_COLUMNS = 2
+_MAX_BESIDE = 4
+_MAX_LATENT = 12
+_LATENT_WORDS = {
+    "edits": "single numbers of one latent, edited",
+    "edits_all_rows": "single numbers, edited in every latent",
+    "interpolate_linear": "straight walks between latents",
+    "interpolate_spherical": "walks between latents along great circles",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure on the page: its file, its heading and the words below it."""
+
+    path: Path
+    title: str
+    caption: str
+
+
+def draw_gallery(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[Picture]:
+    """The figures that only images have; none where the study's runs made no images.
+
+    Args:
+        summary: the study.
+        shown: the arms that get a panel.
+        folder: where figures go.
+    """
+    chosen = [(arm, run) for arm in shown if (run := _typical(summary, arm)) is not None]
+    chosen = [(arm, run) for arm, run in chosen if (_samples(summary, run) / "real.png").exists()]
+    if not chosen:
+        return []
+    drawn = (draw(summary, chosen, folder) for draw in (_side_by_side, _worst, _filmstrips))
+    return [picture for pictures in drawn for picture in pictures]
+
+
+def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+    """The training images nearest to the samples of each arm's median run: arm, file, and which run it is."""
+    found = []
+    for arm in shown:
+        run = _typical(summary, arm)
+        path = None if run is None else _samples(summary, run) / "neighbours.png"
+        if run is not None and path is not None and path.exists():
+            found.append((arm.name, path, _words(summary, arm, run)))
+    return found
+
+
+def beside_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+    """Training images beside those of each arm's first seed that has them: arm, file, and which run it is.
+
+    Of more than four arms, the baseline's alone, or those of the best where there is none.
+    """
+    if len(shown) > _MAX_BESIDE:
+        chosen = summary.baseline or next(iter(summary.ranking), shown[0])
+        shown = [chosen]
+    found = []
+    for arm in shown:
+        for run in sorted(arm.runs, key=lambda run: run.seed):
+            path = _samples(summary, run) / "real_beside_fake.png"
+            if path.exists():
+                found.append((arm.name, path, _words(summary, arm, run)))
+                break
+    return found
+
+
+def latent_pictures(summary: Summary, shown: Sequence[Arm]) -> list[Picture]:
+    """What `latent edit` and `latent interpolate` have drawn of the shown arms' runs, twelve files at most.
+
+    Each arm's median run comes first, for it is the one that the other figures show.
+    """
+    found = []
+    for arm in shown:
+        typical = _typical(summary, arm)
+        for run in sorted(arm.runs, key=lambda run: typical is None or run.run_id != typical.run_id):
+            for path in sorted((run_directory(summary.directory, run.run_id) / "latent").glob("*.png")):
+                title = f"{arm.name}, seed {run.seed}: {_LATENT_WORDS.get(path.stem, path.stem)}"
+                found.append(Picture(path=path, title=title, caption=f"Run {run.run_id}."))
+    return found[:_MAX_LATENT]
+
+
+def last_frame(summary: Summary, run: RunResult) -> Path | None:
+    """The last picture that a run left of its samples."""
+    return _frame_at(summary, run, None)[0]
+
+
+def _side_by_side(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+    from harness.figures import Panel, panels, write_png
+
+    budget = min((run.ledger["seen_images"] for _, run in chosen if not run.failed), default=0)
+    real = _samples(summary, chosen[0][1]) / "real.png"
+    found = [Panel(picture=_top_rows(real), title="real images", note="of the training set")]
+    cut = False
+    for arm, run in chosen:
+        path, step = _frame_at(summary, run, budget)
+        last = int(run.ledger["discriminator_steps"])
+        note = _words(summary, arm, run)
+        if step < last and not run.failed:
+            cut = True
+            note += f"\nshown at step {step:,} of {last:,}"
+        found.append(_panel(path, arm.name, note, run))
+    write_png(panels(found), folder / "samples.png")
+    when = (
+        f"when every discriminator had seen {budget:,.0f} real images, the most that all of them saw"
+        if cut
+        else "at the end of training, when every discriminator had seen equally many real images"
+    )
+    return [
+        Picture(
+            path=folder / "samples.png",
+            title="What was learnt",
+            caption=f"Images made by each arm's run with the median score, {when}. Runs with the same seed "
+            "make them from the same random numbers, and every grid shows its first ones, not the best. "
+            "Where the generator is told what to make, each column is one class.",
+        )
+    ]
+
+
+def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+    from harness.figures import panels, write_png
+
+    found: list[Panel] = []
+    for arm, typical in chosen:
+        run = _worst_run(summary, arm)
+        if run is not None and (run.failed or run.run_id != typical.run_id):
+            path = last_frame(summary, run)
+            if path is not None:
+                found.append(_panel(path, arm.name, _words(summary, arm, run), run))
+    if not found:
+        return []
+    write_png(panels(found), folder / "worst.png")
+    return [
+        Picture(
+            path=folder / "worst.png",
+            title="The worst runs",
+            caption="The last images of each arm's run with the worst score; framed, and with the reason, "
+            "where it diverged or was stopped as hopeless. A mean can hide that a design fails now and then: "
+            "noise, one image over and over, or nothing at all.",
+        )
+    ]
+
+
+def _filmstrips(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+    from harness.figures import Panel, filmstrip, panels, read_classes, read_frames, write_png
+
+    found = []
+    for arm, run in chosen:
+        frames = read_frames(_samples(summary, run))
+        if len(frames) > 1:
+            strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_samples(summary, run)))
+            found.append(Panel(picture=strip, title=arm.name, note=_words(summary, arm, run)))
+    if not found:
+        return []
+    write_png(panels(found, columns=_FILM_COLUMNS), folder / "filmstrips.png")
+    return [
+        Picture(
+            path=folder / "filmstrips.png",
+            title="From noise to images",
+            caption="How the images of the same few random numbers changed while the networks trained, from "
+            "left to right, in each arm's run with the median score. Above them stands how many batches of "
+            "real images the discriminator had seen; steps are close together at first, when most happens.",
+        )
+    ]
+
+
+def _panel(path: Path | None, title: str, note: str, run: RunResult) -> Panel:
+    from PIL import Image
+
+    from harness.figures import Panel
+
+    picture = Image.new("RGB", (180, 120), "#eeeeee") if path is None else _top_rows(path)
+    return Panel(picture=picture, title=title, note=note, failed=run.failed)
+
+
+def _top_rows(path: Path) -> Image:
+    """The first rows of a grid that a run left, without its title."""
+    from PIL import Image
+
+    from harness.figures.canvas import line_height
+    from harness.figures.grids import TITLE
+
+    with Image.open(path) as file:
+        layout = json.loads(file.info["layout"])
+        rows = min(_ROWS, len(layout["cells"]))
+        down, size = layout["step"][0], layout["size"][0] * layout["scale"]
+        bottom = layout["top"] + (rows - 1) * down + size
+        return file.crop((0, line_height(TITLE) + 2, file.width, bottom))
+
+
+def _typical(summary: Summary, arm: Arm) -> RunResult | None:
+    return summary.median_run(arm) or next(iter(arm.runs), None)
+
+
+def _worst_run(summary: Summary, arm: Arm) -> RunResult | None:
+    """The arm's run with the worst score, a diverged one before all others."""
+    sign = 1 if summary.goal == "minimize" else -1
+    values = arm.values(summary.metric, summary.at)
+    scored = [run for run in arm.runs if run.failed or values[run.seed] == values[run.seed]]
+    return max(scored, key=lambda run: (run.failed, sign * values[run.seed]), default=None)
+
+
+def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[Path | None, int]:
+    """A run's last frame by the time it had seen as many real images, or of all, and its step."""
+    frames = {
+        int(path.stem.removeprefix("step_")): path for path in _samples(summary, run).glob("step_*.png")
+    }
+    batch = run.ledger["seen_images"] / max(1.0, run.ledger["discriminator_steps"])
+    allowed = [step for step in frames if budget is None or run.failed or step * batch <= budget]
+    step = max(allowed, default=-1)
+    return frames.get(step), step
+
+
+def _words(summary: Summary, arm: Arm, run: RunResult) -> str:
+    if run.failed:
+        how = "diverged" if run.outcome == "diverged" else "stopped"
+        return f"seed {run.seed}, {how}: {run.reason}"
+    value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
+    return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
+
+
+def _samples(summary: Summary, run: RunResult) -> Path:
+    return run_directory(summary.directory, run.run_id) / "samples"

@@ -1,0 +1,307 @@
+"""A study's tables: CSV for programs, Markdown and LaTeX for readers.
+
+The CSV files hold no seconds and no dates and round to six significant digits, so the same results make the
+same bytes, however often a study was interrupted on its way.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+from harness.analysis.statistics import Interval, mean
+from harness.analysis.summary import At, Summary, Trial
+from harness.recipe.registry import Value
+
+__all__ = [
+    "comparisons_csv",
+    "csv_text",
+    "digits",
+    "in_words",
+    "latex",
+    "latex_table",
+    "markdown",
+    "markdown_table",
+    "reading_table",
+    "rounded",
+    "table_csv",
+    "trials_csv",
+    "trials_table",
+]
+
+_SUMMARIES: tuple[At, ...] = ("last", "best", "area")
+_IN_HEADER: dict[At, str] = {"last": "at the end", "best": "best", "area": "over training"}
+_IN_WORDS: dict[At, str] = {
+    "first": "before training",
+    "last": "at the last evaluation",
+    "best": "at its best evaluation",
+    "area": "averaged over training",
+}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+}
+
+
+def table_csv(summary: Summary) -> str:
+    """One row an arm: its parameters, its seeds, the study's metric, then every other metric.
+
+    `mean`, `iqm`, `ci_low` and `ci_high` are of the study's metric at the study's summary of the curve;
+    `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary. The other metrics are
+    taken at the last evaluation. A value that does not exist is an empty field.
+    """
+    others = summary.metric_names[1:]
+    fields = ("mean", "iqm", "ci_low", "ci_high")
+    header = ["cell", *summary.parameter_names, "num_seeds", "num_failed", *fields]
+    header += [f"{summary.metric}_{at}" for at in _SUMMARIES]
+    header += [f"{metric}_{field}" for metric in others for field in fields]
+    rows = []
+    for arm in summary.arms:
+        row = [arm.name, *(_plain(arm.parameters.get(key)) for key in summary.parameter_names)]
+        row += [str(len(arm.runs)), str(len(arm.failed))]
+        for metric, at in ((summary.metric, summary.at), *((metric, "last") for metric in others)):
+            found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
+            row += [digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
+            if metric == summary.metric:
+                row += [digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
+        rows.append(row)
+    return csv_text([header, *rows])
+
+
+def comparisons_csv(summary: Summary) -> str:
+    """One row for each arm that is held against the baseline; the header alone if there is no baseline."""
+    header = ["baseline", "cell", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    header += ["probability_of_improvement", "decision"]
+    rows = [
+        [
+            summary.baseline.name if summary.baseline else "",
+            found.cell,
+            digits(found.difference),
+            digits(found.interval.low),
+            digits(found.interval.high),
+            digits(found.p_value),
+            digits(found.p_holm),
+            digits(found.probability_of_improvement),
+            found.decision,
+        ]
+        for found in summary.comparisons
+    ]
+    return csv_text([header, *rows])
+
+
+def trials_csv(summary: Summary) -> str:
+    """One row a trial: its arm, its number, its parameters, its seeds and its value."""
+    names, rows = trials_table(summary.trials, setting=_plain, value=digits)
+    return csv_text([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+
+
+def trials_table(
+    trials: Sequence[Trial], *, setting: Callable[[Value | None], str], value: Callable[[float], str]
+) -> tuple[list[str], list[list[str]]]:
+    """The tuned parameters' names, and a row a trial: arm, number, parameters, seeds, failed, state, value.
+
+    Args:
+        trials: in the order of the rows.
+        setting: writes a parameter.
+        value: writes a trial's value.
+    """
+    names = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
+    rows = [
+        [
+            trial.cell,
+            str(trial.number),
+            *(setting(trial.parameters.get(name)) for name in names),
+            str(len(trial.runs)),
+            str(trial.num_failed),
+            trial.state,
+            value(trial.value),
+        ]
+        for trial in trials
+    ]
+    return names, rows
+
+
+def reading_table(summary: Summary) -> list[list[str]]:
+    """The table that people read, header first: fewer columns and fewer digits than `table.csv`.
+
+    A parameter that only repeats the arms' names is left out, and what named arms are made of; so are
+    failures if there are none. The metric at the study's summary of its curve comes with its interval; its
+    means at the other two summaries follow.
+    """
+    compared = bool(summary.comparisons)
+    decisions = {found.cell: found for found in summary.comparisons}
+    ablate = summary.study.ablate
+    named = ablate.parameters if ablate is not None and ablate.arms else {}
+    names = [
+        name
+        for name in summary.parameter_names
+        if name not in named and any(in_words(arm.parameters.get(name)) != arm.name for arm in summary.arms)
+    ]
+    any_failed = any(arm.failed for arm in summary.arms)
+    header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
+    header += [summary.metric, "95 % interval", "IQM"]
+    others = [at for at in _SUMMARIES if at != summary.at]
+    header += [_IN_HEADER[at] for at in others]
+    header += ["difference", "95 % interval", "p (Holm)", "P(better)"] * compared
+    rows = [header]
+    for arm in summary.arms:
+        found, versus = summary.estimates[arm.name], decisions.get(arm.name)
+        row = [arm.name, *(in_words(arm.parameters.get(key)) for key in names)]
+        row += [versus.decision if versus else "baseline"] * compared
+        row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
+        row += [rounded(found.mean), _interval(found.interval), rounded(found.iqm)]
+        row += [rounded(mean(list(arm.values(summary.metric, at).values()))) for at in others]
+        if versus is not None:
+            row += [rounded(versus.difference, sign=True), _interval(versus.interval, sign=True)]
+            row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
+        rows.append(row + [""] * (len(header) - len(row)))
+    return rows
+
+
+def markdown(summary: Summary) -> str:
+    """The reading table in Markdown, under a line that says what it shows."""
+    return markdown_table(summary.study.name, _caption(summary), reading_table(summary))
+
+
+def markdown_table(title: str, caption: str, table: Sequence[Sequence[str]]) -> str:
+    """A table, header first, in Markdown, under a heading and a line that says what it shows."""
+    header, *rows = ([_escape_markdown(cell) for cell in row] for row in table)
+    lines = [
+        f"# {title}",
+        "",
+        _escape_markdown(caption),
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex(summary: Summary) -> str:
+    """The reading table as a LaTeX `table` that needs no package."""
+    table = reading_table(summary)
+    return latex_table(_caption(summary), table, num_names=table[0].index("seeds"))
+
+
+def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int) -> str:
+    """A table, header first, as a LaTeX `table`; all but the first `num_names` columns are numbers."""
+    header, *rows = ([_escape_latex(cell) for cell in row] for row in table)
+    columns = "l" * num_names + "r" * (len(header) - num_names)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_escape_latex(caption)}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \hline",
+        f"    {' & '.join(header)} \\\\",
+        r"    \hline",
+        *(f"    {' & '.join(row)} \\\\" for row in rows),
+        r"    \hline",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def in_words(value: Value | None) -> str:
+    """A setting as a person would write it: at most three significant digits; nothing for None."""
+    if isinstance(value, float):
+        return _short_exponent(f"{value:.3g}")
+    return _plain(value)
+
+
+def rounded(value: float, *, sign: bool = False) -> str:
+    """A measurement to three significant digits, zeros at the end included; nothing for NaN.
+
+    With `sign`, positive numbers have a plus, for differences.
+    """
+    if math.isnan(value):
+        return ""
+    text = _short_exponent(f"{value:+#.3g}" if sign else f"{value:#.3g}").removesuffix(".")
+    return text.replace("-", "−") if sign else text
+
+
+def _short_exponent(text: str) -> str:
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa.removesuffix('.')}e{int(exponent)}" if e else text
+
+
+def _caption(summary: Summary) -> str:
+    better = "lower" if summary.goal == "minimize" else "higher"
+    text = (
+        f"{summary.metric} {_IN_WORDS[summary.at]} ({better} is better): mean over seeds, 95 % "
+        "interval of the mean, interquartile mean (IQM)."
+    )
+    others = [_IN_WORDS[at] for at in _SUMMARIES if at != summary.at]
+    text += f" Then its mean {' and '.join(others)}."
+    halved = sum(bool(run.selection) for arm in summary.arms for run in arm.runs)
+    if halved:
+        text += (
+            " The best checkpoint of a run was chosen on one half of the held-out data, and is scored on the "
+            "other."
+        )
+    if summary.baseline is not None:
+        family = len(summary.comparisons)
+        text += (
+            f" Differences are paired by seed against {summary.baseline.name}; p is the exact signed-rank "
+            f"test's, Holm-corrected for {family} comparison{'s' * (family != 1)}."
+        )
+    if not summary.is_complete:
+        text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
+    return text
+
+
+def _interval(interval: Interval, *, sign: bool = False) -> str:
+    if math.isnan(interval.low):
+        return ""
+    return f"{rounded(interval.low, sign=sign)} to {rounded(interval.high, sign=sign)}"
+
+
+def _count(finished: int, planned: int) -> str:
+    return str(finished) if finished == planned else f"{finished} of {planned}"
+
+
+def digits(value: float) -> str:
+    """A number to six significant digits, as files for programs have it; nothing for NaN."""
+    return "" if math.isnan(value) else f"{value + 0.0:.6g}"
+
+
+def _plain(value: Value | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def csv_text(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as CSV, with a line feed after each."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
+
+
+def _escape_markdown(text: str) -> str:
+    for character in "\\|*_`<":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

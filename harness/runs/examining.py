@@ -1,0 +1,137 @@
+"""What the evaluations of a population look at: its samples, D's scores of them and of held-out reals.
+
+Shapes: K live runs, N generated samples and M held-out ones an evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.data import Dataset, gather
+from harness.metrics.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from harness.engine.trainer import Trainer
+    from harness.metrics.scores import Scores
+
+__all__ = ["Examination", "Examiner", "evaluator_of"]
+
+
+@lru_cache(maxsize=2)
+def evaluator_of(dataset: Dataset) -> Evaluator:
+    """The evaluator of a data set, one for all populations on it."""
+    return Evaluator(dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """One evaluation of all live runs.
+
+    Attributes:
+        samples: (K, N, *sample_shape) of each run's fixed latents, on the device.
+        labels: (N,) their classes, where a network takes labels.
+        rows: the samples again, one tensor a run; the evaluator knows a tensor that it has just embedded.
+        fake_scores: (K, N) D's scores of them, on the CPU.
+        real_scores: (K, M) D's scores of held-out reals, on the CPU.
+        evaluator: scores them.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    rows: tuple[Tensor, ...]
+    fake_scores: Tensor
+    real_scores: Tensor
+    evaluator: Evaluator
+
+    def some(self, shown: Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
+        """The samples of some of the fixed latents, (K, S, *sample_shape), and their classes, (S,)."""
+        if shown is None:
+            return self.samples, self.labels
+        return self.samples[:, shown], None if self.labels is None else self.labels[shown]
+
+    def is_finite(self, position: int) -> bool:
+        """Whether all that is judged of a run is finite."""
+        judged = (self.rows[position], self.fake_scores[position], self.real_scores[position])
+        return all(bool(values.isfinite().all()) for values in judged)
+
+    def scores(self, position: int, *, exact: bool) -> Scores:
+        """All scores of a run against all held-out reals; see `Evaluator.evaluate`."""
+        return self.evaluator.evaluate(
+            self.rows[position],
+            real_scores=self.real_scores[position],
+            fake_scores=self.fake_scores[position],
+            exact=exact,
+            fake_labels=self.labels,
+        )
+
+    def halves(self, position: int, metric: str) -> tuple[float, float]:
+        """One score of a run against each half of the held-out reals, NaN where it has none.
+
+        Returns:
+            The score on the half that selects, and on the half that reports.
+        """
+        try:
+            select, report = self.evaluator.halves(
+                self.rows[position],
+                metric,
+                real_scores=self.real_scores[position],
+                fake_scores=self.fake_scores[position],
+                fake_labels=self.labels,
+            )
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception:  # what it says of the samples, the score on all of the reals has said already
+            return math.nan, math.nan
+        return select, report
+
+
+class Examiner:
+    """Makes the examinations of one population.
+
+    Args:
+        trainer: trains it.
+        dataset: what it is trained on, on its device.
+        evaluator: the data set's evaluator.
+    """
+
+    def __init__(self, trainer: Trainer, dataset: Dataset, evaluator: Evaluator) -> None:
+        self._trainer = trainer
+        self._population = trainer.population
+        self._evaluator = evaluator
+        self._num = self._population.recipe.evaluate.num_samples
+        rows = evaluator.held_out_rows.to(dataset.test.device)
+        if dataset.kind == "images":  # as many as are generated; the first ones of a folder are of one class
+            rows = rows[: self._num]
+        self._real = gather(dataset.test, rows)
+        self._real_labels = None if dataset.test_labels is None else dataset.test_labels[rows]
+
+    def examine(self) -> Examination:
+        """Look at all live runs, of which there must be one."""
+        samples, labels = self.samples()
+        return Examination(
+            samples=samples,
+            labels=labels,
+            rows=tuple(samples),
+            fake_scores=self._population.discriminate(samples, labels).cpu(),
+            real_scores=self._population.discriminate(self._real, self._real_labels).cpu(),
+            evaluator=self._evaluator,
+        )
+
+    def samples(self, shown: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples of every live run's fixed latents, (K, N, ...), and their classes, (N,); or some of them.
+
+        As many latents are drawn in every call: the first of many are not those of a few.
+        """
+        trainer = self._trainer
+        wanted = slice(None) if shown is None else list(shown)
+        latents = torch.stack([trainer.fixed_latents(row, self._num)[wanted] for row in trainer.live])
+        labels = trainer.fixed_labels(trainer.live[0], self._num)
+        labels = None if labels is None else labels[wanted]
+        return self._population.generate(latents, labels), labels

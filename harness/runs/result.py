@@ -1,0 +1,368 @@
+"""What a finished run leaves behind: ``runs/<study>/runs/<run id>/result.json``.
+
+A run is finished when, and only when, this file exists; it is written in one move, last of all. Whatever
+reads results (the workers on resuming, the report, the standings on the screen) reads them here, so one rule
+says what a failed run is worth.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from harness.recipe import Recipe
+
+__all__ = [
+    "CHECKPOINT_SEC",
+    "RunResult",
+    "load_result",
+    "load_results",
+    "read_json",
+    "read_recipe",
+    "run_directory",
+    "score",
+    "summarise_curve",
+    "write_json",
+    "write_text",
+]
+
+Phase: TypeAlias = Literal["ablate", "search", "final"]
+Outcome: TypeAlias = Literal["completed", "diverged", "stopped"]
+At: TypeAlias = Literal["first", "last", "best", "area"]
+
+CHECKPOINT_SEC = 20.0
+"""Seconds of work that a run may lose when its process is killed."""
+
+_OUTCOMES = ("completed", "diverged", "stopped")
+_PHASES = ("ablate", "search", "final")
+_STOPPERS = ("", "verdict", "pruner")
+_SUMMARIES = ("first", "last", "best", "area")
+_LATER_FIELDS = {"failed_scores", "verdict", "stopped_by", "selection"}
+"""Fields that older results do not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One finished run: one recipe trained with one seed.
+
+    Args:
+        run_id: Hash of recipe and seed; also the name of the run's folder.
+        study: Name of the study.
+        cell: Name of the arm. A search without arms has the one arm ``search``.
+        overrides: What sets this run apart from the study's base recipe: dotted key to value, tuned values
+            included.
+        seed: The run's seed.
+        phase: ``ablate`` for a cell of an ablation or grid, ``search`` for a trial's run, ``final`` for an
+            arm's best trained anew with fresh seeds. Arms are compared by ``ablate`` and ``final`` runs only.
+        trial: Number of the trial within its arm's search (for ``final``: of the trial it repeats).
+        outcome: ``completed``; ``diverged`` (a parameter, a loss or a sample was not finite: the run failed);
+            ``stopped`` (early; `stopped_by` says by what).
+        reason: Why it did not complete, in words, else empty.
+        scores: Metric to ``{"first", "last", "best", "area"}``: the untrained generator's score, the last
+            one, the best one, and the mean over training (trapezoids over steps). First, last and area are
+            measured on all held-out reals. The best of the study's metric is an honest one, see `selection`;
+            that of any other metric is its curve's optimum, which flatters: chosen and reported on one set.
+        ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec`` of training,
+            and ``diagnostics_sec`` of scores, verdicts, pictures, records and checkpoints, the run's own and
+            those of the runs that trained beside it, its film at the end left out; of a run that was stopped
+            also ``saved_steps``, the D steps that it was spared.
+        recipe: The recipe's fingerprint.
+        environment: Versions, device, git commit and whatever else places the run.
+        failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
+            time. A score that failed is missing from its curve and is never made up.
+        verdict: What became of the run: the fields of `harness.verdict.judge.Verdict` as plain values
+            (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
+            which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
+            the evaluations. Empty in results from before there were verdicts.
+        stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
+            trial was beaten by others), or empty.
+        selection: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt`` was
+            chosen by the study's metric on one half of the held-out reals (`select`), and its score on the
+            other half (`report`) is what `scores` calls best; `last` is the last that could be had on that
+            half. Empty where the metric cannot be halved: its best then is its curve's optimum.
+    """
+
+    run_id: str
+    study: str
+    cell: str
+    overrides: Mapping[str, bool | int | float | str]
+    seed: int
+    phase: Phase
+    trial: int | None
+    outcome: Outcome
+    reason: str
+    scores: Mapping[str, Mapping[str, float]]
+    ledger: Mapping[str, float]
+    recipe: str
+    environment: Mapping[str, Any]
+    failed_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    stopped_by: str = ""
+    selection: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.outcome not in _OUTCOMES:
+            raise ValueError(f"`outcome` must be one of {', '.join(_OUTCOMES)}, but got {self.outcome!r}.")
+        if self.phase not in _PHASES:
+            raise ValueError(f"`phase` must be one of {', '.join(_PHASES)}, but got {self.phase!r}.")
+        if self.stopped_by not in _STOPPERS or (self.stopped_by and self.outcome != "stopped"):
+            raise ValueError(
+                f"`stopped_by` must be verdict or pruner, of a stopped run, but got {self.stopped_by!r} "
+                f"with outcome {self.outcome}."
+            )
+        for metric, summary in self.scores.items():
+            lacking = [at for at in _SUMMARIES if at not in summary]
+            if lacking:
+                raise ValueError(f"`scores.{metric}` lacks `{lacking[0]}`.")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run counts as a failure: it diverged, or was stopped because it was hopeless."""
+        return self.outcome == "diverged" or self.stopped_by == "verdict"
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was stopped for its trial's sake; that says nothing of the run itself."""
+        return self.outcome == "stopped" and not self.failed
+
+    @property
+    def verdict_name(self) -> str:
+        """The verdict's name; empty in results from before there were verdicts."""
+        return str(self.verdict.get("name", ""))
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the checkpoint in ``best.pt``, or None where none was chosen."""
+        return int(self.selection["step"]) if self.selection else None
+
+    @property
+    def saved_steps(self) -> int:
+        """D steps that were not spent, because the run was stopped."""
+        return int(self.ledger.get("saved_steps", 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; non-finite numbers become the strings ``nan``, ``inf`` and ``-inf``."""
+        encoded = _encode(asdict(self))
+        assert isinstance(encoded, dict)
+        return encoded
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunResult":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: If a field is missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if names - _LATER_FIELDS != set(values) - _LATER_FIELDS:
+            raise ValueError(f"A result must have the fields {sorted(names)}, but got {sorted(values)}.")
+        decoded = dict(values)
+        if "verdict" in values:
+            decoded["verdict"] = _decoded_verdict(values["verdict"])
+        if "selection" in values:
+            decoded["selection"] = _decoded_selection(values["selection"])
+        decoded["scores"] = {
+            metric: {at: float(value) for at, value in summary.items()}
+            for metric, summary in values["scores"].items()
+        }
+        decoded["ledger"] = {key: float(value) if isinstance(value, str) else value
+                             for key, value in values["ledger"].items()}  # fmt: skip
+        return cls(**decoded)
+
+
+def score(result: RunResult, metric: str, at: At = "last") -> float:
+    """The run's score, where a failed run is worth what its own untrained generator was.
+
+    That value is finite and true: the generator of a run that diverged, or was given up as hopeless, is of no
+    more use than one never trained, and the arm that produced it must pay for it rather than have it left out
+    of its mean.
+
+    Args:
+        result: A finished run.
+        metric: Name of a metric, without ``eval/``.
+        at: Which summary of the curve: ``last``, ``best`` (see `RunResult.scores`), ``area``, or ``first``.
+
+    Returns:
+        The score; NaN if the untrained generator itself had none, or if it could not be computed.
+
+    Raises:
+        ValueError: If the run was not measured by this metric.
+    """
+    if not result.scores or (metric not in result.scores and metric in result.failed_scores):
+        return math.nan
+    if metric not in result.scores:
+        known = ", ".join(sorted(result.scores))
+        raise ValueError(f"Run {result.run_id} has no metric `{metric}`; it has {known}.")
+    return result.scores[metric]["first" if result.failed else at]
+
+
+def summarise_curve(
+    steps: Sequence[int], values: Sequence[float], goal: Literal["minimize", "maximize"]
+) -> dict[str, float]:
+    """First and last value of a curve, its optimum as ``best``, and its mean over training.
+
+    ``area`` = ∫ value d(step) / (last step - first step) by trapezoids; of a single point, that point. It
+    rewards a run for being good early, and is less at the mercy of where a swinging run happens to stop.
+
+    Args:
+        steps: Steps of the evaluations, increasing.
+        values: The metric there, as many.
+        goal: Whether the best value is the smallest or the largest.
+
+    Returns:
+        ``{"first", "last", "best", "area"}``.
+
+    Raises:
+        ValueError: If there is no point, or lengths differ.
+    """
+    if not steps or len(steps) != len(values):
+        raise ValueError(f"A curve needs as many values as steps, but got {len(values)} and {len(steps)}.")
+    span = steps[-1] - steps[0]
+    area = values[-1] if span == 0 else math.fsum(
+        (steps[i + 1] - steps[i]) * (values[i] + values[i + 1]) / 2 for i in range(len(steps) - 1)
+    ) / span  # fmt: skip
+    best = min(values) if goal == "minimize" else max(values)
+    return {"first": values[0], "last": values[-1], "best": best, "area": area}
+
+
+def run_directory(study_directory: Path, run_id: str) -> Path:
+    """Where a run's files are: ``<study>/runs/<run id>``."""
+    return study_directory / "runs" / run_id
+
+
+def load_result(directory: Path) -> RunResult | None:
+    """The result in a run's folder, or None if the run has not finished.
+
+    Raises:
+        ValueError: If the file is there but is not a result.
+    """
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    try:
+        return RunResult.from_json(read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not a run's result ({error}); delete it to train the run again."
+        ) from None
+
+
+def load_results(study_directory: Path) -> list[RunResult]:
+    """Every finished run of a study, by phase, arm, trial and seed.
+
+    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,
+    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised).
+
+    Args:
+        study_directory: ``runs/<study>``.
+
+    Returns:
+        The results; an empty list if none has finished.
+
+    Raises:
+        ValueError: If a result file is unreadable.
+    """
+    asked: Mapping[str, Sequence[int]] = {}
+    plan_path = study_directory / "plan.json"
+    if plan_path.exists():
+        asked = read_json(plan_path).get("seeds", {})
+    winners: Mapping[str, Mapping[str, Any]] = {}
+    if (study_directory / "winners.json").exists():
+        winners = read_json(study_directory / "winners.json")
+    results = []
+    for path in (study_directory / "runs").glob("*/result.json"):
+        result = load_result(path.parent)
+        if result is None or (asked and result.seed not in asked.get(result.phase, ())):
+            continue
+        if result.phase == "final" and result.trial != winners.get(result.cell, {}).get(
+            "trial", result.trial
+        ):
+            continue
+        results.append(result)
+    return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If the file is not JSON, in one line that names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a run's ``recipe.json``.
+
+    Raises:
+        ValueError: If it is not one, in one line that names it.
+    """
+    try:
+        return Recipe.from_json(read_json(path))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(
+            f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); delete the "
+            "run's folder to train it again."
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one move: a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: Where to; the folder must exist.
+        value: Mappings, sequences, strings and numbers; non-finite numbers become strings.
+    """
+    write_text(path, json.dumps(_encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one move, on the disk before it has its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict with all that a report reads of it, so that a damaged one is found here and not there."""
+    if not values:
+        return {}
+    from harness.verdict.judge import VERDICTS, Verdict
+
+    timeline = [[int(step), str(name)] for step, name in values["timeline"]]
+    unknown = [name for _, name in timeline if name not in VERDICTS]
+    if unknown:
+        raise ValueError(f"unknown verdict `{unknown[0]}` in `verdict.timeline`")
+    evidence = dict(Verdict.from_json(values).evidence)
+    return {**values, "evidence": evidence, "since": int(values["since"]), "timeline": timeline}
+
+
+def _decoded_selection(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not values:
+        return {}
+    numbers = {key: float(values[key]) for key in ("select", "report")}
+    return {**values, "metric": str(values["metric"]), "step": int(values["step"]), **numbers}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _encode(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,346 @@
+"""One population from its first event, or its checkpoint, to its results: events in, files out.
+
+Everything that decides which rows are computed on (who diverged, who was given up) follows from the training
+and from results on the disk alone, so a population that was killed and resumed is the one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.data import Dataset, load_dataset
+from harness.engine import checkpoint as checkpoints
+from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
+from harness.engine.population import Population
+from harness.engine.spectra import spectra
+from harness.engine.trainer import Trainer
+from harness.metrics.scores import Scores
+from harness.recipe.registry import metrics
+from harness.runs.examining import Examiner, evaluator_of
+from harness.runs.frames import Frames, frames_of
+from harness.runs.job import Interrupted, Job, Progress
+from harness.runs.recording import RunRecorder
+from harness.runs.result import Outcome, RunResult, load_result, run_directory, score
+
+if TYPE_CHECKING:
+    from harness.planning.plan import PlannedRun
+
+__all__ = ["Session"]
+
+_VERSION = 4
+"""Version of what a population's checkpoint holds."""
+_WEIGHTS = ("generator", "discriminator", "generator_average")
+"""What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
+
+
+class Session:
+    """Trains one population; see `harness.runs.job.train_population`.
+
+    Args:
+        runs: The population.
+        job: How, and whom to tell.
+    """
+
+    def __init__(self, runs: Sequence[PlannedRun], job: Job) -> None:
+        self._runs = runs
+        self._job = job
+        loaded = load_dataset(runs[0].recipe.data)
+        evaluator = evaluator_of(loaded)
+        device = torch.device(job.device)
+        dataset, self._frames = _at_hand(loaded, device)
+        self._population = Population(
+            [run.recipe for run in runs], [run.seed for run in runs], dataset=dataset, device=device
+        )
+        self._trainer = Trainer(self._population, dataset)
+        self._examiner = Examiner(self._trainer, dataset, evaluator)
+        self._elapsed_sec = 0.0
+        self._diagnostics_sec = 0.0
+        self._handling_since: float | None = None
+        for torn in job.checkpoint.parent.glob(f".{job.checkpoint.name}.*"):
+            torn.unlink()  # left by a worker that was killed while it wrote
+        state = self._load()
+        environment = {
+            **job.environment,
+            "population": len(runs),
+            "data": loaded.fingerprint,
+            **({"data_notes": list(loaded.notes)} if loaded.notes else {}),
+            "fingerprint": dict(evaluator.fingerprint),
+            "sources": dict(evaluator.sources),
+        }
+        self._recorders: dict[int, RunRecorder] = {}
+        self._before: dict[int, RunResult] = {}
+        for row, run in enumerate(runs):
+            result = load_result(run_directory(job.directory, run.run_id))
+            if result is not None:
+                self._before[row] = result
+            else:
+                self._recorders[row] = RunRecorder(
+                    run,
+                    job,
+                    frames=self._frames,
+                    environment=environment,
+                    resume_step=None if state is None else state["step"],
+                    state={} if state is None else state["records"].get(run.run_id, {}),
+                    trackers=[] if job.watch is None else [job.watch(run, self._trainer.total_steps)],
+                )
+        self._saved_at = time.monotonic()
+
+    def train(self) -> list[RunResult]:
+        """Run to the end."""
+        try:
+            events = iter(self._trainer.run(self._is_save_due))
+            while self._open():
+                started = time.perf_counter()
+                event = next(events, None)
+                self._handling_since = time.perf_counter()
+                self._elapsed_sec += self._handling_since - started
+                if event is None:
+                    break
+                self._handle(event)
+                if isinstance(event, Finished):
+                    break
+                self._report()
+                self._save_if_due()
+                self._diagnostics_sec, self._handling_since = self._handled_sec, None
+            for _, row in self._open():
+                self._finish(row, "completed")
+        finally:
+            for recorder in self._recorders.values():
+                recorder.close()
+        self._job.checkpoint.unlink(missing_ok=True)
+        results = [load_result(run_directory(self._job.directory, run.run_id)) for run in self._runs]
+        assert all(result is not None for result in results)
+        return [result for result in results if result is not None]
+
+    def _open(self) -> list[tuple[int, int]]:
+        """Position and original row of every run that is live and not finished."""
+        return [
+            (position, row)
+            for position, row in enumerate(self._trainer.live)
+            if row in self._recorders and self._recorders[row].result is None
+        ]
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Logged):
+            ledger = self._ledger()
+            for position, row in self._open():
+                values = {key: float(series[position]) for key, series in event.metrics.items()}
+                self._recorders[row].log(event.step, event.epoch, values, ledger)
+                counts = {key: table[position].tolist() for key, table in event.histograms.items()}
+                self._recorders[row].count(event.step, counts)
+        elif isinstance(event, EvaluationDue):
+            self._evaluate(event)
+            self._stop_hopeless(event)
+            self._prune_if_beaten(event)
+            self._retire_finished()
+        elif isinstance(event, SamplesDue):
+            self._draw(event)
+        elif isinstance(event, RunsDiverged):
+            for row, reason in zip(event.rows, event.reasons, strict=True):
+                self._diverged(row, reason)
+
+    def _evaluate(self, event: EvaluationDue) -> None:
+        due = [(p, row) for p, row in self._open() if self._recorders[row].last_evaluation_step < event.step]
+        if not due:
+            return
+        ledger, metric = self._ledger(), self._job.metric.name
+        seen = self._examiner.examine()
+        shown = self._frames.shown(self._population)
+        frames = self._frames.look(self._population, *seen.some(shown))
+        exact = event.final or event.step == 0 or metrics[metric].exact
+        weights = spectra(self._population, layers=event.final)
+        for position, row in due:
+            recorder = self._recorders[row]
+            try:
+                scores = seen.scores(position, exact=exact)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception as error:  # no score ends a run
+                if not seen.is_finite(position):
+                    self._diverged(row, f"{str(error).rstrip('.')} (step {event.step})")
+                    continue
+                scores = Scores({}, dict.fromkeys(seen.evaluator.names, " ".join(str(error).split())))
+            recorder.evaluated(
+                event.step,
+                event.epoch,
+                scores,
+                ledger,
+                failures=scores.failures,
+                networks={key: values[position] for key, values in weights.items()} | self._trainer.stand,
+            )
+            if metric in scores:
+                select, report = seen.halves(position, metric)
+                recorder.selection.offer(event.step, select, report, partial(self._weights, row))
+            recorder.draw(event.step, f"epoch {event.epoch}{recorder.score_in_words()}", frames[position])
+            if event.final:
+                recorder.draw_last(frames[position], seen.rows[position])
+
+    def _stop_hopeless(self, event: EvaluationDue) -> None:
+        """Give up the runs whose verdict is hopeless, and drop their rows from what is computed.
+
+        Those that were given up at this very step before the population was last killed are dropped with
+        them: the size of a matrix decides the last bits of what is computed with it.
+        """
+        early = self._job.early_stop
+        if early is None or event.final or event.step < early.warm_up * self._trainer.total_steps:
+            return
+        for _, row in self._open():
+            verdict = self._recorders[row].verdict
+            if verdict is not None and verdict.hopeless:
+                self._finish(row, "stopped", f"hopeless: {verdict.sentence()}", stopped_by="verdict")
+        ended = {
+            row: result
+            for row in range(len(self._runs))
+            if (result := self._result(row)) is not None
+            and result.ledger["discriminator_steps"] <= event.step
+        }
+        if not any(
+            result.stopped_by == "verdict" and result.ledger["discriminator_steps"] == event.step
+            for result in ended.values()
+        ):
+            return
+        kept = [row for row in self._trainer.live if row not in ended]
+        if kept:
+            self._trainer.keep(kept)
+        else:
+            self._population.retire(tuple(ended))
+
+    def _result(self, row: int) -> RunResult | None:
+        return self._before[row] if row in self._before else self._recorders[row].result
+
+    def _retire_finished(self) -> None:
+        """Retired rows leave the bits of the others alone."""
+        self._population.retire([row for row, recorder in self._recorders.items() if recorder.result])
+
+    def _draw(self, event: SamplesDue) -> None:
+        samples, labels = self._examiner.samples(self._frames.shown(self._population))
+        frames = self._frames.look(self._population, samples, labels)
+        for position, row in self._open():
+            if bool(samples[position].isfinite().all()):
+                self._recorders[row].draw(event.step, f"step {event.step:,}", frames[position])
+            else:
+                self._diverged(row, f"the generated samples are not finite (step {event.step})")
+        self._retire_finished()
+
+    def _prune_if_beaten(self, event: EvaluationDue) -> None:
+        prune, metric = self._job.prune, self._job.metric.name
+        if prune is None or event.final or event.step == 0 or not self._open():
+            return
+        values = [recorder.latest for recorder in self._recorders.values()]
+        values += [score(result, metric) for result in self._before.values()]
+        mean = sum(values) / len(values)
+        evaluation = max(recorder.num_evaluations for recorder in self._recorders.values()) - 1
+        if math.isfinite(mean) and prune(evaluation, mean):
+            reason = f"pruned at step {event.step}: mean {metric} {mean:.4g}"
+            for _, row in self._open():
+                self._finish(row, "stopped", reason, stopped_by="pruner")
+
+    def _diverged(self, row: int, reason: str) -> None:
+        recorder = self._recorders.get(row)
+        if recorder is not None and recorder.result is None:
+            step = self._trainer.step
+            recorder.diverged(step, step / self._trainer.steps_per_epoch, reason, self._ledger())
+            recorder.finish("diverged", reason, self._ledger())
+
+    def _finish(self, row: int, outcome: Outcome, reason: str = "", *, stopped_by: str = "") -> None:
+        """End a run that has networks to show."""
+        step, ledger = self._trainer.step, self._ledger()
+        if outcome == "stopped":
+            ledger["saved_steps"] = self._trainer.total_steps - step
+        path = run_directory(self._job.directory, self._runs[row].run_id) / "checkpoint.pt"
+        run = self._runs[row]
+        state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed, "step": step}
+        checkpoints.save(path, {**state, **self._population.run_state(row)})
+        self._recorders[row].finish(outcome, reason, ledger, stopped_by=stopped_by)
+
+    def _weights(self, row: int) -> dict[str, Any]:
+        state = self._population.run_state(row)
+        return {name: state[name] for name in _WEIGHTS if name in state}
+
+    def _ledger(self) -> dict[str, float]:
+        """What every live run has spent: in lockstep, all have spent the same, and waited as long."""
+        return {
+            **self._trainer.spent,
+            "elapsed_sec": round(self._elapsed_sec, 6),
+            "diagnostics_sec": round(self._handled_sec, 6),
+        }
+
+    @property
+    def _handled_sec(self) -> float:
+        """Seconds spent on events so far, the one at hand included."""
+        now = time.perf_counter()
+        return self._diagnostics_sec + (now - self._handling_since if self._handling_since else 0.0)
+
+    def _report(self) -> None:
+        if self._job.progress is None:
+            return
+        recorders = {recorder.run.run_id: recorder for recorder in self._recorders.values()}
+        self._job.progress(
+            Progress(
+                step=self._trainer.step,
+                total_steps=self._trainer.total_steps,
+                elapsed_sec=self._elapsed_sec,
+                num_live=len(self._open()),
+                scores={run_id: recorder.latest for run_id, recorder in recorders.items()},
+                verdicts={
+                    run_id: (recorder.run.cell, recorder.verdict.name)
+                    for run_id, recorder in recorders.items()
+                    if recorder.verdict is not None and recorder.result is None
+                },
+                alarms={run_id: recorder.alarm for run_id, recorder in recorders.items() if recorder.alarm},
+            )
+        )
+
+    def _is_save_due(self, *, stop: bool | None = None) -> bool:
+        stop = self._job.should_stop() if stop is None else stop
+        return stop or time.monotonic() - self._saved_at >= self._job.checkpoint_sec
+
+    def _save_if_due(self) -> None:
+        stop = self._job.should_stop()
+        if self._is_save_due(stop=stop):
+            for recorder in self._recorders.values():
+                if recorder.result is None:
+                    recorder.flush()
+            state = {
+                "version": _VERSION,
+                "run_ids": [run.run_id for run in self._runs],
+                "step": self._trainer.step,
+                "elapsed_sec": self._elapsed_sec,
+                "diagnostics_sec": self._handled_sec,
+                "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
+                "trainer": self._trainer.state_dict(),
+            }
+            checkpoints.save(self._job.checkpoint, state)
+            self._saved_at = time.monotonic()
+        if stop:
+            raise Interrupted
+
+    def _load(self) -> dict[str, Any] | None:
+        """Go on from the checkpoint; one that cannot be read is as good as none: training repeats itself."""
+        path = self._job.checkpoint
+        if not path.exists():
+            return None
+        try:
+            state = checkpoints.load(path)
+            if state["version"] != _VERSION or state["run_ids"] != [run.run_id for run in self._runs]:
+                raise ValueError("it is of another version, or of other runs")
+        except (ValueError, KeyError):
+            path.unlink(missing_ok=True)
+            return None
+        self._trainer.load_state_dict(state["trainer"])
+        self._elapsed_sec = float(state["elapsed_sec"])
+        self._diagnostics_sec = float(state["diagnostics_sec"])
+        return dict(state)
+
+
+@lru_cache(maxsize=1)
+def _at_hand(dataset: Dataset, device: torch.device) -> tuple[Dataset, Frames]:
+    """A data set on the device, where the next population finds it, and how runs on it are drawn."""
+    resident = dataset.to(device)
+    return resident, frames_of(resident)

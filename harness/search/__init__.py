@@ -1,0 +1,1 @@
+"""Trials: ask, prune, tell."""

@@ -1,0 +1,1 @@
+"""A sweep file or a dictionary in, a checked `Study` out; pure."""

@@ -1,0 +1,349 @@
+"""The sweep file's grammar: what each key means, from plain data to checked parts.
+
+W&B's own (``method``, ``metric``, ``parameters``, ``run_cap``, ``early_terminate``), so that a W&B sweep
+file runs here once it names a recipe, a metric and a number of trials, and a few words more:
+
+``recipe``
+    The recipe that everything is changed from.
+``seeds``
+    A number n (seeds 0 to n-1) or a list of seeds: every cell and every trial is trained with each. An
+    ablation must give it; elsewhere the default is one seed, W&B's one run per configuration.
+``ablate``
+    ``parameters`` (dotted recipe key, or ``recipe`` itself → a list of values, bare or under ``values``)
+    and ``baseline`` (one value for each of those keys). The cells of its grid are the study's arms. Where
+    arms are no full grid: ``arms`` (a name → dotted recipe keys and their values, one each) and ``baseline``
+    (the name of one of them). What an arm does not say is as the recipe has it.
+``parameters``
+    ``{value: x}`` fixes a setting in the whole study. Everything else is searched, by ``method``, inside
+    each arm where there are arms. ``when: {key of the ablation: value or list of values}`` beside a
+    parameter keeps it to the arms it is meant for: momentum, for one, has another name in each optimiser.
+``run_cap``
+    The number of trials; of trials *in each arm* where there are arms, so that their budgets are equal. A
+    grid without arms stops after that many cells, as in W&B. Random and bayes searches must give it.
+``final_seeds``
+    The fresh seeds with which each tuned arm's best trial is trained again, as a number (the seeds that
+    follow the largest of ``seeds``) or a list; 8 where nothing is said. The arms are compared on these runs
+    alone.
+``early_terminate``
+    W&B's hyperband, for random and bayes searches; an iteration is an evaluation. ``min_iter`` and ``eta``
+    give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband. Final runs are never stopped.
+``early_stop``
+    ``verdict`` stops a run that is hopeless: diverged, d-saturated or collapsed at an evaluation, once a
+    fifth of its steps are done. It counts as failed, with its untrained generator's score; its ledger says
+    how many steps it was spared. ``{verdict: true, warm_up: 0.4}`` waits for another part of the steps.
+    Every run is watched, final ones too: unlike ``early_terminate``, it looks at one run alone.
+``metric``
+    ``name`` (a metric, with or without ``eval/``), ``goal`` (the metric's own where nothing is said) and
+    ``at``: the ``last`` evaluation, the ``best``, or the ``area`` under the curve (its mean over time). The
+    best is an honest one: the checkpoint is chosen on one half of the held-out reals, and its score on the
+    other half counts.
+``smoke``
+    Changes for a two-minute version: ``seeds``, ``final_seeds``, ``run_cap``, ``recipe`` or dotted recipe
+    keys.
+
+``program``, ``command``, ``project`` and the like are read and reported as unused. A setting is given once:
+under ``ablate.parameters`` or under ``parameters``.
+
+Source: W&B, "Sweep configuration options".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from harness.recipe.registry import metrics, nearest
+from harness.study.arms import Ablate, read_ablate
+from harness.study.document import Document, FieldError, FieldPath, dotted, shown
+from harness.study.parameters import read_mapping, read_parameters, read_setting
+
+__all__ = [
+    "CHANGEABLE",
+    "METHODS",
+    "Ablate",
+    "EarlyStop",
+    "EarlyTerminate",
+    "Metric",
+    "read_sections",
+    "read_seeds",
+]
+
+At = Literal["last", "best", "area"]
+METHODS = ("grid", "random", "bayes")
+CHANGEABLE = ("recipe", "seeds", "final_seeds", "run_cap")
+"""The study's own keys that `smoke` and the command line may change, beside dotted recipe keys."""
+
+_KEYS = (
+    "name",
+    "description",
+    "recipe",
+    "metric",
+    "seeds",
+    "final_seeds",
+    "ablate",
+    "method",
+    "parameters",
+    "run_cap",
+    "early_terminate",
+    "early_stop",
+    "smoke",
+)
+_UNUSED = ("program", "command", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri")
+_UNUSED_METRIC = ("target", "impute", "impute_while_running")
+_MAX_SEEDS = 1000
+_MAX_SEED = 2**32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What cells and trials are compared by.
+
+    Attributes:
+        name: an entry of the metric registry.
+        goal: which way is better.
+        at: the last evaluation, the best one, or the mean over the time of training.
+    """
+
+    name: str
+    goal: Literal["minimize", "maximize"]
+    at: At = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyTerminate:
+    """Hyperband in W&B's words; an iteration is one evaluation.
+
+    Attributes:
+        min_iter: the first iteration at which trials are stopped; gives successive halving.
+        max_iter: the last iteration; with `s`, gives hyperband.
+        s: the number of brackets, counted back from `max_iter`.
+        eta: a trial in eta goes on.
+    """
+
+    min_iter: int | None = None
+    max_iter: int | None = None
+    s: int | None = None
+    eta: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """When runs are given up because of their verdict.
+
+    Attributes:
+        warm_up: share of a run's steps before which none is.
+    """
+
+    warm_up: float = 0.2
+
+    def to_json(self) -> str | dict[str, Any]:
+        """As a sweep file says it."""
+        return "verdict" if self == EarlyStop() else {"verdict": True, "warm_up": self.warm_up}
+
+
+def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
+    """Read a sweep file's data into the fields of a `Study`.
+
+    Args:
+        document: the file.
+        name: the study's name where the file gives none.
+
+    Raises:
+        FieldError: anything but the grammar.
+    """
+    data = document.data
+    unused = [key for key in data if key in _UNUSED]
+    for key, value in data.items():
+        if key not in _KEYS and key not in _UNUSED:
+            hint = nearest(key, _KEYS) or "."
+            raise FieldError((key,), f"unknown key `{key}`{hint} Known: {', '.join(_KEYS)}.", at_key=True)
+        if value is None and key not in _UNUSED:
+            raise FieldError((key,), f"`{key}` is empty; give it a value, or remove the line.", at_key=True)
+    if "recipe" not in data:
+        raise FieldError(
+            (),
+            "`recipe` is missing: it says what to train, for example recipe: points-gan; see `harness list`.",
+        )
+    if "metric" not in data:
+        raise FieldError(
+            (), "`metric` is missing: it says how results compare, for example metric: {name: sliced_w2}."
+        )
+    ablate = read_ablate(data["ablate"], document) if "ablate" in data else None
+    if ablate is not None and "seeds" not in data:
+        raise FieldError(
+            ("ablate",), "`seeds` is missing: an ablation compares arms over several seeds; write seeds: 8."
+        )
+    overrides, parameters = (
+        read_parameters(data["parameters"], ablate, document) if "parameters" in data else ({}, {})
+    )
+    seeds = read_seeds(data.get("seeds", 1), ("seeds",))
+    tuned = ablate is not None and any(found.is_searched for found in parameters.values())
+    final = data.get("final_seeds", 8 if tuned else [])
+    metric, unused_metric = _metric(data["metric"])
+    early, unused_early = (
+        _early_terminate(data["early_terminate"]) if "early_terminate" in data else (None, [])
+    )
+    return {
+        "name": _text(data, "name", name),
+        "description": _text(data, "description", ""),
+        "recipe": _text(data, "recipe", ""),
+        "overrides": overrides,
+        "metric": metric,
+        "seeds": seeds,
+        "final_seeds": read_seeds(final, ("final_seeds",), after=max(seeds)) if final != [] or tuned else (),
+        "ablate": ablate,
+        "method": data.get("method"),
+        "parameters": parameters,
+        "run_cap": _whole(data["run_cap"], ("run_cap",)) if "run_cap" in data else None,
+        "early_terminate": early,
+        "early_stop": _early_stop(data["early_stop"]) if "early_stop" in data else None,
+        "smoke": _smoke(data.get("smoke", {})),
+        "unused": (*unused, *unused_metric, *unused_early),
+    }
+
+
+def read_seeds(value: Any, path: FieldPath, *, after: int = -1) -> tuple[int, ...]:
+    """Seeds from a number or a list.
+
+    Args:
+        value: how many, or which.
+        path: the field, for messages.
+        after: a number of seeds counts up from the one after this.
+
+    Raises:
+        FieldError: no seeds at all, too many, or something that is no seed.
+    """
+    name = dotted(path)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= _MAX_SEEDS:
+            raise FieldError(
+                path, f"`{name}` must be between 1 and {_MAX_SEEDS}, but got {value}; write {name}: 8."
+            )
+        return tuple(range(after + 1, after + 1 + value))
+    if not isinstance(value, list):
+        raise FieldError(
+            path,
+            f"`{name}` must be a number of seeds or a list of them, but got {shown(value)}; write {name}: 8.",
+        )
+    if not 1 <= len(value) <= _MAX_SEEDS:
+        raise FieldError(path, f"`{name}` must list 1 to {_MAX_SEEDS} seeds, but lists {len(value)}.")
+    for index, seed in enumerate(value):
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _MAX_SEED:
+            raise FieldError(
+                (*path, index), f"`{name}` must hold integers from 0 to 2**32 - 1, but got {shown(seed)}."
+            )
+    repeated = [seed for index, seed in enumerate(value) if seed in value[:index]]
+    if repeated:
+        raise FieldError(
+            path, f"`{name}` holds {repeated[0]} twice: equal seeds make equal runs; remove one."
+        )
+    return tuple(value)
+
+
+def _text(data: Mapping[str, Any], key: str, default: str) -> str:
+    value = data.get(key, default)
+    if not isinstance(value, str):
+        raise FieldError((key,), f"`{key}` must be text, but got {shown(value)}; put it in quotes.")
+    return value.strip()
+
+
+def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
+        raise FieldError(
+            path, f"`{dotted(path)}` must be an integer of at least {low}, but got {shown(value)}."
+        )
+    return value
+
+
+def _metric(value: Any) -> tuple[Metric, list[str]]:
+    given = read_mapping(value, ("metric",), ("name", "goal", "at", *_UNUSED_METRIC))
+    name = given.get("name")
+    if not isinstance(name, str):
+        raise FieldError(("metric",), f"`metric.name` must name a metric, but got {shown(name)}.")
+    name = name.removeprefix("eval/")
+    if name not in metrics:
+        hint = nearest(name, metrics.names()) or "."
+        raise FieldError(
+            ("metric", "name"),
+            f"`metric.name`: unknown metric `{name}`{hint} Known: {', '.join(metrics.names())}.",
+        )
+    goal = given.get("goal", metrics[name].goal)
+    for key, chosen, allowed in (
+        ("goal", goal, ("minimize", "maximize")),
+        ("at", given.get("at", "last"), get_args(At)),
+    ):
+        if chosen not in allowed:
+            hint = nearest(str(chosen), allowed) or "."
+            raise FieldError(
+                ("metric", key),
+                f"`metric.{key}` must be one of {', '.join(allowed)}, but got {shown(chosen)}{hint}",
+            )
+    unused = [f"metric.{key}" for key in _UNUSED_METRIC if key in given]
+    return Metric(name=name, goal=goal, at=given.get("at", "last")), unused
+
+
+def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
+    path = ("early_terminate",)
+    given = read_mapping(value, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
+    if given.get("type") != "hyperband":
+        raise FieldError(
+            (*path, "type"), f"`early_terminate.type` must be hyperband, but got {shown(given.get('type'))}."
+        )
+    read = {
+        key: _whole(given[key], (*path, key), low=2 if key == "eta" else 1)
+        for key in ("min_iter", "max_iter", "s", "eta")
+        if key in given
+    }
+    if ("min_iter" in read) == ("max_iter" in read) or ("max_iter" in read) != ("s" in read):
+        raise FieldError(
+            path,
+            "`early_terminate` takes `min_iter` (successive halving) or `max_iter` with `s` (hyperband), but "
+            f"got {', '.join(read) or 'neither'}.",
+        )
+    early = EarlyTerminate(**read)
+    if early.max_iter is not None and early.eta ** (early.s or 1) > early.max_iter:
+        raise FieldError(
+            (*path, "s"),
+            f"`early_terminate.s` {early.s} is too large: eta**s = {early.eta}**{early.s} is more than "
+            f"`max_iter` {early.max_iter}; make s smaller.",
+        )
+    return early, ["early_terminate.strict"] if "strict" in given else []
+
+
+def _early_stop(value: Any) -> EarlyStop:
+    path = ("early_stop",)
+    if value == "verdict":
+        return EarlyStop()
+    if not isinstance(value, Mapping):
+        raise FieldError(
+            path,
+            f"`early_stop` must be verdict, or {{verdict: true, warm_up: 0.2}}, but got {shown(value)}; "
+            "write early_stop: verdict.",
+        )
+    given = read_mapping(value, path, ("verdict", "warm_up"))
+    if given.get("verdict") is not True:
+        raise FieldError(
+            (*path, "verdict"),
+            f"`early_stop.verdict` must be true, but got {shown(given.get('verdict'))}; remove `early_stop` "
+            "to let every run go on.",
+        )
+    warm_up = given.get("warm_up", EarlyStop.warm_up)
+    if isinstance(warm_up, bool) or not isinstance(warm_up, int | float) or not 0 <= warm_up < 1:
+        raise FieldError(
+            (*path, "warm_up"),
+            "`early_stop.warm_up` must be a share of a run's steps, from 0 to less than 1, but got "
+            f"{shown(warm_up)}; write warm_up: 0.2.",
+        )
+    return EarlyStop(warm_up=float(warm_up))
+
+
+def _smoke(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise FieldError(
+            ("smoke",), f"`smoke` must map keys to their values in the short version, but got {shown(value)}."
+        )
+    for key, changed in value.items():
+        if key not in ("seeds", "final_seeds"):
+            read_setting(changed, ("smoke", key))
+    return dict(value)

@@ -1,0 +1,375 @@
+"""Study: all that one sweep file asks, checked before anything runs.
+
+A study is one of four kinds:
+
+``ablation``
+    The file has ``ablate``. Each of its arms is trained with every seed, and compared with the baseline.
+``tuned-ablation``
+    It has ``ablate``, and something to search. In each arm ``run_cap`` trials are trained with every seed;
+    then each arm's best is trained with the final seeds, and these are compared.
+``grid``
+    It has ``method: grid``, or nothing to search. Each cell is trained with every seed, without a baseline.
+``search``
+    It has ``method: random`` or ``bayes``. ``run_cap`` trials are trained with every seed.
+
+The grammar is described in `harness.study.grammar`, the distributions in `harness.study.space`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.recipe import Recipe, find_recipe
+from harness.recipe.registry import Value, nearest
+from harness.study.arms import Ablate
+from harness.study.cells import Cell, axes_of, grid_cells
+from harness.study.checks import check_study
+from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
+from harness.study.find import find_study, sweep_files
+from harness.study.grammar import CHANGEABLE, EarlyStop, EarlyTerminate, Metric, read_sections
+from harness.study.space import Distribution
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Ablate", "Cell", "EarlyStop", "EarlyTerminate", "Metric", "Study", "find_studies", "find_study"]
+
+Kind = Literal["ablation", "tuned-ablation", "grid", "search"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All that one sweep file asks. Made by `load`, `parse` and `from_json`.
+
+    Attributes:
+        name: names its folder.
+        description: what it is about, in a sentence.
+        recipe: name of the recipe that everything is changed from.
+        overrides: settings fixed in the whole study, by dotted key.
+        metric: what cells and trials are compared by.
+        seeds: seeds of every cell of an ablation or grid, and of every trial of a search.
+        final_seeds: fresh seeds for each tuned arm's best trial; empty for the other kinds.
+        ablate: the arms, or None.
+        method: grid, random, bayes, or None where there is nothing to search.
+        parameters: what is searched, and what is fixed in some arms only, by dotted key.
+        run_cap: trials (in each arm), or None.
+        early_terminate: when trials that others beat are stopped, or None.
+        early_stop: when hopeless runs are stopped, or None.
+        smoke: changes for the two-minute version; empty once they are applied.
+        unused: keys of W&B's that mean nothing here.
+
+    Raises:
+        ValueError: anything that could not be trained as it is asked; one line that names the field.
+    """
+
+    name: str
+    description: str = ""
+    recipe: str
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    metric: Metric
+    seeds: tuple[int, ...]
+    final_seeds: tuple[int, ...] = ()
+    ablate: Ablate | None = None
+    method: str | None = None
+    parameters: Mapping[str, Distribution] = field(default_factory=dict)
+    run_cap: int | None = None
+    early_terminate: EarlyTerminate | None = None
+    early_stop: EarlyStop | None = None
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            slug = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-._").lower()[:100]
+            raise FieldError(
+                ("name",),
+                f"`name` names a folder, so it must be letters, digits, `.`, `_` and `-`, but got "
+                f"{shown(self.name)}; write name: {slug or 'my-study'}.",
+            )
+        check_study(self)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        smoke: bool = False,
+        seeds: int | Sequence[int] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Read a sweep file.
+
+        Args:
+            path: the YAML file.
+            smoke: apply its `smoke` section; the study is then called ``<name>-smoke``.
+            seeds: seeds to use instead of the file's: how many, or which.
+            overrides: settings to fix in the whole study, by dotted recipe key; or the study's own `recipe`,
+                `run_cap`, `seeds` and `final_seeds`.
+
+        Raises:
+            ValueError: one line, with file, line and column where they are known.
+        """
+        document = read_file(path)
+        return cls._read(document, name=Path(path).stem, smoke=smoke, seeds=seeds, overrides=overrides)
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        source: str = "<text>",
+        smoke: bool = False,
+        seeds: int | Sequence[int] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Read the text of a sweep file; see `load`."""
+        document = read_yaml(text, source=source)
+        return cls._read(document, name="study", smoke=smoke, seeds=seeds, overrides=overrides)
+
+    @classmethod
+    def from_json(cls, nested: Mapping[str, Any]) -> Study:
+        """The study that a dictionary in the sweep file's grammar describes: from `to_json`, or a script."""
+        return cls._read(Document(data=plain(nested)), name="study")
+
+    @classmethod
+    def _read(
+        cls,
+        document: Document,
+        *,
+        name: str,
+        smoke: bool = False,
+        seeds: int | Sequence[int] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Study:
+        try:
+            study = cls(**read_sections(document, name=name))
+            short = study.smoked() if study.smoke else None
+            if smoke:
+                if short is None:
+                    raise FieldError(
+                        (), "`smoke` is missing; write smoke: {seeds: 2, train.epochs: 10}, for example."
+                    )
+                study = short
+        except FieldError as error:
+            raise document.locate(error) from None
+        changes = dict(overrides or {})
+        if seeds is not None:
+            changes["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
+        return study._changed(changes) if changes else study
+
+    def smoked(self) -> Study:
+        """The two-minute version: this study with its `smoke` section applied, named ``<name>-smoke``."""
+        try:
+            return self._changed(self.smoke, name=f"{self.name}-smoke")
+        except FieldError as error:
+            blamed = next((key for key in self.smoke if key in error.path or f"`{key}`" in str(error)), None)
+            raise FieldError(("smoke", blamed) if blamed else ("smoke",), f"in `smoke`: {error}") from None
+
+    def _changed(self, changes: Mapping[str, Any], *, name: str | None = None) -> Study:
+        nested = self.to_json() | {"name": name or self.name}
+        nested.pop("smoke", None)
+        fixed = nested.setdefault("parameters", {})
+        if "seeds" in changes and "final_seeds" in nested and "final_seeds" not in changes:
+            nested["final_seeds"] = len(self.final_seeds)
+        for key, value in changes.items():
+            if key in CHANGEABLE:
+                nested[key] = value
+                continue
+            if "." not in key:
+                hint = nearest(key, CHANGEABLE) or "."
+                raise FieldError(
+                    (key,),
+                    f"`{key}` cannot be changed here{hint} Give a dotted recipe key, or one of "
+                    f"{', '.join(CHANGEABLE)}.",
+                )
+            if key in self.parameters or (self.ablate is not None and key in self.ablate.parameters):
+                raise FieldError(
+                    (key,), f"`{key}` is what this study varies, so it cannot be fixed to {shown(value)}."
+                )
+            fixed[key] = {"value": value}
+        if not fixed:
+            del nested["parameters"]
+        sections = read_sections(Document(data=plain(nested)))
+        return Study(**sections | {"unused": self.unused})
+
+    @property
+    def kind(self) -> Kind:
+        """What the study does; see the module's docstring."""
+        searched = any(found.is_searched for found in self.parameters.values())
+        if self.ablate is not None:
+            return "tuned-ablation" if searched else "ablation"
+        return "search" if searched and self.method != "grid" else "grid"
+
+    @property
+    def base(self) -> Recipe:
+        """The recipe that the others are seen against: the baseline's, or the first cell's."""
+        return next((cell.recipe for cell in self.cells if cell.is_baseline), self.cells[0].recipe)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The arms: of an ablation or grid the cells of its grid, of a search the one space it searches."""
+        if self.kind == "search":
+            return (Cell(name=self.recipe, overrides={}, recipe=self.build({})),)
+        return tuple(grid_cells(self))
+
+    def space(self, cell: Cell) -> dict[str, Distribution]:
+        """What is searched inside an arm, by dotted key; the names of Optuna's parameters are these keys."""
+        return {
+            key: found
+            for key, found in self.parameters.items()
+            if found.is_searched and found.applies(cell.overrides)
+        }
+
+    def num_trials(self, cell: Cell) -> int:
+        """Trials inside an arm; 0 where there is nothing to search."""
+        if self.kind not in ("search", "tuned-ablation"):
+            return 0
+        if self.method == "grid":
+            size = math.prod(len(points) for points in axes_of(self, cell.overrides).values())
+            return min(size, self.run_cap or size)
+        assert self.run_cap is not None
+        return self.run_cap
+
+    def grid(self, cell: Cell) -> list[dict[str, Any]]:
+        """Optuna's parameters of each trial of an arm that is tuned by `method: grid`, in order."""
+        axes = axes_of(self, cell.overrides)
+        points = itertools.product(*([param for param, _ in points] for points in axes.values()))
+        return [
+            dict(zip(axes, point, strict=True)) for point in itertools.islice(points, self.num_trials(cell))
+        ]
+
+    def trial_overrides(self, cell: Cell, params: Mapping[str, Any]) -> dict[str, Value]:
+        """The settings of a trial, by dotted key: the arm's, and those that Optuna's parameters stand for.
+
+        A pure function, so that a trial's runs can be rebuilt from the journal at any time.
+
+        Args:
+            cell: the arm.
+            params: what `trial.params` holds; a parameter of the space must not be missing.
+
+        Raises:
+            ValueError: parameters of another space.
+        """
+        space = self.space(cell)
+        if set(params) != set(space):
+            raise ValueError(
+                f"the trial has parameters {', '.join(sorted(params)) or 'none'}, but arm {cell.name} of "
+                f"{self.name} searches {', '.join(sorted(space)) or 'none'}."
+            )
+        return dict(cell.overrides) | {key: found.value(params[key]) for key, found in space.items()}
+
+    def trial_recipe(self, cell: Cell, params: Mapping[str, Any]) -> Recipe:
+        """The recipe of a trial; see `trial_overrides`."""
+        return self.build(self.trial_overrides(cell, params))
+
+    def to_json(self) -> dict[str, Any]:
+        """The study in the sweep file's own grammar, all resolved: written as YAML it is a sweep file."""
+        nested: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "recipe": self.recipe,
+            "metric": dataclasses.asdict(self.metric),
+            "seeds": list(self.seeds),
+        }
+        if self.final_seeds:
+            nested["final_seeds"] = list(self.final_seeds)
+        if self.ablate is not None:
+            nested["ablate"] = self.ablate.to_json()
+        if self.method is not None:
+            nested["method"] = self.method
+        fixed = {key: {"value": value} for key, value in self.overrides.items()}
+        if fixed or self.parameters:
+            nested["parameters"] = fixed | {key: found.spec() for key, found in self.parameters.items()}
+        if self.run_cap is not None:
+            nested["run_cap"] = self.run_cap
+        if self.early_terminate is not None:
+            given = dataclasses.asdict(self.early_terminate)
+            set_ones = {key: value for key, value in given.items() if value is not None}
+            nested["early_terminate"] = {"type": "hyperband"} | set_ones
+        if self.early_stop is not None:
+            nested["early_stop"] = self.early_stop.to_json()
+        if self.smoke:
+            nested["smoke"] = dict(self.smoke)
+        return nested
+
+    def difference(self, other: Study) -> list[str]:
+        """What of `other` would train or compare something else, one line each; empty where nothing would."""
+        ours, theirs = _leaves(self.to_json()), _leaves(other.to_json())
+        lines = []
+        for key in dict.fromkeys((*ours, *theirs)):
+            if key.split(".")[0] not in ("description", "smoke") and ours.get(key) != theirs.get(key):
+                lines.append(f"`{key}`: {ours.get(key, 'not set')} → {theirs.get(key, 'not set')}")
+        return lines
+
+    def run(
+        self,
+        *,
+        directory: str | Path = "runs",
+        workers: int | None = None,
+        device: str = "auto",
+        wandb: str = "auto",
+        console: Console | None = None,
+    ) -> Path:
+        """Plan, train what is not trained yet, and write the report.
+
+        Returns:
+            The report's folder.
+        """
+        from harness.execution.launch import run_study
+
+        return run_study(
+            self, directory=directory, workers=workers, device=device, wandb=wandb, console=console
+        )
+
+    def build(self, chosen: Mapping[str, Any], section: FieldPath = ("parameters",)) -> Recipe:
+        """The study's recipe with its fixed settings and these, all changed at once.
+
+        At once, because a change of an optimiser's name resets that optimiser's other options.
+
+        Args:
+            chosen: dotted key → value, `recipe` among them where the study varies it.
+            section: where the file chose them, for messages.
+
+        Raises:
+            ValueError: the recipe is unknown, or refuses a value.
+        """
+        changes = dict(self.overrides) | dict(chosen)
+        name = changes.pop("recipe", self.recipe)
+        try:
+            recipe = find_recipe(name)
+        except ValueError as error:
+            where = (*section, "recipe") if "recipe" in chosen else ("recipe",)
+            raise FieldError(where, f"`recipe`: {error}") from None
+        try:
+            return recipe.override(changes)
+        except ValueError as error:
+            blamed = next((key for key in changes if f"`{key}`" in str(error)), None)
+            if blamed is not None:
+                section = section if blamed in chosen and blamed not in self.parameters else ("parameters",)
+                section = (*section, blamed)
+            at_key = "unknown key" in str(error) or "has no option" in str(error)
+            raise FieldError(section, str(error), at_key=at_key) from None
+
+
+def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(nested, Mapping):
+        found: dict[str, str] = {}
+        for key, value in nested.items():
+            found |= _leaves(value, f"{prefix}.{key}" if prefix else key)
+        return found
+    return {prefix: json.dumps(nested)}
+
+
+def find_studies() -> list[Study]:
+    """The studies of all sweep files in `sweeps/` and `sweeps/reports/`."""
+    return [Study.load(path) for path in sweep_files().values()]

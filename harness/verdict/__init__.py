@@ -1,0 +1,1 @@
+"""Scores and training statistics in, one word with its rule out."""

@@ -1,0 +1,255 @@
+"""The command line, as a person uses it: in a process of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+TINY = """\
+name: tiny
+recipe: ring-gan
+metric: {name: sliced_w2}
+seeds: 2
+ablate:
+  parameters: {optimizer.name: [adam, sgd]}
+  baseline: {optimizer.name: adam}
+parameters:
+  train.epochs: {value: 2}
+  evaluate.every_epochs: {value: 1}
+  evaluate.num_samples: {value: 200}
+"""
+
+
+def harness(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "WANDB_MODE": "disabled", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def prints(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What a command that succeeds prints; it runs in this process."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The one line on stderr of a command that must be refused; it runs in this process."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = capsys.readouterr()
+        assert stopped.value.code == 2
+        lines = printed.err.strip().splitlines()
+        assert len(lines) == 1, printed.err
+        return lines[0].removeprefix("error: ")
+
+    return run
+
+
+def test_help_answers_at_once() -> None:
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = harness("--help")
+        took.append(time.perf_counter() - started)
+        assert done.returncode == 0
+        for command in ("list", "show", "train", "plan", "sweep", "report"):
+            assert command in done.stdout
+    assert min(took) < 2.0, "help must not load a heavy library"
+
+
+def test_list_names_every_entry() -> None:
+    known = {
+        "recipes": "points-wgan-gp",
+        "losses": "relativistic",
+        "optimizers": "optimistic-adam",
+        "datasets": "points-file",
+        "metrics": "sliced_w2",
+        "sweeps": "optimizers-tuned",
+    }
+    done = harness("list")
+    assert done.returncode == 0
+    for kind, entry in known.items():
+        assert f"\n{kind}\n" in done.stdout
+        assert f"\n{entry} " in done.stdout
+
+
+def test_show_prints_networks_costs_and_settings() -> None:
+    done = harness("show", "points-gan", "--set", "optimizer.name=adam")
+    assert done.returncode == 0
+    assert "BatchNorm1d(512, eps=0.8" in done.stdout
+    assert "150,978" in done.stdout
+    assert "17,089" in done.stdout
+    assert "generator_optimizer.beta1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "points-gn"), "unknown recipe `points-gn`; did you mean `points-gan`?"),
+        (("train", "points-gan", "--set", "optimizer.lr=-1"), "`optimizer.lr` must be positive, but got -1."),
+        (("train", "points-gan", "--set", "optimizer.lr=nan"), "`optimizer.lr` must be finite, but got nan."),
+        (
+            ("train", "points-gan", "--set", "optimizer.lr=fast"),
+            "`optimizer.lr` must be a number, but got 'fast'.",
+        ),
+        (("train", "points-gan", "--set", "lr"), "`--set` takes KEY=VALUE, but got 'lr'"),
+        (("train", "points-gan", "--set", "lr=1"), "unknown key `lr`"),
+        (
+            ("train", "points-gan", "--set", "train.epochs=1", "--set", "train.epochs=2"),
+            "`--set` gives train.epochs twice",
+        ),
+        (
+            ("train", "points-gan", "--set", "evaluate.num_samples=100000000000"),
+            "`evaluate.num_samples` must be in [100, 1000000], but got 1e+11.",
+        ),
+        (("train", "points-gan", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("train", "points-gan", "--device", "tpu"), "`device`"),
+        (("list", "recipe"), "unknown kind `recipe`; did you mean `recipes`?"),
+        (("sweep", "optimizer"), "unknown sweep 'optimizer'; did you mean `optimizers`?"),
+        (("plan", "optimizers", "--seeds", "0"), "Invalid value for '--seeds'"),
+        (
+            ("report", "optimizers", "--directory", "nowhere"),
+            "there is nothing to report in nowhere/optimizers",
+        ),
+        (("sweep",), "Missing argument 'SWEEP'."),
+        (("swep",), "No such command 'swep'."),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_2(
+    refused: Callable[..., str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert refused(*arguments).startswith(message)
+
+
+def test_a_broken_sweep_file_is_named_with_line_and_column(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: broken\nseeds: 2\nseeds: 3\n")
+    message = refused("plan", str(path))
+    assert message.startswith(f"{path}:3:1:")
+    assert "seeds" in message
+
+
+def test_nothing_is_written_where_the_input_is_bad(tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(TINY.replace("[adam, sgd]", "[adam, sdg]"))
+    assert "did you mean `sgd`?" in refused("sweep", str(path), "--directory", str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    assert "file" in refused("sweep", str(path), "--directory", str(tmp_path / "file" / "runs"))
+
+
+def test_a_mistake_ends_the_process_with_status_2_and_no_traceback() -> None:
+    done = harness("train", "points-gan", "--set", "optimizer.lr=-1")
+    assert done.returncode == 2
+    assert done.stderr == "error: `optimizer.lr` must be positive, but got -1.\n"
+
+
+def test_train_prints_progress_and_a_result_and_is_not_redone(tmp_path: Path) -> None:
+    arguments = [
+        "train",
+        "ring-gan",
+        "--set",
+        "train.epochs=3",
+        "--set",
+        "optimizer.name=adam",
+        "--seed",
+        "3",
+    ]
+    first = harness(*arguments, "--directory", str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    assert "step" in first.stdout
+    assert "sliced_w2" in first.stdout
+    assert "327 D and 327 G steps" in first.stdout
+    second = harness(*arguments, "--directory", str(tmp_path))
+    assert "was trained before" in second.stdout
+    assert len(list((tmp_path / "train" / "runs").iterdir())) == 1
+
+
+def test_a_sweep_is_planned_trained_reported_and_not_redone(
+    tmp_path: Path, prints: Callable[..., str]
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    where = ("--directory", str(tmp_path / "runs"))
+    assert prints("plan", str(path), *where).count("to do") == 4
+    assert not (tmp_path / "runs").exists()
+    swept = harness("sweep", str(path), *where)
+    assert swept.returncode == 0, swept.stderr
+    report = tmp_path / "runs" / "tiny" / "report"
+    assert f"report: {report / 'index.html'}" in swept.stdout
+    results = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("result.json")}
+    assert len(results) == 4
+    prints("sweep", str(path), *where)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("result.json")} == results
+    assert prints("plan", str(path), *where).count("exists") == 4
+    (report / "table.csv").unlink()
+    prints("report", str(path), *where)
+    assert (report / "table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+        RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"),
+        RuntimeError("CUDA out of memory."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_is_one_line_with_what_to_lower(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("harness.cli.main._entries", fail)
+    assert refused("list").startswith("memory ran out; lower train.batch_size")
+
+
+def test_a_user_s_mistake_that_speaks_of_memory_keeps_its_words(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("the machine is out of memory slots.")
+
+    monkeypatch.setattr("harness.cli.main._entries", fail)
+    assert refused("list") == "the machine is out of memory slots."

@@ -1,0 +1,235 @@
+"""Losses and penalties against float64 closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness.engine.network import Network
+from harness.objective.adversarial import (
+    Loss,
+    cross_entropy,
+    drift,
+    gradient_penalty,
+    interpolate,
+    squared_gradient_norm,
+)
+from harness.recipe.registry import losses
+
+Array = NDArray[np.float64]
+B = 64
+
+
+def log_sigmoid(x: Array) -> Array:
+    return np.where(x > 0, -np.log1p(np.exp(-np.abs(x))), x - np.log1p(np.exp(-np.abs(x))))
+
+
+DISCRIMINATOR: dict[str, Callable[[Array, Array], Array]] = {
+    "minimax": lambda r, f: -log_sigmoid(r).mean(-1) - log_sigmoid(-f).mean(-1),
+    "non-saturating": lambda r, f: -log_sigmoid(r).mean(-1) - log_sigmoid(-f).mean(-1),
+    "least-squares": lambda r, f: 0.5 * ((r - 1) ** 2).mean(-1) + 0.5 * (f**2).mean(-1),
+    "wasserstein": lambda r, f: f.mean(-1) - r.mean(-1),
+    "hinge": lambda r, f: np.maximum(0, 1 - r).mean(-1) + np.maximum(0, 1 + f).mean(-1),
+    "relativistic": lambda r, f: -log_sigmoid(r - f).mean(-1),
+}
+GENERATOR: dict[str, Callable[[Array, Array], Array]] = {
+    "minimax": lambda r, f: log_sigmoid(-f).mean(-1),
+    "non-saturating": lambda r, f: -log_sigmoid(f).mean(-1),
+    "least-squares": lambda r, f: 0.5 * ((f - 1) ** 2).mean(-1),
+    "wasserstein": lambda r, f: -f.mean(-1),
+    "hinge": lambda r, f: -f.mean(-1),
+    "relativistic": lambda r, f: -log_sigmoid(f - r).mean(-1),
+}
+
+
+def scores(K: int | None, seed: int) -> Tensor:
+    shape = (B,) if K is None else (K, B)
+    return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def loss_named(name: str) -> Loss:
+    loss = losses[name]()
+    assert isinstance(loss, Loss)
+    return loss
+
+
+def test_every_registered_loss_has_a_closed_form_here() -> None:
+    assert set(losses.names()) == set(DISCRIMINATOR) == set(GENERATOR)
+
+
+@pytest.mark.parametrize("K", [None, 1, 3])
+@pytest.mark.parametrize("name", losses.names())
+def test_loss_equals_its_closed_form(name: str, K: int | None) -> None:
+    real, fake = scores(K, 1), scores(K, 2)
+    loss = loss_named(name)
+    expected_shape = () if K is None else (K,)
+    for found, reference in (
+        (loss.discriminator(real, fake), DISCRIMINATOR[name]),
+        (loss.generator(fake, real), GENERATOR[name]),
+    ):
+        assert found.shape == expected_shape
+        np.testing.assert_allclose(found, reference(real.double().numpy(), fake.double().numpy()), rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_gradient_of_a_loss_equals_finite_differences_in_float64(name: str) -> None:
+    loss = loss_named(name)
+    real, fake = scores(2, 3).double()[:, :5], scores(2, 4).double()[:, :5]
+    real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
+    assert torch.autograd.gradcheck(loss.discriminator, (real, fake))
+    assert torch.autograd.gradcheck(lambda f: loss.generator(f, real.detach()), (fake,))
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_loss_stays_finite_at_scores_of_a_thousand(name: str) -> None:
+    loss = loss_named(name)
+    for value in (-1e3, 1e3):
+        real, fake = torch.full((1, 4), value), torch.full((1, 4), -value)
+        assert loss.discriminator(real, fake).isfinite().all()
+        assert loss.generator(fake, real).isfinite().all()
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_nan_score_stays_in_its_row(name: str) -> None:
+    loss, real, fake = loss_named(name), scores(3, 5), scores(3, 6)
+    clean = loss.discriminator(real, fake), loss.generator(fake, real)
+    real[1, 0] = fake[1, 0] = torch.nan
+    for found, before in zip(
+        (loss.discriminator(real, fake), loss.generator(fake, real)), clean, strict=True
+    ):
+        assert found[1].isnan()
+        assert torch.equal(found[[0, 2]], before[[0, 2]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_clamp_of_100_gives_the_values_and_gradients_of_torch_s_bce_of_a_sigmoid(
+    target: Literal[0, 1], dtype: torch.dtype
+) -> None:
+    values = torch.cat([torch.linspace(-200, 200, 4001), scores(None, 9)]).to(dtype)
+    found, reference = values.clone().requires_grad_(), values.clone().requires_grad_()
+    loss = cross_entropy(found, target=target, clamp=100.0)
+    expected = nn.BCELoss()(reference.sigmoid(), torch.full_like(reference, target))
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    for value in (loss, expected):
+        value.backward()
+    torch.testing.assert_close(found.grad, reference.grad, rtol=1e-5, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
+def test_a_clamp_changes_nothing_where_d_is_not_sure(name: str) -> None:
+    real, fake = scores(3, 1).clamp(-9, 9), scores(3, 2).clamp(-9, 9)
+    clamped, exact = losses[name](clamp=50.0), loss_named(name)
+    assert isinstance(clamped, Loss)
+    torch.testing.assert_close(clamped.discriminator(real, fake), exact.discriminator(real, fake))
+    torch.testing.assert_close(clamped.generator(fake, real), exact.generator(fake, real))
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(100.0, 60.0), (20.0, 20.0)])
+def test_a_clamp_bounds_every_sample(bound: float, expected: float) -> None:
+    loss = losses["non-saturating"](clamp=bound)
+    assert isinstance(loss, Loss)
+    sure = torch.full((1, 4), -60.0)
+    assert float(loss.generator(sure, sure)) == pytest.approx(expected)
+    assert float(loss_named("non-saturating").generator(sure, sure)) == pytest.approx(60.0)
+
+
+def test_a_nan_score_under_a_clamp_stays_in_its_row() -> None:
+    fake = scores(3, 6)
+    fake[1, 0] = torch.nan
+    found = cross_entropy(fake, target=0, clamp=100.0)
+    assert found.isnan().tolist() == [False, True, False]
+
+
+def test_only_the_relativistic_loss_compares_with_real_samples() -> None:
+    assert [name for name in losses.names() if loss_named(name).compares] == ["relativistic"]
+
+
+def linear_critics(K: int) -> tuple[Network, Tensor]:
+    """K linear critics of points in the plane, and their weights (K, 2)."""
+    torch.manual_seed(0)
+
+    class Linear(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, points: Tensor) -> Tensor:
+            scores: Tensor = self.layer(points)
+            return scores.squeeze(-1)
+
+    modules = [Linear() for _ in range(K)]
+    weights = torch.stack([module.layer.weight.detach()[0].clone() for module in modules])
+    return Network(modules, torch.device("cpu")), weights.double()
+
+
+def points(network: Network, K: int) -> Tensor:
+    shape = (K, B, 2) if network.stacked else (B, 2)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(7)).requires_grad_()
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_squared_gradient_norm_of_a_linear_critic_is_its_squared_weight_norm(K: int) -> None:
+    critics, weights = linear_critics(K)
+    samples = points(critics, K)
+    penalty = squared_gradient_norm(critics(samples), samples).reshape(K)
+    np.testing.assert_allclose(penalty.detach(), weights.square().sum(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("K", [1, 3])
+def test_gradient_penalty_of_a_linear_critic_is_its_squared_distance_from_the_target(
+    K: int, target: float
+) -> None:
+    critics, weights = linear_critics(K)
+    samples = points(critics, K)
+    penalty = gradient_penalty(critics(samples), samples, target).reshape(K)
+    np.testing.assert_allclose(penalty.detach(), (weights.norm(dim=1) - target) ** 2, rtol=1e-5)
+
+
+def test_gradient_penalty_takes_a_target_for_each_run() -> None:
+    critics, weights = linear_critics(3)
+    samples = points(critics, 3)
+    targets = torch.tensor([0.0, 1.0, 2.0])
+    penalty = gradient_penalty(critics(samples), samples, targets)
+    np.testing.assert_allclose(penalty.detach(), (weights.norm(dim=1) - targets.double()) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_gradient_of_a_penalty_reaches_the_critic_through_its_gradient(K: int) -> None:
+    critics, weights = linear_critics(K)
+    samples = points(critics, K)
+    gradients = critics.gradients(squared_gradient_norm(critics(samples), samples))
+    np.testing.assert_allclose(gradients[:, :2], 2 * weights, rtol=1e-5)  # d‖w‖²/dw
+    np.testing.assert_array_equal(gradients[:, 2], 0)  # the bias moves no gradient
+
+
+def test_gradient_penalty_of_a_flat_critic_has_a_finite_gradient() -> None:
+    samples = torch.zeros(4, 2, requires_grad=True)
+    weight = torch.zeros(2, requires_grad=True)
+    penalty = gradient_penalty(samples @ weight, samples, 1.0)
+    (gradient,) = torch.autograd.grad(penalty, weight)
+    assert penalty == 1
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("K", [None, 1, 3])
+def test_drift_is_the_mean_squared_score(K: int | None) -> None:
+    real = scores(K, 8)
+    np.testing.assert_allclose(drift(real), (real.double().numpy() ** 2).mean(-1), rtol=1e-6)
+
+
+def test_interpolation_lies_between_real_and_fake_by_its_weights() -> None:
+    real, fake = torch.randn(3, B, 2, 2), torch.randn(3, B, 2, 2)
+    weights = torch.rand(3, B)
+    mixed = interpolate(real, fake, weights)
+    u = weights.double()[..., None, None]
+    np.testing.assert_allclose(mixed.detach(), u * real.double() + (1 - u) * fake.double(), atol=1e-6)
+    assert mixed.requires_grad
+    assert mixed.is_leaf

@@ -1,0 +1,446 @@
+"""Claims about plans: complete, stable, priced, and refused where they would mix what does not belong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.planning.plan import Arm, PlannedRun, chunks, grouped, trial_units
+from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
+from harness.planning.planner import make_plan
+from harness.report.page import write_report
+from harness.runs.result import write_json
+from harness.study.study import Cell, Study
+from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replace the measurement, and count its calls."""
+    calls: list[str] = []
+
+    def measure(recipe: Any, *_: Any, population: int | None = None, **__: Any) -> SimpleNamespace:
+        calls.append(recipe.generator_optimizer.name)
+        sizes = {1: 2e-3, 2: 1.5e-3, 8: 1e-3} if population is None else {population: 1e-3}
+        return SimpleNamespace(
+            population=max(sizes), step_sec_by_size=sizes, memory_bytes=1_000_000, total_steps=1000
+        )
+
+    monkeypatch.setattr("harness.engine.measure.measure", measure)
+    return calls
+
+
+def finish(directory: Path, run_id: str) -> None:
+    folder = directory / "runs" / run_id
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+
+
+def tree(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def test_a_plan_holds_every_cell_with_every_seed_once(tmp_path: Path, measured: list[str]) -> None:
+    plan = make_plan(ablation(seeds=3), directory=tmp_path, workers=2)
+    planned = [(run.cell, run.seed) for unit in plan.units for run in unit.runs]
+    assert sorted(planned) == [(cell, seed) for cell in ("adam", "sgd") for seed in range(3)]
+    assert len({run.run_id for run in plan.runs}) == plan.num_runs == 6
+
+
+def test_planning_writes_nothing(tmp_path: Path, measured: list[str]) -> None:
+    make_plan(ablation(), directory=tmp_path)
+    assert tree(tmp_path) == []
+
+
+def test_each_structure_is_measured_once(tmp_path: Path, measured: list[str]) -> None:
+    settings = {"optimizer.lr": [1e-3, 1e-4], "optimizer.name": ["adam", "sgd"]}
+    arms = {"parameters": settings, "baseline": {"optimizer.lr": 1e-3, "optimizer.name": "adam"}}
+    plan = make_plan(ablation(ablate=arms), directory=tmp_path)
+    assert len(plan.arms) == 4
+    assert sorted(measured) == ["adam", "sgd"]
+
+
+def test_the_price_is_per_run_and_workers_share_it(tmp_path: Path, measured: list[str]) -> None:
+    one = make_plan(ablation(), directory=tmp_path, workers=1)
+    two = make_plan(ablation(), directory=tmp_path, workers=2)
+    assert one.total_steps == two.total_steps == 4 * 1000
+    assert one.total_sec == pytest.approx(4.0)
+    assert one.eta_sec == pytest.approx(4.0)
+    assert two.eta_sec == pytest.approx(2.0)
+    assert (one.memory_bytes, two.memory_bytes) == (1_000_000, 2_000_000)
+
+
+def test_a_real_measurement_prices_a_run(tmp_path: Path) -> None:
+    plan = make_plan(ablation(), directory=tmp_path, workers=1, population=1)
+    prices = [arm.price for arm in plan.arms]
+    assert all(price is not None and price.steps == 39 for price in prices)
+    assert all(price is not None and price.run_sec > 0 and price.memory_bytes > 0 for price in prices)
+    assert [arm.population for arm in plan.arms] == [1, 1]
+
+
+def test_finished_runs_are_known_and_no_longer_priced(tmp_path: Path, measured: list[str]) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    finish(plan.directory, plan.runs[0].run_id)
+    again = make_plan(ablation(), directory=tmp_path)
+    assert (again.num_done, again.num_runs) == (1, 4)
+    assert again.total_sec == pytest.approx(3.0)
+    assert measured == []
+
+
+def test_a_finished_study_is_planned_without_looking_at_data_or_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    for run in plan.runs:
+        finish(plan.directory, run.run_id)
+    monkeypatch.setattr("harness.planning.planner._check_arms", None)
+    assert make_plan(ablation(), directory=tmp_path).eta_sec == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "population"),
+    [
+        ({1: 0.40, 2: 0.27, 4: 0.19, 8: 0.16}, 8),  # a tiny net
+        ({1: 4.2, 2: 4.3, 4: 4.2, 8: 4.4}, 1),  # one bound by arithmetic
+        ({1: 8.8, 2: 4.3, 4: 4.4, 8: 4.2}, 1),  # the same, the first timing disturbed
+        ({1: 6.3, 2: 6.2, 4: 7.6}, 1),  # slower together: larger sizes were not tried
+    ],
+)
+def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[int, float], population: int
+) -> None:
+    found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1)
+    monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
+    assert make_plan(ablation(), directory=tmp_path).arms[0].population == population
+
+
+def test_arms_that_differ_in_numbers_share_populations() -> None:
+    arms = [
+        Arm(cell=Cell(name=f"{lr}", overrides={}, recipe=tiny_recipe(optimizer__lr=lr)), population=8)
+        for lr in (1e-3, 1e-4)
+    ]
+    units = grouped(arms, range(4), workers=1)
+    assert [len(unit.runs) for unit in units] == [8]
+    assert {run.cell for run in units[0].runs} == {"0.001", "0.0001"}
+
+
+def test_arms_of_different_structure_do_not_share_populations() -> None:
+    arms = [
+        Arm(cell=Cell(name=name, overrides={}, recipe=tiny_recipe(optimizer__name=name)), population=8)
+        for name in ("adam", "sgd")
+    ]
+    for unit in grouped(arms, range(4), workers=1):
+        assert len({run.cell for run in unit.runs}) == 1
+
+
+def test_no_population_leaves_a_worker_without_work() -> None:
+    arm = Arm(cell=Cell(name="a", overrides={}, recipe=tiny_recipe()), population=64)
+    assert [len(unit.runs) for unit in grouped([arm], range(8), workers=2)] == [4, 4]
+
+
+@given(count=st.integers(0, 60), population=st.integers(1, 20))
+def test_chunks_keep_order_and_are_few_and_even(count: int, population: int) -> None:
+    recipe = tiny_recipe()
+    runs = [PlannedRun(recipe=recipe, seed=seed, cell="a", overrides={}) for seed in range(count)]
+    units = chunks(runs, population)
+    sizes = [len(unit.runs) for unit in units]
+    assert [run.seed for unit in units for run in unit.runs] == list(range(count))
+    assert len(sizes) == -(-count // population)
+    assert not sizes or (max(sizes) <= population and max(sizes) - min(sizes) <= 1)
+
+
+def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path, population=2)
+    read = read_plan(plan.directory)
+    assert read.units == plan.units
+    assert read.arms == plan.arms
+    assert read.study == plan.study
+    assert (read.device, read.num_threads) == (plan.device, plan.num_threads)
+
+
+def test_the_study_is_kept_as_a_sweep_file(tmp_path: Path) -> None:
+    from harness.study.study import Study
+
+    plan = unmeasured_plan(search(tuned=True), tmp_path)
+    assert Study.load(plan.directory / "study.yaml").difference(plan.study) == []
+
+
+def test_more_seeds_form_new_populations_and_leave_the_old_ones(tmp_path: Path) -> None:
+    old = unmeasured_plan(ablation(seeds=3), tmp_path, population=2)
+    new = unmeasured_plan(ablation(seeds=5), tmp_path)
+    assert new.units[: len(old.units)] == old.units
+    assert sorted((run.cell, run.seed) for unit in new.units for run in unit.runs) == [
+        (cell, seed) for cell in ("adam", "sgd") for seed in range(5)
+    ]
+    assert read_plan(new.directory).study.seeds == (0, 1, 2, 3, 4)
+
+
+def test_fewer_seeds_leave_the_populations_and_ask_for_fewer_runs(tmp_path: Path) -> None:
+    old = unmeasured_plan(ablation(seeds=3), tmp_path, population=3)
+    new = unmeasured_plan(ablation(seeds=1), tmp_path)
+    assert new.units == old.units
+    assert [run.seed for run in new.runs] == [0, 0]
+    assert json.loads((new.directory / "plan.json").read_text())["seeds"] == {"ablate": [0]}
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (ablation(settings={"optimizer.lr": 1e-5}), "`parameters.optimizer.lr.value`: not set → 1e-05"),
+        (ablation(metric={"name": "w2"}), '`metric.name`: "sliced_w2" → "w2"'),
+        (search(name="tiny"), "`method`: not set"),
+    ],
+)
+def test_another_study_of_the_same_name_is_refused_with_the_difference(
+    tmp_path: Path, measured: list[str], other: Any, difference: str
+) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    before = (plan.directory / "plan.json").read_bytes()
+    with pytest.raises(ValueError, match="holds another study named `tiny`") as caught:
+        make_plan(other, directory=tmp_path)
+    assert difference in str(caught.value)
+    assert str(caught.value).endswith(f"give the study another name, or move {plan.directory} away.")
+    assert "\n" not in str(caught.value)
+    assert (plan.directory / "plan.json").read_bytes() == before
+
+
+def test_other_seeds_or_fewer_trials_do_not_fit_a_search_already_begun(tmp_path: Path) -> None:
+    old = unmeasured_plan(search(), tmp_path)
+    with pytest.raises(ValueError, match="`seeds`: 0, 1 → 0, 1, 2"):
+        extended(old, search(seeds=3))
+    with pytest.raises(ValueError, match="`run_cap`: 3 → 2"):
+        extended(old, search(run_cap=2))
+    assert extended(old, search(run_cap=5)).num_runs == 10
+
+
+def test_a_plan_of_another_version_is_refused(tmp_path: Path, measured: list[str]) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    path = plan.directory / "plan.json"
+    write_json(path, json.loads(path.read_text()) | {"version": PLAN_VERSION + 1})
+    with pytest.raises(
+        ValueError, match=rf"has version {PLAN_VERSION + 1}, but this harness .* reads 1; give"
+    ):
+        make_plan(ablation(), directory=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', '{"version": 1, "study": {}}'])
+def test_a_broken_plan_is_refused_in_one_line(tmp_path: Path, measured: list[str], text: str) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    (plan.directory / "plan.json").write_text(text)
+    with pytest.raises(ValueError, match=r"plan\.json") as caught:
+        make_plan(ablation(), directory=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_has_changed_since_is_named(tmp_path: Path, measured: list[str]) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    path = plan.directory / "plan.json"
+    values = json.loads(path.read_text())
+    values["arms"][1]["recipe"]["loss"]["drift"] = 0.25
+    write_json(path, values)
+    with pytest.raises(ValueError, match=r"of arm sgd has changed since .*: loss.drift 0.25 → 0.0; give"):
+        make_plan(ablation(), directory=tmp_path)
+
+
+def test_a_plan_with_other_runs_than_its_recipes_make_is_refused(tmp_path: Path) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    path = plan.directory / "plan.json"
+    values = json.loads(path.read_text())
+    values["populations"][0]["id"] = "0" * 12
+    write_json(path, values)
+    with pytest.raises(ValueError, match="lists other runs than its recipes make"):
+        read_plan(plan.directory)
+
+
+def test_data_that_have_changed_since_are_named(tmp_path: Path, measured: list[str]) -> None:
+    plan = make_plan(ablation(), directory=tmp_path)
+    write_plan(replace(plan, arms=tuple(replace(arm, data="0" * 16) for arm in plan.arms)))
+    with pytest.raises(ValueError, match=r"the data of arm adam \(ring\) has changed since"):
+        make_plan(ablation(), directory=tmp_path)
+
+
+def test_a_finished_study_is_not_taken_for_one_of_other_data(tmp_path: Path, measured: list[str]) -> None:
+    path = tmp_path / "points.npy"
+    np.save(path, np.random.RandomState(0).normal(size=(200, 2)))
+    study = ablation(settings={"data.name": "points-file", "data.path": str(path), "train.batch_size": 100})
+    plan = write_plan(make_plan(study, directory=tmp_path))
+    for run in plan.runs:
+        finish(plan.directory, run.run_id)
+    assert make_plan(study, directory=tmp_path).num_done == 4
+    np.save(path, np.random.RandomState(1).normal(size=(200, 2)))
+    with pytest.raises(ValueError, match=r"the data of arm adam \(points-file\) has changed since"):
+        make_plan(study, directory=tmp_path)
+    path.unlink()
+    assert make_plan(study, directory=tmp_path).num_done == 4
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, measured: list[str]) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match=r"holds thesis\.tex but no plan\.json"):
+        make_plan(ablation(), directory=tmp_path)
+    assert tree(tmp_path) == ["tiny", "tiny/thesis.tex"]
+
+
+def test_a_folder_left_before_its_plan_was_written_is_taken_up(tmp_path: Path, measured: list[str]) -> None:
+    (tmp_path / "tiny" / "runs").mkdir(parents=True)
+    assert make_plan(ablation(), directory=tmp_path).num_runs == 4
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_place_that_cannot_be_written_to_is_one_line_and_leaves_nothing(
+    tmp_path: Path, measured: list[str], below: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    plan = make_plan(ablation(), directory=tmp_path / "new")
+    target = replace(plan, directory=tmp_path / "file" / below / "tiny")
+    with pytest.raises(ValueError, match=r"cannot write to .*tiny: Not a directory; choose another folder"):
+        write_plan(target)
+    assert tree(tmp_path) == ["file"]
+
+
+def test_a_write_that_fails_halfway_leaves_no_folder(
+    tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(ablation(), directory=tmp_path / "a" / "b")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.planning.plan_file.write_text", fail)
+    with pytest.raises(ValueError, match="No space left on device"):
+        write_plan(plan)
+    assert tree(tmp_path) == []
+
+
+def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path, measured: list[str]) -> None:
+    one = make_plan(ablation(), directory=tmp_path, population=1)
+    two = make_plan(ablation(seeds=3), directory=tmp_path, population=4)
+    first, second = write_plan(one), write_plan(two)
+    assert second.units[: len(first.units)] == first.units
+    assert read_plan(first.directory).units == second.units
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "`workers` must be at least 1, but got 0"),
+        ({"population": -1}, "`population` must be at least 1, but got -1"),
+        ({"device": "tpu"}, "`device` must be auto, cpu, cuda or cuda:<number>, but got 'tpu'"),
+        ({"device": "cuda:x"}, "`device` must be auto, cpu, cuda or cuda:<number>, but got 'cuda:x'"),
+        ({"device": "cuda:99"}, "`device` is cuda:99, but torch sees"),
+    ],
+)
+def test_arguments_out_of_range_are_named(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_plan(ablation(), directory=tmp_path, **arguments)
+    assert tree(tmp_path) == []
+
+
+def test_a_study_stays_on_its_device(
+    tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unmeasured_plan(ablation(), tmp_path)
+    monkeypatch.setattr("harness.planning.planner.resolve_device", lambda device: device)
+    with pytest.raises(ValueError, match="was begun on cpu, whose numbers do not continue on cuda"):
+        make_plan(ablation(), directory=tmp_path, device="cuda")
+    assert make_plan(ablation(), directory=tmp_path, device="auto").device == "cpu"
+
+
+def test_a_search_is_counted_in_trials_and_a_tuned_one_in_final_runs_too(tmp_path: Path) -> None:
+    assert unmeasured_plan(search(), tmp_path).num_runs == 3 * 2
+    tuned = unmeasured_plan(search(name="tuned", tuned=True), tmp_path)
+    assert tuned.num_runs == 2 * (3 * 2 + 2)
+    assert tuned.seeds == {"search": (0, 1), "final": (2, 3)}
+
+
+def test_the_units_of_a_trial_follow_from_its_parameters(tmp_path: Path) -> None:
+    plan = unmeasured_plan(search(tuned=True), tmp_path)
+    arm = plan.arm("sgd")
+    units = trial_units(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
+    assert [unit.id for unit in units] == [
+        unit.id for unit in trial_units(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
+    ]
+    assert [[run.seed for run in unit.runs] for unit in units] == [[0], [1]]
+    run = units[0].runs[0]
+    assert run.overrides == {"optimizer.name": "sgd", "optimizer.lr": 0.001}
+    assert run.recipe.flat()["generator_optimizer.lr"] == 0.001
+    assert (run.cell, run.phase, run.trial) == ("sgd", "search", 2)
+
+
+def test_a_trial_that_may_be_pruned_is_one_population(tmp_path: Path) -> None:
+    study = search(early_terminate={"type": "hyperband", "min_iter": 1})
+    plan = unmeasured_plan(study, tmp_path)
+    units = trial_units(plan, plan.arms[0], 0, {"optimizer.lr": 0.001}, "search")
+    assert [len(unit.runs) for unit in units] == [2]
+
+
+def test_a_metric_of_another_kind_of_data_is_refused(tmp_path: Path) -> None:
+    study = Study.from_json({"recipe": "ring-gan", "seeds": 1, "metric": {"name": "frechet"}})
+    with pytest.raises(ValueError, match=r"`metric.name` frechet is a score of images, but `data.name` ring"):
+        make_plan(study, directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "metric", "message"),
+    [
+        ("digits-gan", "stacked_modes", "is no score of `data.name` digits; take one of sharpness, "),
+        ("digits-gan", "label_accuracy", "needs networks that are told a class"),
+        ("digits-gan", "ms_ssim", "is no score of `data.name` digits"),
+    ],
+)
+def test_a_metric_that_the_runs_would_never_have_is_refused(
+    tmp_path: Path, recipe: str, metric: str, message: str
+) -> None:
+    study = Study.from_json({"recipe": recipe, "seeds": 1, "metric": {"name": metric}})
+    with pytest.raises(ValueError, match=f"`metric.name` {metric} {message}"):
+        make_plan(study, directory=tmp_path)
+
+
+def test_a_conditional_recipe_may_be_measured_by_its_labels(tmp_path: Path, measured: list[str]) -> None:
+    study = Study.from_json({"recipe": "digits-cgan", "seeds": 1, "metric": {"name": "label_accuracy"}})
+    assert make_plan(study, directory=tmp_path).num_runs == 1
+
+
+def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_path: Path) -> None:
+    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(600, 2)))
+    parameters = {"data.name": {"value": "points-file"}, "data.path": {"value": str(tmp_path / "cloud.npy")}}
+    study = Study.from_json(
+        {"recipe": "ring-gan", "seeds": 1, "metric": {"name": "modes"}, "parameters": parameters}
+    )
+    with pytest.raises(ValueError, match="needs to know where the data's clusters lie"):
+        make_plan(study, directory=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda plan: plan.update(version=0), "has version 0"),
+        (lambda plan: plan.update(study=[]), "cannot be used by this harness"),
+        (lambda plan: plan.pop("arms"), "it lacks 'arms'"),
+    ],
+)
+def test_a_damaged_plan_is_refused_by_sweep_and_report_alike(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    unmeasured_plan(ablation(), tmp_path)
+    folder = next(tmp_path.rglob("plan.json")).parent
+    values = json.loads((folder / "plan.json").read_text())
+    damage(values)
+    (folder / "plan.json").write_text(json.dumps(values))
+    for read in (read_plan, write_report):
+        with pytest.raises(ValueError, match=re.escape(message)) as caught:
+            read(folder)
+        assert str(caught.value).startswith(str(folder))
+        assert "move" in str(caught.value)
+    assert not (folder / "report").exists()

@@ -1,0 +1,189 @@
+"""The networks: sizes of the reports, layer tables, and whether they fit."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from harness.recipe import Recipe, find_recipe, networks
+from harness.recipe.networks import build_discriminator, build_generator, check_networks, layer_table
+from harness.recipe.registry import discriminators, generators
+
+SHAPE = (2,)
+
+
+def count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_the_points_networks_have_the_layers_of_the_report() -> None:
+    recipe = find_recipe("points-gan")
+    sizes = [2, 64, 256, 512, 2]
+    linear = sum(a * b + b for a, b in pairwise(sizes))
+    assert count(build_generator(recipe, SHAPE)) == linear + 2 * (256 + 512)
+    assert count(build_discriminator(recipe, SHAPE)) == (2 * 64 + 64) + (64 * 256 + 256) + (256 + 1)
+    norms = [m for m in build_generator(recipe, SHAPE).modules() if isinstance(m, nn.BatchNorm1d)]
+    assert [(m.num_features, m.eps) for m in norms] == [(256, 0.8), (512, 0.8)]
+
+
+def test_depth_repeats_the_last_hidden_layer_and_width_scales_all() -> None:
+    recipe = find_recipe("points-gan").override({"discriminator.depth": 2, "discriminator.width": 0.5})
+    linear = [m for m in build_discriminator(recipe, SHAPE).modules() if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in linear] == [32, 128, 128, 128, 1]
+
+
+@pytest.mark.parametrize("name", [n for n in generators.names() if n in {"points-mlp", "tiny-mlp"}])
+def test_every_generator_parameter_gets_a_gradient(name: str) -> None:
+    network = generators[name](sample_shape=SHAPE, num_classes=0, latent_dim=3)
+    made = network(torch.randn(16, 3))
+    assert made.shape == (16, *SHAPE)
+    made.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", [n for n in discriminators.names() if n in {"points-mlp", "tiny-mlp"}])
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_every_discriminator_parameter_gets_a_gradient(name: str, sigmoid: bool) -> None:
+    network = discriminators[name](sample_shape=SHAPE, num_classes=0, sigmoid=sigmoid)
+    scores = network(torch.randn(16, *SHAPE))
+    assert scores.shape == (16,)
+    assert not sigmoid or (scores > 0).all() & (scores < 1).all()
+    scores.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_a_layer_table_adds_up() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 4, stride=2, padding=1, bias=False),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(2048, 1),
+    )
+    rows = layer_table(network, torch.empty(1, 3, 32, 32))
+    assert [row.kind for row in rows] == ["Conv2d", "LeakyReLU", "Flatten", "Linear"]
+    assert [row.output_shape for row in rows] == [(8, 16, 16), (8, 16, 16), (2048,), (1,)]
+    assert rows[0].multiply_adds == 3 * 8 * 4 * 4 * 16 * 16
+    assert rows[3].multiply_adds == 2048
+    assert sum(row.num_parameters for row in rows) == count(network)
+
+
+def test_a_transposed_convolution_costs_its_kernel_at_every_input_pixel() -> None:
+    network = nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)
+    row = layer_table(network, torch.empty(1, 16, 5, 5))[0]
+    assert row.output_shape == (8, 10, 10)
+    assert row.multiply_adds == 16 * 8 * 4 * 4 * 5 * 5
+
+
+def test_a_layer_table_leaves_the_network_as_it_was() -> None:
+    network = build_generator(find_recipe("points-gan"), SHAPE).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    layer_table(network, torch.randn(4, 2))
+    assert network.training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert not any(m._forward_hooks for m in network.modules())
+
+
+def test_networks_that_fit_pass_and_cost_nothing() -> None:
+    check_networks(find_recipe("points-gan"), (2,))
+    check_networks(find_recipe("points-gan").override({"generator.name": "tiny-mlp"}), (2,))
+
+
+def test_a_network_that_does_not_take_the_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flat(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+
+    def small(*, sample_shape: tuple[int, ...], num_classes: int, latent_dim: int = 2) -> nn.Module:
+        return nn.Linear(latent_dim, math.prod(sample_shape) + 1)
+
+    monkeypatch.setitem(discriminators._entries, "of-three", flat)
+    monkeypatch.setitem(generators._entries, "of-three", small)
+    recipe = find_recipe("points-gan")
+    with pytest.raises(
+        ValueError, match=r"`discriminator.name` of-three does not take samples of shape \(2,\)"
+    ):
+        check_networks(recipe.override({"discriminator.name": "of-three"}), (2,))
+    with pytest.raises(ValueError, match=r"`generator.name` of-three makes samples of shape \(3,\)"):
+        check_networks(recipe.override({"generator.name": "of-three"}), (2,))
+
+
+def test_a_gradient_penalty_refuses_batch_norm_in_d(monkeypatch: pytest.MonkeyPatch) -> None:
+    def normed(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 1), nn.Flatten(0))
+
+    monkeypatch.setitem(discriminators._entries, "normed", normed)
+    recipe = find_recipe("points-wgan-gp").override({"discriminator.name": "normed"})
+    with pytest.raises(
+        ValueError, match=r"`loss.gradient_penalty` is 0.001, but the discriminator holds BatchNorm1d"
+    ):
+        check_networks(recipe, (2,))
+
+
+def conditional(**changes: object) -> Recipe:
+    names = {"data.name": "digits", "generator.name": "cgan", "discriminator.name": "cgan"}
+    return find_recipe("points-gan").override({**names, "generator.latent_dim": 6, **changes})
+
+
+@pytest.mark.parametrize("largest", [0, 10**8])
+def test_conditional_networks_are_checked_with_labels(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_MAX_PARAMETERS", largest)
+    check_networks(conditional(), (1, 8, 8), 10)
+    check_networks(conditional(**{"discriminator.name": "mnist-d1"}), (1, 8, 8), 10)
+    check_networks(conditional(**{"generator.name": "mnist-g1"}), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("which", ["generator", "discriminator"])
+def test_a_conditional_network_on_unlabelled_data_is_refused(which: str) -> None:
+    plain = {"generator": "discriminator.name", "discriminator": "generator.name"}[which]
+    recipe = conditional(**{plain: "tiny-mlp"})
+    with pytest.raises(
+        ValueError, match=rf"^`{which}.name` cgan is class-conditional, but the data has no labels; choose .*"
+    ) as caught:
+        check_networks(recipe, (1, 8, 8), 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("which", ["generator", "discriminator"])
+def test_a_network_of_another_image_size_is_refused(which: str) -> None:
+    recipe = conditional(**{f"{which}.name": "dcgan-64"})
+    with pytest.raises(
+        ValueError,
+        match=rf"^`{which}.name` dcgan-64 takes images .*, but the data has .* \(1, 9",
+    ):
+        check_networks(recipe, (1, 9, 9), 10)
+
+
+def test_what_a_builder_has_against_the_data_begins_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fixed(*, sample_shape: tuple[int, ...], num_classes: int, latent_dim: int = 2) -> nn.Module:
+        raise ValueError("takes 28×28 images alone, but the data has 64×64.")
+
+    monkeypatch.setitem(generators._entries, "fixed", fixed)
+    with pytest.raises(ValueError, match=r"^`generator.name` fixed: takes 28×28 images alone, but the data"):
+        check_networks(find_recipe("points-gan").override({"generator.name": "fixed"}), (3, 64, 64))
+
+
+@pytest.mark.parametrize("largest", [0, 10**8])
+def test_a_check_leaves_the_random_state_alone(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_MAX_PARAMETERS", largest)
+    before = torch.get_rng_state()
+    for name, shape in (("cgan", (1, 8, 8)), ("dcgan-64", (1, 8, 8)), ("mnist-g3", (1, 8, 8))):
+        check_networks(conditional(**{"generator.name": name, "generator.dropout": 0.5}), shape, 10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_layer_table_of_a_conditional_network_adds_up() -> None:
+    recipe = conditional()
+    generator, discriminator = (
+        build_generator(recipe, (1, 28, 28), 10),
+        build_discriminator(recipe, (1, 28, 28), 10),
+    )
+    for network, example in ((generator, torch.zeros(2, 6)), (discriminator, torch.zeros(2, 1, 28, 28))):
+        rows = layer_table(network, example)
+        assert sum(row.num_parameters for row in rows) == count(network)
+        assert rows[0].kind == "LabelEmbedding"
+        assert rows[0].output_shape == (10,)
+        linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
+        assert sum(row.multiply_adds for row in rows) == linear

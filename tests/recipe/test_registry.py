@@ -1,0 +1,114 @@
+"""Names, options and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+
+from harness.recipe.registry import Bounds, Fraction, NonNegative, Positive, Registry, nearest, options_of
+
+
+def build(
+    *,
+    shape: tuple[int, ...],
+    lr: Annotated[float, Positive] = 0.1,
+    steps: Annotated[int, Bounds(low=1)] = 1,
+    nesterov: bool = False,
+    order: Literal["first", "second"] = "first",
+    path: str = "",
+) -> None:
+    """An entry with one option of each kind."""
+
+
+@pytest.fixture
+def registry() -> Registry[object]:
+    filled: Registry[object] = Registry("optimizer", injected=("shape",))
+    filled.register("adam")(build)
+    filled.register("sgd")(build)
+    return filled
+
+
+def test_a_name_registered_twice_raises(registry: Registry[object]) -> None:
+    with pytest.raises(ValueError, match="optimizer `adam` is registered twice"):
+        registry.register("adam")(build)
+
+
+def test_an_unknown_name_lists_the_nearest_and_all(registry: Registry[object]) -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown optimizer `adm`; did you mean `adam`\? Known: adam, sgd\."
+    ):
+        registry["adm"]
+
+
+def test_options_are_the_keyword_parameters_that_are_not_injected(registry: Registry[object]) -> None:
+    options = registry.options("adam")
+    assert list(options) == ["lr", "steps", "nesterov", "order", "path"]
+    assert [option.kind for option in options.values()] == [float, int, bool, str, str]
+    assert options["lr"].bounds == Positive
+    assert options["order"].choices == ("first", "second")
+
+
+def test_options_of_a_dataclass_are_its_fields() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        decay: Annotated[float, Fraction] = 0.0
+
+    assert options_of(Settings)["decay"].bounds == Fraction
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", -0.1, "`optimizer.lr` must be positive, but got -0.1."),
+        ("lr", 0, "`optimizer.lr` must be positive, but got 0."),
+        ("lr", float("nan"), "`optimizer.lr` must be finite, but got nan."),
+        ("lr", float("inf"), "`optimizer.lr` must be finite, but got inf."),
+        ("lr", 10**400, "`optimizer.lr` must be finite, but got inf."),
+        ("lr", "fast", "`optimizer.lr` must be a number, but got 'fast'."),
+        ("lr", True, "`optimizer.lr` must be a number, but got True."),
+        ("lr", [0.1], "`optimizer.lr` must be a number, but got [0.1]."),
+        ("steps", 0, "`optimizer.steps` must be at least 1, but got 0."),
+        ("steps", 1.5, "`optimizer.steps` must be an integer, but got 1.5."),
+        ("nesterov", 1, "`optimizer.nesterov` must be true or false, but got 1."),
+        ("order", "frist", "`optimizer.order` must be one of first, second, but got 'frist'; did you mean"),
+        ("path", 3, "`optimizer.path` must be a string, but got 3."),
+    ],
+)
+def test_a_bad_value_is_refused_with_field_and_value(
+    registry: Registry[object], key: str, value: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match="`optimizer") as caught:
+        registry.options("adam")[key].check(value, f"optimizer.{key}")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "given", "kept"), [("lr", 1, 1.0), ("steps", 1e3, 1000), ("lr", 1e-3, 1e-3)])
+def test_numbers_become_the_option_s_type(
+    registry: Registry[object], key: str, given: float, kept: float
+) -> None:
+    value = registry.options("adam")[key].check(given, key)
+    assert value == kept
+    assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside", "words"),
+    [
+        (Positive, 1e-9, 0.0, "positive"),
+        (NonNegative, 0.0, -1e-9, "zero or more"),
+        (Fraction, 0.0, 1.0, "in [0, 1)"),
+        (Bounds(low=2), 2, 1.99, "at least 2"),
+        (Bounds(high=3, open_high=True), 2.99, 3, "less than 3"),
+    ],
+)
+def test_bounds_hold_their_ends_and_say_so(bounds: Bounds, inside: float, outside: float, words: str) -> None:
+    assert inside in bounds
+    assert outside not in bounds
+    assert str(bounds) == words
+
+
+def test_no_hint_where_no_name_is_close() -> None:
+    assert nearest("zzz", ["adam", "sgd"]) == ""

@@ -1,0 +1,216 @@
+"""Claims about finished runs: what they are worth, and that their files are whole or absent."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.recipe import find_recipe
+from harness.runs.result import (
+    RunResult,
+    load_result,
+    load_results,
+    read_recipe,
+    run_directory,
+    score,
+    summarise_curve,
+    write_json,
+)
+
+
+def make_result(**changes: Any) -> RunResult:
+    values: dict[str, Any] = {
+        "run_id": "0123456789ab",
+        "study": "study",
+        "cell": "optimizer.name=sgd",
+        "overrides": {"optimizer.name": "sgd"},
+        "seed": 0,
+        "phase": "ablate",
+        "trial": None,
+        "outcome": "completed",
+        "reason": "",
+        "scores": {"sliced_w2": {"first": 0.6, "last": 0.1, "best": 0.05, "area": 0.2}},
+        "ledger": {"discriminator_steps": 10, "generator_steps": 10, "seen_images": 640, "elapsed_sec": 1.5},
+        "recipe": "f" * 16,
+        "environment": {"device": "cpu"},
+    }
+    return RunResult(**(values | changes))
+
+
+def save(directory: Path, result: RunResult) -> None:
+    folder = run_directory(directory, result.run_id)
+    folder.mkdir(parents=True)
+    write_json(folder / "result.json", result.to_json())
+
+
+@pytest.mark.parametrize("at", ["first", "last", "best", "area"])
+def test_a_completed_run_is_worth_the_summary_asked_for(at: Any) -> None:
+    result = make_result()
+    assert score(result, "sliced_w2", at) == result.scores["sliced_w2"][at]
+
+
+@pytest.mark.parametrize("at", ["first", "last", "best", "area"])
+def test_a_failed_run_is_worth_its_untrained_generator(at: Any) -> None:
+    assert score(make_result(outcome="diverged", reason="loss"), "sliced_w2", at) == 0.6
+
+
+def test_an_unknown_metric_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="has no metric `fid`; it has sliced_w2"):
+        score(make_result(), "fid")
+
+
+def test_a_run_without_any_score_is_worth_nan() -> None:
+    assert math.isnan(score(make_result(scores={}, outcome="diverged"), "sliced_w2"))
+
+
+def test_the_area_is_the_mean_over_steps_not_over_evaluations() -> None:
+    summary = summarise_curve([0, 10, 100], [1.0, 0.0, 0.0], "minimize")
+    assert summary == {"first": 1.0, "last": 0.0, "best": 0.0, "area": pytest.approx(0.05)}
+
+
+def test_the_best_follows_the_goal() -> None:
+    assert summarise_curve([0, 1, 2], [1.0, 3.0, 2.0], "maximize")["best"] == 3.0
+    assert summarise_curve([0, 1, 2], [2.0, 1.0, 3.0], "minimize")["best"] == 1.0
+
+
+def test_a_single_evaluation_is_its_own_area() -> None:
+    assert summarise_curve([5], [2.0], "minimize") == {"first": 2.0, "last": 2.0, "best": 2.0, "area": 2.0}
+
+
+def test_a_curve_without_points_is_refused() -> None:
+    with pytest.raises(ValueError, match="as many values as steps, but got 0 and 0"):
+        summarise_curve([], [], "minimize")
+
+
+def test_results_survive_the_disk_non_finite_numbers_included(tmp_path: Path) -> None:
+    scores = {"sliced_w2": {"first": 1 / 3, "last": math.inf, "best": 0.1, "area": -math.inf}}
+    result = make_result(scores=scores)
+    save(tmp_path, result)
+    assert load_result(run_directory(tmp_path, result.run_id)) == result
+    text = (run_directory(tmp_path, result.run_id) / "result.json").read_text()
+    assert json.loads(text)["scores"]["sliced_w2"]["last"] == "inf"
+
+
+def test_results_come_in_a_fixed_order(tmp_path: Path) -> None:
+    for index, (cell, seed) in enumerate([("b", 1), ("a", 1), ("b", 0), ("a", 0)]):
+        save(tmp_path, make_result(run_id=f"{index:012x}", cell=cell, seed=seed))
+    assert [(r.cell, r.seed) for r in load_results(tmp_path)] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
+def test_runs_of_seeds_no_longer_asked_for_are_left_out(tmp_path: Path) -> None:
+    for seed in range(3):
+        save(tmp_path, make_result(run_id=f"{seed:012x}", seed=seed))
+    write_json(tmp_path / "plan.json", {"seeds": {"ablate": [0, 2]}})
+    assert [r.seed for r in load_results(tmp_path)] == [0, 2]
+
+
+def test_a_run_without_a_result_has_not_finished(tmp_path: Path) -> None:
+    assert load_result(tmp_path) is None
+    assert load_results(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"run_id": "x"}'])
+def test_a_broken_result_is_named_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(ValueError, match=r"result\.json is not a run's result .*delete it") as caught:
+        load_result(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_whose_score_lacks_a_summary_is_named_in_one_line(tmp_path: Path) -> None:
+    values = make_result().to_json()
+    del values["scores"]["sliced_w2"]["last"]
+    write_json(tmp_path / "result.json", values)
+    with pytest.raises(
+        ValueError, match=r"result\.json .*`scores\.sliced_w2` lacks `last`.*delete it"
+    ) as caught:
+        load_result(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+VERDICT = {"name": "collapsed", "rule": "no modes are left", "evidence": {"modes": 0.1}, "flags": []}
+VERDICT |= {
+    "score": 0.1,
+    "step": 8,
+    "since": 4,
+    "timeline": [[0, "immature"], [4, "collapsed"], [8, "collapsed"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("verdict", {"name": "fine"}),
+        ("verdict", {"since": None}),
+        ("verdict", {"timeline": "abc"}),
+        ("verdict", {"timeline": [[0, "fine"]]}),
+        ("verdict", {"evidence": {"modes": "few"}}),
+        ("selection", {"step": None}),
+        ("selection", {"report": "low"}),
+    ],
+)
+def test_a_result_with_a_damaged_verdict_or_selection_is_named_in_one_line(
+    tmp_path: Path, field: str, changes: dict[str, Any]
+) -> None:
+    selection = {"metric": "sliced_w2", "step": 8, "select": 0.1, "report": 0.2}
+    whole = make_result(verdict=VERDICT, selection=selection)
+    folder = run_directory(tmp_path, whole.run_id)
+    folder.mkdir(parents=True)
+    write_json(folder / "result.json", whole.to_json())
+    assert load_result(folder) == whole
+    write_json(folder / "result.json", whole.to_json() | {field: whole.to_json()[field] | changes})
+    with pytest.raises(ValueError, match=r"result\.json is not a run's result \(.*delete it") as caught:
+        load_result(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stopped_by": "boredom", "outcome": "stopped"}, {"stopped_by": "verdict"}]
+)
+def test_only_a_verdict_or_a_pruner_stops_a_run_and_only_a_stopped_one(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`stopped_by` must be verdict or pruner, of a stopped run"):
+        make_result(**changes)
+
+
+def test_a_run_stopped_by_its_verdict_failed_and_a_pruned_one_did_not() -> None:
+    hopeless = make_result(outcome="stopped", stopped_by="verdict")
+    pruned = make_result(outcome="stopped", stopped_by="pruner")
+    before = make_result(outcome="stopped")  # results from before there were two reasons
+    assert [(run.failed, run.pruned) for run in (hopeless, pruned, before)] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    assert [score(run, "sliced_w2") for run in (hopeless, pruned)] == [0.6, 0.1]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}'])
+def test_a_broken_recipe_is_named_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ValueError, match=r"recipe\.json") as caught:
+        read_recipe(tmp_path / "recipe.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_without_a_section_says_which(tmp_path: Path) -> None:
+    values = find_recipe("ring-gan").to_json()
+    del values["loss"]
+    write_json(tmp_path / "recipe.json", values)
+    with pytest.raises(ValueError, match=r"recipe\.json is no recipe .*section `loss` is missing"):
+        read_recipe(tmp_path / "recipe.json")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unknown_outcome_is_refused() -> None:
+    with pytest.raises(ValueError, match="`outcome` must be one of completed, diverged, stopped"):
+        make_result(outcome="fine")

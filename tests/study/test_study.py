@@ -1,0 +1,304 @@
+"""Studies: what a sweep file means, and that its mistakes cost one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+import pytest
+
+from harness.recipe import find_recipe
+from harness.study.study import Study, find_studies, find_study
+from support.sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_ablations_cells_are_its_grid_with_the_baseline_marked() -> None:
+    study = Study.parse(ABLATION)
+    assert study.kind == "ablation"
+    assert study.seeds == (0, 1, 2, 3)
+    assert study.final_seeds == ()
+    assert [(cell.name, cell.is_baseline) for cell in study.cells] == [
+        ("rmsprop", True),
+        ("sgd", False),
+        ("adam", False),
+    ]
+    for cell in study.cells:
+        assert cell.overrides == {"optimizer.name": cell.name}
+        assert cell.recipe.generator_optimizer.name == cell.name
+        assert cell.recipe.discriminator_optimizer.options["lr"] == 5e-5
+        assert study.num_trials(cell) == 0
+    assert study.base == study.cells[0].recipe
+    assert study.metric.goal == "minimize"
+    assert study.metric.at == "last"
+
+
+def test_fixed_settings_meet_each_arms_optimizer_not_the_recipes() -> None:
+    study = Study.parse(
+        changed(ABLATION, "[rmsprop, sgd, adam]", "[rmsprop, sgd]").replace(
+            "optimizer.lr: {value: 5e-5}", "optimizer.momentum: {value: 0.9}"
+        )
+    )
+    assert [cell.recipe.generator_optimizer.options["momentum"] for cell in study.cells] == [0.9, 0.9]
+
+
+def test_cells_of_several_keys_have_names_that_tell_them_apart() -> None:
+    text = ABLATION.replace(
+        "    optimizer.name: [rmsprop, sgd, adam]\n  baseline: {optimizer.name: rmsprop}\n",
+        "    generator_optimizer.name: [adam, sgd]\n    discriminator_optimizer.name: [adam, sgd]\n"
+        "    train.discriminator_steps: [1, 5]\n    train.reuse_fakes: [true]\n    train.ema: [0.5]\n"
+        "  baseline: {generator_optimizer.name: adam, discriminator_optimizer.name: adam, "
+        "train.discriminator_steps: 1, train.reuse_fakes: true, train.ema: 0.5}\n",
+    )
+    names = [cell.name for cell in Study.parse(text).cells]
+    assert len(set(names)) == 8
+    assert names[0] == (
+        "generator_optimizer.name=adam, discriminator_optimizer.name=adam, discriminator_steps=1, "
+        "reuse_fakes=true, ema=0.5"
+    )
+
+
+def test_recipes_themselves_can_be_ablated() -> None:
+    text = changed(ABLATION, "optimizer.name: [rmsprop, sgd, adam]", "recipe: [points-gan, points-wgan]")
+    study = Study.parse(changed(text, "{optimizer.name: rmsprop}", "{recipe: points-gan}"))
+    assert [cell.name for cell in study.cells] == ["points-gan", "points-wgan"]
+    assert [cell.recipe.loss.name for cell in study.cells] == ["minimax", "wasserstein"]
+
+
+def test_tuned_arms_search_what_their_optimizer_has_with_equal_budgets() -> None:
+    study = Study.parse(TUNED)
+    assert study.kind == "tuned-ablation"
+    spaces = {cell.name: list(study.space(cell)) for cell in study.cells}
+    assert spaces == {
+        "rmsprop": ["optimizer.lr", "optimizer.momentum"],
+        "sgd": ["optimizer.lr", "optimizer.momentum"],
+        "adam": ["optimizer.lr", "optimizer.beta1"],
+    }
+    assert [study.num_trials(cell) for cell in study.cells] == [5, 5, 5]
+    assert study.seeds == (0, 1)
+    assert study.final_seeds == (2, 3, 4)
+    assert study.base.generator_optimizer.name == "sgd"
+    adam = study.cells[2]
+    assert adam.overrides == {"optimizer.name": "adam", "optimizer.beta2": 0.99}
+    assert study.metric.name == "sliced_w2"
+    assert study.metric.at == "best"
+
+
+def test_a_trials_recipe_follows_from_its_params_alone() -> None:
+    study = Study.parse(TUNED)
+    again = Study.from_json(json.loads(json.dumps(study.to_json())))
+    for cell, twin in zip(study.cells, again.cells, strict=True):
+        search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        trial = search.ask({key: found.optuna() for key, found in study.space(cell).items()})
+        params = json.loads(json.dumps(trial.params))
+        overrides = study.trial_overrides(cell, params)
+        assert overrides.items() >= cell.overrides.items()
+        assert set(overrides) == set(cell.overrides) | set(study.space(cell))
+        assert study.trial_recipe(cell, params) == again.trial_recipe(twin, params)
+        assert study.trial_recipe(cell, params).train.epochs == 10
+    with pytest.raises(ValueError, match="the trial has parameters none, but arm adam of tuned searches"):
+        study.trial_overrides(study.cells[2], {})
+
+
+def test_tuned_arms_by_grid_list_their_trials() -> None:
+    text = TUNED.replace("early_terminate: {type: hyperband, min_iter: 3, eta: 2}\n", "")
+    text = text.replace("{distribution: log_uniform_values, min: 1e-5, max: 1e-1}", "{values: [1e-4, 1e-3]}")
+    text = text.replace("min: 0.0, max: 0.95", "values: [0.0, 0.5, 0.9]").replace("random", "grid")
+    study = Study.parse(text)
+    assert study.num_trials(study.cells[0]) == 5
+    trials = study.grid(study.cells[2])
+    assert trials[0] == {"optimizer.lr": 1e-4, "optimizer.beta1": 0.0}
+    assert len(trials) == 5
+    study = Study.parse(text.replace("run_cap: 5\n", "").replace("  run_cap: 2\n", ""))
+    assert len(study.grid(study.cells[1])) == 6
+    message = error(
+        text.replace("run_cap: 5\n", "").replace("values: [0.0, 0.5, 0.9], when", "values: [0.5], when", 1)
+    )
+    assert "arms must have equal budgets; write run_cap: 2" in message
+
+
+def test_a_wandb_file_runs_as_it_is_once_it_names_a_recipe() -> None:
+    study = Study.parse(WANDB)
+    assert study.kind == "search"
+    assert study.unused == (
+        "program",
+        "command",
+        "project",
+        "metric.target",
+        "early_terminate.strict",
+    )
+    assert study.overrides == {"optimizer.name": "adam"}
+    assert list(study.parameters) == [
+        "optimizer.lr",
+        "optimizer.beta1",
+        "train.batch_size",
+        "train.discriminator_steps",
+    ]
+    assert study.parameters["train.discriminator_steps"].name == "int_uniform"
+    (cell,) = study.cells
+    assert study.num_trials(cell) == 20
+    assert study.seeds == (0,)
+    assert study.early_terminate is not None
+    assert (study.early_terminate.max_iter, study.early_terminate.s, study.early_terminate.eta) == (27, 2, 3)
+    assert "`recipe` is missing" in error(WANDB.replace("recipe: points-gan\n", ""))
+
+
+def test_a_grid_has_cells_without_a_baseline_and_stops_at_its_run_cap() -> None:
+    study = Study.parse(GRID)
+    assert study.kind == "grid"
+    assert len(study.cells) == 3 * 2 * 3
+    assert not any(cell.is_baseline for cell in study.cells)
+    assert study.cells[1].name == "discriminator_steps=1, reuse_fakes=true, ema=0.25"
+    assert study.cells[1].recipe.train.epochs == 7
+    assert study.metric.goal == "minimize"
+    capped = Study.parse(GRID + "run_cap: 4\n")
+    assert capped.cells == study.cells[:4]
+
+
+def test_a_study_of_one_recipe_repeats_it() -> None:
+    study = Study.parse("recipe: points-wgan\nmetric: {name: sliced_w2}\nseeds: [3, 1]\n")
+    assert study.kind == "grid"
+    assert [cell.name for cell in study.cells] == ["points-wgan"]
+    assert study.cells[0].recipe == find_recipe("points-wgan")
+    assert study.seeds == (3, 1)
+
+
+@pytest.mark.parametrize("text", [ABLATION, TUNED, WANDB, GRID])
+def test_json_keeps_everything(text: str) -> None:
+    study = Study.parse(text)
+    again = Study.from_json(json.loads(json.dumps(study.to_json())))
+    assert again == study
+    assert again.cells == study.cells
+    assert study.difference(again) == []
+    assert pickle.loads(pickle.dumps(study)) == study
+
+
+def test_what_is_written_down_is_a_sweep_file(tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    study = Study.parse(TUNED)
+    path = tmp_path / "study.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(study.to_json(), file)
+    assert Study.load(path) == study
+
+
+def test_smoke_changes_the_study_and_its_name() -> None:
+    study = Study.parse(TUNED, smoke=True)
+    assert study.name == "tuned-smoke"
+    assert study.smoke == {}
+    assert study.seeds == (0,)
+    assert len(study.final_seeds) == 3
+    assert not set(study.seeds) & set(study.final_seeds)
+    assert [study.num_trials(cell) for cell in study.cells] == [2, 2, 2]
+    assert {cell.recipe.train.epochs for cell in study.cells} == {2}
+    assert Study.parse(TUNED).overrides == {"train.epochs": 10}
+    assert "`smoke` is missing" in error(TUNED.split("smoke:")[0], smoke=True)
+
+
+def test_seeds_and_overrides_go_before_the_file() -> None:
+    study = Study.parse(
+        TUNED,
+        seeds=6,
+        overrides={"train.epochs": 4, "run_cap": 3, "data.name": "points", "final_seeds": [99]},
+    )
+    assert study.seeds == (0, 1, 2, 3, 4, 5)
+    assert study.final_seeds == (99,)
+    assert study.num_trials(study.cells[0]) == 3
+    assert study.base.train.epochs == 4
+    assert Study.parse(TUNED, seeds=[5, 7]).final_seeds == (8, 9, 10)
+    assert Study.parse(ABLATION, overrides={"recipe": "points-wgan"}).base.loss.name == "wasserstein"
+    assert Study.parse(WANDB, seeds=2).unused == Study.parse(WANDB).unused
+
+
+def test_difference_names_what_would_train_something_else() -> None:
+    study = Study.parse(ABLATION)
+    other = Study.parse(ABLATION.replace("5e-5", "1e-4").replace("which optimiser", "why"), seeds=2)
+    assert study.difference(other) == [
+        "`seeds`: [0, 1, 2, 3] → [0, 1]",
+        "`parameters.optimizer.lr.value`: 5e-05 → 0.0001",
+    ]
+    assert '`ablate.baseline.optimizer.name`: "rmsprop" → not set' in study.difference(Study.parse(GRID))
+
+
+def test_a_script_can_give_the_grammar_as_a_dictionary() -> None:
+    study = Study.from_json(
+        {
+            "name": "scripted",
+            "recipe": "points-gan",
+            "metric": {"name": "sliced_w2"},
+            "seeds": range(3),
+            "ablate": {"parameters": {"train.ema": (0.0, 0.9)}, "baseline": {"train.ema": 0.0}},
+        }
+    )
+    assert study.seeds == (0, 1, 2)
+    assert len(study.cells) == 2
+    with pytest.raises(ValueError, match=r"^unknown key `metrik`; did you mean `metric`"):
+        Study.from_json({"recipe": "points-gan", "metrik": 1})
+
+
+def test_a_study_takes_its_name_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "my-file.yaml"
+    path.write_text(GRID)
+    assert Study.load(path).name == "my-file"
+
+
+def test_shipped_studies_are_found_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    assert find_study("optimizers") == Path("sweeps/optimizers.yaml")
+    assert find_study("sweeps/optimizers.yaml") == Path("sweeps/optimizers.yaml")
+    with pytest.raises(ValueError, match=r"unknown sweep 'optimisers'; did you mean `optimizers`\? Known: "):
+        find_study("optimisers")
+    names = [study.name for study in find_studies()]
+    assert {"optimizers", "optimizers-tuned"} <= set(names)
+    assert len(set(names)) == len(names)
+    monkeypatch.chdir(tmp_path)
+    assert find_study("optimizers").samefile(ROOT / "sweeps/optimizers.yaml")
+
+
+def test_the_shipped_ablation_has_the_reports_settings() -> None:
+    study = Study.load(ROOT / "sweeps/optimizers.yaml")
+    assert [cell.name for cell in study.cells] == ["rmsprop", "sgd", "adam"]
+    assert study.base.generator_optimizer.name == "rmsprop"
+    assert len(study.seeds) == 8
+    for cell in study.cells:
+        assert cell.recipe.train.epochs == 320
+        assert cell.recipe.generator_optimizer.options["lr"] == 5e-5
+        assert cell.recipe.discriminator_optimizer.options["lr"] == 5e-5
+    assert study.base.override({}) == find_recipe("points-gan")
+    assert len(Study.load(ROOT / "sweeps/optimizers.yaml", smoke=True).seeds) >= 3
+
+
+def test_the_shipped_tuned_ablation_gives_each_arm_its_momentum() -> None:
+    study = Study.load(ROOT / "sweeps/optimizers-tuned.yaml")
+    assert len({study.num_trials(cell) for cell in study.cells}) == 1
+    assert [len(study.space(cell)) for cell in study.cells] == [2, 2, 2]
+    assert len(study.final_seeds) == 8
+    assert Study.load(ROOT / "sweeps/optimizers-tuned.yaml", smoke=True).kind == "tuned-ablation"
+
+
+def test_run_hands_the_study_to_the_launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    launcher = ModuleType("harness.execution.launch")
+    calls: list[tuple[Any, Any]] = []
+    launcher.run_study = lambda study, **options: calls.append((study, options)) or tmp_path  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "harness.execution.launch", launcher)
+    study = Study.parse(ABLATION)
+    assert study.run(directory=tmp_path, workers=2) == tmp_path
+    assert calls[0][0] is study
+    assert calls[0][1]["workers"] == 2
+
+
+def test_reading_the_module_needs_neither_optuna_nor_torch() -> None:
+    code = (
+        "import sys, harness.study.study; "
+        "print(sorted(set(sys.modules) & {'optuna', 'torch', 'scipy', 'wandb', 'matplotlib', 'ruamel.yaml'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
