@@ -20,7 +20,6 @@ from harness.data.generated import read_images
 from harness.engine import checkpoint as checkpoints
 from harness.engine.seeding import generator_for
 from harness.features.find import find_extractor
-from harness.latent import sample
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
 from harness.metrics.points.coverage import EXPECTED_SHARE
@@ -30,6 +29,7 @@ from harness.recipe import choose
 from harness.recipe.networks import build_discriminator
 from harness.recipe.registry import Value, datasets, metrics
 from harness.runs.load import CHECKPOINTS, find_run, load_run
+from harness.runs.sampling import sample
 from harness.tracking import read_history
 from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of
 

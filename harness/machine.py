@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import harness
+from harness.version import __version__
 
 __all__ = ["describe_environment", "git_commit", "num_cores", "resolve_device"]
 
@@ -28,7 +28,7 @@ def describe_environment(device: str) -> dict[str, Any]:
     import torch
 
     return {
-        "harness": harness.__version__,
+        "harness": __version__,
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -44,7 +44,7 @@ def describe_environment(device: str) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
     """The commit of the harness's own checkout, with ``-dirty`` if files differ; None if it is installed."""
-    root = Path(harness.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness import Study
+from harness import Study, run_study
 
 
 def clip_bounds(num_arms: int = 5, *, seeds: int = 8, epochs: int = 320) -> Study:
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     study = clip_bounds()
     if parser.parse_args().smoke:
         study = study.smoked()
-    print(f"report: {study.run() / 'index.html'}")
+    print(f"report: {run_study(study) / 'index.html'}")

@@ -1,20 +1,20 @@
 """The house, read from the imports of every file: rooms on floors, no rings, one place for each library.
 
-Every import counts: at module level, inside functions, under `TYPE_CHECKING`, and by name in a string. The one
-exception is the front door, `harness/__init__.py`, which stands above all floors and hands the registry the
-names of the modules that register entries.
+Every import counts: at module level, inside functions, under `TYPE_CHECKING`, and by name in a string. The
+one exception is the front door, `harness/__init__.py`, which stands above all floors and hands the registry
+the names of the modules that register entries.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"version", "files", "words", "machine", "leases"},
+    {"version"},
+    {"files", "words", "machine", "leases"},
     {"recipe", "verdict"},
     {"data", "study", "optim"},
     {"objective", "features", "search", "tracking"},
@@ -70,7 +70,6 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
-NAMED = re.compile(r"(?:harness|gan_sweep_models)(?:\.\w+)*")
 
 
 def imports(module: str) -> set[str]:
@@ -88,9 +87,8 @@ def imports(module: str) -> set[str]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 found.add(inner if inner in MODULES else base)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node.value in MODULES and node.value != "harness" and NAMED.fullmatch(node.value):
-                found.add(node.value)
+        elif isinstance(node, ast.Constant) and node.value in set(MODULES) - {"harness"}:
+            found.add(node.value)
     return found - {module}
 
 

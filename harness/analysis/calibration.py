@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data import load_dataset
+from harness.files import write_text
 from harness.objective.objective import chance_loss
 from harness.recipe import Recipe
-from harness.runs.result import load_result, write_text
+from harness.runs.result import load_result
 from harness.tracking import read_history
 from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds, judge_history
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
 from harness.analysis.summary import Arm, Summary
-from harness.report.tables import in_words, rounded
+from harness.words import in_words, rounded
 
 __all__ = ["Answer", "Flag", "answers", "flags", "headline"]
 

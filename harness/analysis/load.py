@@ -1,17 +1,19 @@
-"""Whether scores of a study's runs may stand side by side: measured in the same way, or not at all."""
+"""The finished runs of a study, and whether their scores may stand side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.features.find import check_comparable
+from harness.files import read_json
+from harness.runs.result import RunResult, load_result
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
-    from harness.runs.result import RunResult
 
-__all__ = ["check_measured_alike"]
+__all__ = ["check_measured_alike", "load_results"]
 
 
 def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Recipe]) -> None:
@@ -42,3 +44,38 @@ def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Rec
                 f"runs {other.run_id} and {result.run_id} cannot stand in one report: {error} Delete the "
                 "result.json of those to be trained again, or give the study another name."
             ) from None
+
+
+def load_results(study_directory: Path) -> list[RunResult]:
+    """Every finished run of a study, by phase, arm, trial and seed.
+
+    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,
+    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised).
+
+    Args:
+        study_directory: ``runs/<study>``.
+
+    Returns:
+        The results; an empty list if none has finished.
+
+    Raises:
+        ValueError: If a result file is unreadable.
+    """
+    asked: Mapping[str, Sequence[int]] = {}
+    plan_path = study_directory / "plan.json"
+    if plan_path.exists():
+        asked = read_json(plan_path).get("seeds", {})
+    winners: Mapping[str, Mapping[str, Any]] = {}
+    if (study_directory / "winners.json").exists():
+        winners = read_json(study_directory / "winners.json")
+    results = []
+    for path in (study_directory / "runs").glob("*/result.json"):
+        result = load_result(path.parent)
+        if result is None or (asked and result.seed not in asked.get(result.phase, ())):
+            continue
+        if result.phase == "final" and result.trial != winners.get(result.cell, {}).get(
+            "trial", result.trial
+        ):
+            continue
+        results.append(result)
+    return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))

@@ -14,9 +14,9 @@ from itertools import combinations
 
 from harness.analysis.statistics import ALPHA, Interval, binomial_interval, fisher_test, holm
 from harness.analysis.summary import Arm, Summary
-from harness.report import tables
 from harness.runs.result import RunResult
 from harness.verdict.judge import VERDICTS
+from harness.words import rounded
 
 __all__ = [
     "WRONG",
@@ -27,10 +27,6 @@ __all__ = [
     "judged_arms",
     "rate_of_wrong",
     "rates",
-    "rates_csv",
-    "rates_latex",
-    "rates_markdown",
-    "rates_table",
 ]
 
 WRONG = ("diverged", "d-saturated", "collapsed", "partial-collapse")
@@ -135,7 +131,7 @@ def finding(summary: Summary) -> list[str]:
         if found.p_holm <= ALPHA:
             sentences.append(
                 f"{found.arm} goes wrong more often than {found.other}: {_of(wrong[found.arm])} runs against "
-                f"{_of(wrong[found.other])} (p = {tables.rounded(found.p_holm)}"
+                f"{_of(wrong[found.other])} (p = {rounded(found.p_holm)}"
                 f"{' after correction' if len(tested) > 1 else ''})."
             )
     if tested and len(sentences) == 1 and 0 < count < total:
@@ -149,57 +145,12 @@ def finding(summary: Summary) -> list[str]:
     return sentences
 
 
-def rates_table(summary: Summary) -> list[list[str]]:
-    """The table that people read, header first; a verdict that no run has is left out."""
-    arms = judged_arms(summary)
-    table = {arm.name: rates(arm) for arm in arms}
-    shown = [name for name in reversed(VERDICTS) if any(found[name].count for found in table.values())]
-    rows = [["arm", "runs", *shown, "gone wrong", "95 % interval"]]
-    for arm in arms:
-        wrong = rate_of_wrong(arm)
-        cells = [_cell(table[arm.name][name]) for name in shown]
-        share = "" if math.isnan(wrong.share) else f"{_percent(wrong.share)} ({_of(wrong)})"
-        rows.append([arm.name, str(wrong.total), *cells, share, _span(wrong.interval)])
-    return rows
-
-
-def rates_csv(summary: Summary) -> str:
-    """One row for each arm and verdict, and one for all that is wrong: counts, rate and exact interval."""
-    rows = [["cell", "verdict", "count", "num_runs", "rate", "ci_low", "ci_high"]]
-    for arm in judged_arms(summary):
-        for name, rate in {**rates(arm), "any-wrong": rate_of_wrong(arm)}.items():
-            ends = (rate.share, rate.interval.low, rate.interval.high)
-            numbers = [str(rate.count), str(rate.total), *(tables.digits(x) for x in ends)]
-            rows.append([arm.name, name, *numbers])
-    return tables.csv_text(rows)
-
-
-def rates_markdown(summary: Summary) -> str:
-    """The reading table in Markdown."""
-    title = f"{summary.study.name}: verdicts"
-    return tables.markdown_table(title, _caption(summary), rates_table(summary))
-
-
-def rates_latex(summary: Summary) -> str:
-    """The reading table as a LaTeX `table` that needs no package."""
-    return tables.latex_table(_caption(summary), rates_table(summary), num_names=1)
-
-
 def _judged(arm: Arm) -> list[RunResult]:
     return [run for run in arm.runs if run.verdict_name]
 
 
 def _rate(count: int, total: int) -> Rate:
     return Rate(count=count, total=total, interval=binomial_interval(count, total))
-
-
-def _caption(summary: Summary) -> str:
-    text = (
-        "How runs ended: how many of each arm's seeds, with the exact (Clopper-Pearson) 95 % interval of the "
-        "rate in brackets; runs that were stopped early are counted. Gone wrong is all but healthy and "
-        "immature."
-    )
-    return " ".join([text, *finding(summary)])
 
 
 def _overall(count: int, total: int) -> str:
@@ -226,19 +177,5 @@ def _undecided(wrong: dict[str, Rate], tested: Sequence[Contrast]) -> str:
     )
 
 
-def _cell(rate: Rate) -> str:
-    return f"{rate.count} [{_span(rate.interval)}]" if rate.total else ""
-
-
 def _of(rate: Rate) -> str:
     return f"{rate.count} of {rate.total}"
-
-
-def _span(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return ""
-    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from harness.analysis.load import check_measured_alike
+from harness.analysis.load import check_measured_alike, load_results
 from harness.analysis.statistics import (
     Comparison,
     Goal,
@@ -24,7 +24,7 @@ from harness.analysis.statistics import (
     mean,
 )
 from harness.recipe.registry import Value, metrics
-from harness.runs.result import RunResult, load_results, score
+from harness.runs.result import RunResult, score
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe

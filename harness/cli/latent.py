@@ -118,8 +118,9 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     RUN is the run's folder, or the first digits of its id.
     """
     from harness.figures import write_png
-    from harness.latent import choose_dims, draw_latents, edit_figure, effects, finding
+    from harness.latent import choose_dims, edit_figure, effects, finding
     from harness.latent import edit as edit_latents
+    from harness.runs.sampling import draw_latents
 
     run, seed = asked.run, asked.seed
     latents = draw_latents(_NUM_LATENTS, run.latent_dim, seed=seed, purpose="latent edit")
@@ -158,8 +159,9 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     RUN is the run's folder, or the first digits of its id.
     """
     from harness.figures import write_png
-    from harness.latent import draw_latents, walk_figure
     from harness.latent import interpolate as walk
+    from harness.latent import walk_figure
+    from harness.runs.sampling import draw_latents
 
     run = asked.run
     ends = draw_latents(2 * num, run.latent_dim, seed=asked.seed, purpose="latent walk")

@@ -12,17 +12,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__
 from harness.cli import evaluate as cli_evaluate
 from harness.cli import latent as cli_latent
 from harness.cli import show as cli_show
 from harness.cli.options import data_root, read_settings, set_option
 from harness.cli.options import directory as directory_option
 from harness.recipe.registry import nearest
+from harness.version import __version__
 
 if TYPE_CHECKING:
-    from harness.planning.plan import Plan, PlannedRun
+    from harness.planning.plan import Plan
     from harness.recipe import Recipe
+    from harness.runs.job import PlannedRun
     from harness.study.study import Study
     from harness.tracking import Tracker
 
@@ -141,7 +142,7 @@ def _summary(entry: Any) -> str:
 @data_root
 def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, directory: Path) -> None:
     """Train one recipe with one seed, and print its scores. Run again to resume."""
-    from harness.execution.worker import train as train_run
+    from harness.execution.single import train as train_run
     from harness.tracking import ConsoleTracker
 
     resolved = _recipe(recipe, settings)
@@ -183,11 +184,11 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
 @_study_options
 def sweep(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
     """Run a study and write its report. Run again to resume: finished runs are never redone."""
-    from harness.execution.pool import WorkerError
+    from harness.execution.launch import WorkerError, run_study
 
     study = _study(sweep, **options)
     try:
-        report = study.run(directory=directory, workers=workers, device=device)
+        report = run_study(study, directory=directory, workers=workers, device=device)
     except WorkerError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

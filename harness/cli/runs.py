@@ -59,9 +59,10 @@ def load_run(text: str, directory: Path, chosen: str | None) -> Run:
         ValueError: there is none, or it makes no images.
     """
     from harness import latent
+    from harness.runs import load
 
-    run = latent.load_run(
-        latent.find_run(text, directory=directory), checkpoint="best" if chosen == "best" else "last"
+    run = load.load_run(
+        load.find_run(text, directory=directory), checkpoint="best" if chosen == "best" else "last"
     )
     latent.check_images(run)
     return run

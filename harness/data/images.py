@@ -254,7 +254,7 @@ def _at_size(images: Bytes, size: int) -> Tensor:
 
 
 def _digits() -> tuple[Part, Part]:
-    with resources.files("harness.data").joinpath("digits.npz").open("rb") as stream:
+    with resources.files(__package__).joinpath("digits.npz").open("rb") as stream:
         content = np.load(stream)
         levels, labels = content["images"], content["labels"]
     images = ((levels.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)[:, None]

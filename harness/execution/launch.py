@@ -6,8 +6,6 @@ died, and asks all of them to stop when it is asked to.
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import signal
 import threading
 import time
@@ -16,29 +14,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness
+from harness.execution.display import SweepDisplay
 from harness.execution.pool import Pool, WorkerError
 from harness.execution.status import Standing
 from harness.leases import holder, take_lease
 from harness.planning.plan_file import write_plan
 from harness.planning.planner import make_plan
-from harness.runs.result import CHECKPOINT_SEC, write_text
+from harness.report.publish import publish
+from harness.runs.result import CHECKPOINT_SEC
 from harness.tracking import wandb_mode
-from harness.tracking.console import SweepDisplay
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.planning.plan import Plan
     from harness.study.study import Study
 
 __all__ = ["WorkerError", "run_study"]
 
 _POLL_SEC = 0.5
-_MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
-"""Columns of the table that W&B shows as numbers of the study."""
-_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv", "verdicts.csv")
-"""What a report must have to be left as it is."""
 
 
 def run_study(
@@ -88,7 +81,7 @@ def run_study(
             _train(standing, display, Pool(plan, wandb, checkpoint_sec))
     if not is_complete or not (plan.directory / "journal.log").exists():
         standing.record()
-    return _report(plan, wandb)
+    return publish(plan, wandb)
 
 
 @contextmanager
@@ -152,55 +145,3 @@ def _remarks(study: Study) -> list[str]:
     for cell in study.cells:
         lines += [f"warning: {cell.name}: {line}" for line in cell.recipe.warnings()]
     return list(dict.fromkeys(lines))
-
-
-def _report(plan: Plan, wandb: str) -> Path:
-    """Write the report, unless the one that is there is whole and was written from these very results."""
-    from harness.report.page import write_report
-
-    folder = plan.directory / "report"
-    stamp = folder / ".made-from"
-    inputs = _fingerprint(plan)
-    is_whole = all((folder / name).exists() for name in (*_FILES, "figures"))
-    if is_whole and stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
-        return folder
-    folder = write_report(plan.directory)
-    if wandb_mode(wandb) != "disabled":
-        _mirror(plan, folder, wandb)
-    write_text(stamp, inputs)
-    return folder
-
-
-def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
-    """Show the report in W&B, as the study's one run named `summary`."""
-    from harness.tracking import log_summary
-
-    scalars: dict[str, float] = {}
-    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            known = {column: float(row[column]) for column in _MIRRORED if row[column]}
-            scalars |= {f"table/{row['cell']}/{column}": value for column, value in known.items()}
-    with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            known = {column: float(row[column]) for column in ("rate", "ci_low", "ci_high") if row[column]}
-            key = f"verdicts/{row['cell']}/{row['verdict']}"
-            scalars |= {f"{key}/{column}": value for column, value in known.items()}
-    log_summary(
-        plan.directory,
-        plan.study.name,
-        scalars=scalars,
-        images={f"figures/{path.stem}": path for path in sorted((folder / "figures").glob("*.png"))},
-        files=[folder / name for name in ("table.csv", "comparisons.csv", "verdicts.csv", "index.html")],
-        config=plan.study.to_json(),
-        tags=["summary"],
-        mode=wandb,
-    )
-
-
-def _fingerprint(plan: Plan) -> str:
-    """A hash of all that a report is made from."""
-    digest = hashlib.sha256(f"{harness.__version__}\n".encode())
-    files = [plan.directory / "plan.json", *sorted((plan.directory / "runs").glob("*/result.json"))]
-    for path in files:
-        digest.update(f"{path.parent.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -15,7 +15,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.runs.result import CHECKPOINT_SEC, read_json, write_json
+from harness.files import read_json, write_json
+from harness.runs.result import CHECKPOINT_SEC
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess

@@ -14,104 +14,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.leases import Lease, holder, locked, take_lease
-from harness.machine import describe_environment, resolve_device
-from harness.planning.plan import Arm, Plan, PlannedRun, Unit, trial_units
-from harness.planning.plan_file import FOLDERS, read_plan
-from harness.recipe import Recipe
-from harness.runs.result import (
-    CHECKPOINT_SEC,
-    RunResult,
-    load_result,
-    read_json,
-    run_directory,
-    score,
-    write_json,
-)
+from harness.files import read_json, write_json
+from harness.leases import Lease, locked, take_lease
+from harness.machine import describe_environment
+from harness.planning.plan import Arm, Plan, Unit, trial_units
+from harness.planning.plan_file import read_plan
+from harness.runs.result import CHECKPOINT_SEC, load_result, run_directory, score
 
 if TYPE_CHECKING:
     from harness.runs.job import Progress
     from harness.search.storage import Search, TrialRecord
-    from harness.tracking import Tracker
 
-__all__ = ["Worker", "train"]
+__all__ = ["Worker"]
 
 _IDLE_SEC = 0.3
 _PROGRESS_SEC = 0.5
-
-
-def train(
-    recipe: Recipe,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    directory: str | Path = "runs/train",
-    wandb: str = "auto",
-    watch: Callable[[PlannedRun, int], Tracker] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> RunResult:
-    """Train one recipe with one seed, and leave its files in ``<directory>/runs/<run id>``.
-
-    The same call again goes on from where it was interrupted, or hands back the result it left, which it does
-    too where the data are gone.
-
-    Args:
-        recipe: What to train.
-        seed: Seed of everything that is random in the run, not negative.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
-        directory: Where its files go; its last part is the study's name in W&B.
-        wandb: ``auto``, ``online``, ``offline`` or ``disabled``; see `harness.tracking.wandb_mode`.
-        watch: Makes one more tracker for the run, given the run and its number of steps; a `ConsoleTracker`
-            for example.
-        progress: Told at every event of the training.
-
-    Returns:
-        The result, as it stands in ``result.json``.
-
-    Raises:
-        ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
-            the result that is there, the device is not there, the folder cannot be written to, or another
-            process is training this very run.
-    """
-    from harness.planning.data import check_same_data, fitting_dataset
-    from harness.runs.job import Job, train_population
-    from harness.study.grammar import Metric
-    from harness.tracking import wandb_mode
-
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
-    device, directory = resolve_device(device), Path(directory)
-    wandb_mode(wandb)
-    run = PlannedRun(recipe=recipe, seed=seed, cell=recipe.name, overrides={})
-    folder = run_directory(directory, run.run_id)
-    result = load_result(folder)
-    if result is not None:
-        check_same_data(result, recipe, folder)
-        return result
-    dataset, _ = fitting_dataset(recipe)
-    try:
-        for name in FOLDERS:
-            (directory / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write to {directory}: {error.strerror or error}.") from None
-    unit = Unit(runs=(run,))
-    lease = take_lease(directory / "leases", unit.id)
-    if lease is None:
-        other = holder(directory / "leases", unit.id) or {"pid": "unknown"}
-        raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
-    with lease:
-        job = Job(
-            study=directory.name,
-            directory=directory,
-            device=device,
-            metric=Metric(name="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
-            environment=describe_environment(device),
-            checkpoint=directory / "populations" / f"{unit.id}.pt",
-            wandb=wandb,
-            watch=watch,
-            progress=progress,
-        )
-        return train_population(unit.runs, job)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +205,8 @@ class Worker:
         )
 
     def _train(self, claim: _Claim) -> None:
-        from harness.runs.job import Job, train_population
+        from harness.runs.job import Job
+        from harness.runs.session import train_population
 
         search = self._searches[claim.arm.name] if claim.arm is not None else None
         trial = claim.trial

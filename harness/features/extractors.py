@@ -265,7 +265,7 @@ def load_classifier(data: str) -> Classifier:
         )
     title = CLASSIFIERS[data]
     with (
-        resources.files("harness.features").joinpath(f"weights/{title}.npz").open("rb") as stream,
+        resources.files(__package__).joinpath(f"weights/{title}.npz").open("rb") as stream,
         np.load(stream) as content,
     ):
         manifest = json.loads(str(content["manifest"]))

@@ -24,7 +24,7 @@ from harness.latent.edits import (
 )
 from harness.latent.factors import Factors, choose_layers, factorize, latent_weight
 from harness.latent.findings import edit_figure, finding
-from harness.latent.generation import Generated, check_images, draw_latents, generate, sample
+from harness.latent.generation import Generated, check_images, generate
 from harness.latent.published import Published, load_published
 from harness.latent.sefa import (
     VARIANTS,
@@ -39,7 +39,6 @@ from harness.latent.sefa import (
 )
 from harness.latent.sefa_files import Explored, explore
 from harness.latent.walks import interpolate, walk_figure
-from harness.runs.load import Run, find_run, load_run
 
 __all__ = [
     "EDITS",
@@ -54,7 +53,6 @@ __all__ = [
     "Generated",
     "Meaning",
     "Published",
-    "Run",
     "Strengths",
     "Subject",
     "Variant",
@@ -65,26 +63,22 @@ __all__ = [
     "check_images",
     "choose_dims",
     "choose_layers",
-    "draw_latents",
     "edit",
     "edit_figure",
     "effects",
     "explore",
     "factorize",
-    "find_run",
     "finding",
     "generate",
     "interpolate",
     "latent_weight",
     "load_published",
-    "load_run",
     "measure",
     "measure_attributes",
     "pixel_attributes",
     "published_subject",
     "run_classifier",
     "run_subject",
-    "sample",
     "start_codes",
     "traverse",
     "walk_figure",

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.features.extractors import CLASSIFIERS, Extractor, load_classifier
-from harness.latent.generation import draw_latents, sample
 from harness.latent.sefa import Subject, Variant, start_codes
 from harness.recipe.networks import layer_table
 from harness.runs.load import Run
+from harness.runs.sampling import draw_latents, sample
 
 __all__ = [
     "FEWEST_RANDOM",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.seeding import generator_for
-from harness.latent.generation import Generator, sample
+from harness.runs.sampling import Generator, sample
 
 __all__ = ["EDITS", "EditTable", "Effect", "Effects", "change_per_unit", "choose_dims", "edit", "effects"]
 

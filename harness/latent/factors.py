@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.latent.generation import draw_latents, evaluating
+from harness.runs.sampling import draw_latents, evaluating
 
 __all__ = ["Factors", "choose_layers", "factorize", "latent_weight"]
 

@@ -5,73 +5,28 @@ Shapes: N latents of `latent_dim` numbers, N labels, N samples of `sample_shape`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from harness.engine.seeding import generator_for
+from harness.runs.sampling import draw_latents, sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from harness.runs.load import Run
 
-__all__ = ["Generated", "Generator", "check_images", "draw_latents", "generate", "sample"]
+__all__ = ["Generated", "check_images", "generate"]
 
-Generator: TypeAlias = Callable[..., Tensor]
-"""z (N, latent_dim) → samples, or (z, labels) → samples; a module or any function."""
 
 _BATCH = 256
 _MOST_SHOWN = 400
 _FEW_CLASSES = 6
 _MOST_CLASSES = 25
-
-
-@contextmanager
-def evaluating(generator: Generator) -> Iterator[None]:
-    """Evaluation mode for as long as it lasts: batch norm must not let one latent's edit reach the others."""
-    training = [m for m in generator.modules() if m.training] if isinstance(generator, nn.Module) else []
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@torch.no_grad()
-def sample(
-    generator: Generator, latents: Tensor, labels: Tensor | None = None, *, batch: int = _BATCH
-) -> Tensor:
-    """The samples of these latents, in evaluation mode, a batch at a time.
-
-    Args:
-        generator: a module, or a function of latents and labels.
-        latents: (N, latent_dim).
-        labels: (N,) classes, for a generator that takes them.
-        batch: samples made at once.
-
-    Returns:
-        (N, *sample_shape).
-    """
-    parts = []
-    with evaluating(generator):
-        for start in range(0, len(latents), batch):
-            rows = slice(start, start + batch)
-            given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
-            parts.append(generator(*given))
-    return torch.cat(parts)
-
-
-def draw_latents(num: int, latent_dim: int, *, seed: int, purpose: str = "generate") -> Tensor:
-    """Standard normal latents, (num, latent_dim), the same for a seed and a purpose on every device."""
-    return torch.randn(num, latent_dim, generator=generator_for(seed, purpose, 0, torch.device("cpu")))
 
 
 def check_images(run: Run) -> None:

@@ -3,8 +3,8 @@
 Shapes: Z numbers in a latent, M numbers that a layer makes of it.
 
 The file is a dictionary that holds the generator's state under `generator_smooth`, the running average, or
-else under `generator`. Three layouts are known. A progressive GAN is loaded whole, as the generator of
-`models.progan`, whose names and arithmetic are the file's. Of StyleGAN and StyleGAN2 the style weights alone
+else under `generator`. Three layouts are known. A progressive GAN is loaded whole, as the registry's generator
+`progan`, whose names and arithmetic are the file's. Of StyleGAN and StyleGAN2 the style weights alone
 are read: what their layers make of w is enough for its directions, not for images.
 
 Source: names and shapes of the layouts as in genforce/sefa (Shen and Zhou, 2021), `models/`.
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gan_sweep_models.progan import GrowingGenerator
+from harness.recipe.registry import generators
 
 __all__ = ["Published", "load_published"]
 
@@ -59,7 +59,7 @@ class Published:
     layout: Layout
     key: str
     weights: tuple[Tensor, ...]
-    generator: GrowingGenerator | None
+    generator: nn.Module | None
     sample_shape: tuple[int, int, int] | None
 
     @property
@@ -95,8 +95,8 @@ def load_published(path: Path) -> Published:
         generator = _progressive(state)
     except ValueError as error:
         raise ValueError(f"{path}: `{key}` {error}") from None
-    size = 4 << (generator.num_levels - 1)
     numbers = generator.state_dict()
+    size = 4 << (len(numbers) // 6 - 1)
     return Published(
         path=path,
         layout="pggan",
@@ -154,7 +154,7 @@ def _pickles_objects(path: Path) -> bool:
     return not found.isdisjoint(_NAMES_AN_OBJECT)
 
 
-def _progressive(state: Mapping[str, Tensor]) -> GrowingGenerator:
+def _progressive(state: Mapping[str, Tensor]) -> nn.Module:
     """The generator of a progressive GAN, of as many levels as fit the keys best."""
     expected = min(
         (_names(levels) for levels in _LEVELS), key=lambda names: len(names.symmetric_difference(state))
@@ -181,9 +181,9 @@ def _progressive(state: Mapping[str, Tensor]) -> GrowingGenerator:
     channels = len(state["output0.bias"])
     if channels not in (1, 3):
         raise ValueError(f"makes images of {channels} channels (output0.bias), which must be 1 or 3.")
-    lod = float(state["lod"])
-    if not 0 <= lod <= generator.num_levels - 1:
-        raise ValueError(f"has a `lod` of {lod:g}, which must be in 0…{generator.num_levels - 1}.")
+    lod, last = float(state["lod"]), (len(expected) - 1) // 6 - 1
+    if not 0 <= lod <= last:
+        raise ValueError(f"has a `lod` of {lod:g}, which must be in 0…{last}.")
     kind = torch.float64 if any(value.dtype == torch.float64 for value in state.values()) else torch.float32
     generator.load_state_dict({name: value.to(kind) for name, value in state.items()}, assign=True)
     return generator.eval().requires_grad_(False)
@@ -214,13 +214,20 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _as_published(state: Mapping[str, Tensor]) -> GrowingGenerator:
+def _progan(channels: Sequence[int], *, latent_dim: int, image_channels: int) -> nn.Module:
+    """The registry's growing generator, of other widths than its builder's options can say."""
+    kind = type(generators["progan"](sample_shape=(3, 8, 8), num_classes=0))
+    generator: nn.Module = kind(channels, latent_dim=latent_dim, image_channels=image_channels)
+    return generator
+
+
+def _as_published(state: Mapping[str, Tensor]) -> nn.Module:
     """The generator of the published widths: min(16384 / size, 512) channels."""
     channels = [min(4096 >> level, 512) for level in range((len(state) - 1) // 6)]
-    return GrowingGenerator(channels, latent_dim=512, image_channels=3)
+    return _progan(channels, latent_dim=512, image_channels=3)
 
 
-def _as_found(state: Mapping[str, Tensor]) -> GrowingGenerator:
+def _as_found(state: Mapping[str, Tensor]) -> nn.Module:
     """The generator of the widths that the weights themselves tell."""
 
     def size(name: str, axis: int) -> int:
@@ -230,10 +237,10 @@ def _as_found(state: Mapping[str, Tensor]) -> GrowingGenerator:
     levels = (len(state) - 1) // 6
     channels = [size(f"layer{2 * level + 1}.weight", 0) for level in range(levels)]
     image = size(f"output{levels - 1}.weight", 0)
-    return GrowingGenerator(channels, latent_dim=size("layer0.weight", 1), image_channels=image)
+    return _progan(channels, latent_dim=size("layer0.weight", 1), image_channels=image)
 
 
-def _misfits(generator: GrowingGenerator, state: Mapping[str, Tensor]) -> list[str]:
+def _misfits(generator: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in generator.state_dict().items() if value.shape != state[name].shape]
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from harness.latent.edits import change_per_unit
 from harness.latent.factors import Factors, choose_layers, latent_weight
-from harness.latent.generation import Generator, draw_latents, sample
 from harness.latent.published import load_published
 from harness.runs.load import Run
+from harness.runs.sampling import Generator, draw_latents, sample
 
 __all__ = [
     "VARIANTS",

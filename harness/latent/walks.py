@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from harness.latent.generation import Generator, sample
+from harness.runs.sampling import Generator, sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from harness.engine.network import Network
 from harness.objective.adversarial import Loss, drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.optim.rules import Number, per_run, pick
 from harness.recipe.registry import losses
 from harness.recipe.settings import LossSettings
 
 __all__ = ["Labelled", "Objective", "chance_loss", "derive", "joined", "labelled"]
+
+Discriminator = Callable[[Tensor, Tensor | None], Tensor]
+"""Samples (K, B, ...) and their classes, or None → scores (K, B)."""
 
 Labelled = tuple[Tensor, Tensor | None]
 """Samples and their classes; None where no network takes labels."""
@@ -78,13 +80,15 @@ class Objective:
         return _scaled(loss, self.weights["generator_scale"])
 
     @torch.enable_grad()
-    def penalty(self, discriminator: Network, real: Labelled, fake: Labelled, mixes: Tensor | None) -> Tensor:
+    def penalty(
+        self, discriminator: Discriminator, real: Labelled, fake: Labelled, mixes: Tensor | None
+    ) -> Tensor:
         """Penalties on D's gradients by its inputs, weighted; autograd differentiates them again.
 
         Between a real sample and a fake, D is told the class of the real one.
 
         Args:
-            discriminator: D.
+            discriminator: D, from samples and their classes to scores.
             real: a batch of real samples.
             fake: a batch of fakes.
             mixes: where between them to look, (K, B), if there.

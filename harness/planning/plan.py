@@ -19,40 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.recipe import Recipe, run_id
-from harness.recipe.registry import Value
+from harness.runs.job import PlannedRun
 from harness.runs.result import Phase
 
 if TYPE_CHECKING:
     from harness.study.study import Cell, Study
 
-__all__ = ["Arm", "Plan", "PlannedRun", "Price", "Unit", "finished_runs", "trial_units", "with_all_units"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRun:
-    """One run to be made.
-
-    Args:
-        recipe: What is trained.
-        seed: With what seed.
-        cell: Name of the arm.
-        overrides: What sets it apart from the study's base: dotted key to value.
-        phase: ``ablate``, ``search`` or ``final``; see `harness.runs.result.RunResult`.
-        trial: Number of the trial, for ``search`` and ``final``.
-    """
-
-    recipe: Recipe
-    seed: int
-    cell: str
-    overrides: Mapping[str, Value]
-    phase: Phase = "ablate"
-    trial: int | None = None
-
-    @cached_property
-    def run_id(self) -> str:
-        """Hash of recipe and seed."""
-        return run_id(self.recipe, self.seed)
+__all__ = ["Arm", "Plan", "Price", "Unit", "finished_runs", "trial_units", "with_all_units"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,18 +7,18 @@ a recipe that has changed since. Each is refused in one line that says what diff
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness
+from harness.files import read_json, write_json, write_text
 from harness.leases import locked
 from harness.planning.plan import Arm, Plan, Price, Unit, finished_runs, with_all_units
 from harness.recipe import Recipe
-from harness.runs.result import read_json, write_json, write_text
+from harness.study.document import to_yaml
+from harness.version import __version__
 
 if TYPE_CHECKING:
     from harness.study.study import Study
@@ -109,7 +109,7 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
     version = values.get("version") if isinstance(values, dict) else None
     if version != PLAN_VERSION:
         raise ValueError(
-            f"{path} has version {version}, but this harness ({harness.__version__}) reads {PLAN_VERSION}; "
+            f"{path} has version {version}, but this harness ({__version__}) reads {PLAN_VERSION}; "
             f"{_how_to_go_on(directory)}"
         )
     try:
@@ -172,7 +172,7 @@ def write_plan(plan: Plan) -> Plan:
         with locked(plan.directory / "leases" / "plan.lock"):
             if (plan.directory / "plan.json").exists():
                 plan = _merged(read_plan(plan.directory, plan.workers), plan)
-            write_text(plan.directory / "study.yaml", _yaml(plan.study))
+            write_text(plan.directory / "study.yaml", to_yaml(plan.study.to_json()))
             write_json(plan.directory / "plan.json", _to_json(plan))
     except OSError as error:
         _remove_empty(plan.directory, made)
@@ -195,7 +195,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
     """What is kept of a plan."""
     return {
         "version": PLAN_VERSION,
-        "harness": harness.__version__,
+        "harness": __version__,
         "study": plan.study.to_json(),
         "device": plan.device,
         "num_threads": plan.num_threads,
@@ -220,18 +220,6 @@ def _to_json(plan: Plan) -> dict[str, Any]:
             for unit in plan.units
         ],
     }
-
-
-def _yaml(study: Study) -> str:
-    """The study as a sweep file, everything resolved."""
-    from ruamel.yaml import YAML
-
-    stream = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(study.to_json(), stream)
-    return stream.getvalue()
 
 
 def _remove_empty(directory: Path, made: Sequence[Path]) -> None:

@@ -175,17 +175,21 @@ class Registry(Generic[T]):
 
     Args:
         noun: what an entry is called in messages.
-        modules: the modules whose import registers the entries; imported on the first look-up, so that asking
-            for help stays fast.
         injected: parameters of a builder that the harness fills in, and that are no options.
     """
 
-    def __init__(self, noun: str, *, modules: tuple[str, ...] = (), injected: tuple[str, ...] = ()) -> None:
+    def __init__(self, noun: str, *, injected: tuple[str, ...] = ()) -> None:
         self.noun = noun
-        self._modules = modules
+        self._modules: list[str] = []
         self._injected = frozenset(injected)
         self._entries: dict[str, T] = {}
-        self._loaded = False
+
+    def provide(self, module: str) -> None:
+        """Name a module whose import registers entries.
+
+        It is imported at the first look-up, so that asking for help stays fast.
+        """
+        self._modules.append(module)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: file an entry under `name`.
@@ -235,21 +239,15 @@ class Registry(Generic[T]):
         return options_of(builder, self._injected)
 
     def _load(self) -> None:
-        if not self._loaded:
-            self._loaded = True
-            for module in self._modules:
-                importlib.import_module(module)
+        while self._modules:
+            importlib.import_module(self._modules.pop(0))
 
 
 _NETWORK = ("sample_shape", "num_classes")
-generators: Registry[Callable[..., Any]] = Registry(
-    "generator", modules=("gan_sweep_models",), injected=_NETWORK
-)
-discriminators: Registry[Callable[..., Any]] = Registry(
-    "discriminator", modules=("gan_sweep_models",), injected=_NETWORK
-)
-datasets: Registry[Callable[..., Any]] = Registry("data set", modules=("harness.data",))
-losses: Registry[Callable[..., Any]] = Registry("loss", modules=("harness.objective.adversarial",))
-optimizers: Registry[Callable[..., Any]] = Registry("optimizer", modules=("harness.optim.rules",))
-metrics: Registry[Any] = Registry("metric", modules=("harness.metrics.image_catalogue",))
-recipes: Registry[Any] = Registry("recipe", modules=("harness.recipe.catalogue",))
+generators: Registry[Callable[..., Any]] = Registry("generator", injected=_NETWORK)
+discriminators: Registry[Callable[..., Any]] = Registry("discriminator", injected=_NETWORK)
+datasets: Registry[Callable[..., Any]] = Registry("data set")
+losses: Registry[Callable[..., Any]] = Registry("loss")
+optimizers: Registry[Callable[..., Any]] = Registry("optimizer")
+metrics: Registry[Any] = Registry("metric")
+recipes: Registry[Any] = Registry("recipe")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis.summary import Arm, Summary
-from harness.report import tables
 from harness.runs.result import RunResult, run_directory
+from harness.words import rounded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -246,7 +246,7 @@ def _words(summary: Summary, arm: Arm, run: RunResult) -> str:
     if run.failed:
         how = "diverged" if run.outcome == "diverged" else "stopped"
         return f"seed {run.seed}, {how}: {run.reason}"
-    value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
+    value = rounded(arm.values(summary.metric, summary.at)[run.seed])
     return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
 
 

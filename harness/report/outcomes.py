@@ -13,10 +13,10 @@ import numpy.typing as npt
 from harness.analysis.rates import WRONG, judged_arms
 from harness.analysis.summary import Arm, Summary
 from harness.engine.meter import SCORE_EDGES
-from harness.report import tables
 from harness.report.gallery import Picture, last_frame
 from harness.runs.result import RunResult, run_directory
 from harness.verdict.judge import VERDICTS
+from harness.words import rounded
 
 if TYPE_CHECKING:
     from harness.figures.verdicts import ScoreCounts
@@ -116,7 +116,7 @@ def _failure(summary: Summary, arm: Arm, run: RunResult, folder: Path) -> Failur
         score_histogram(counts, SCORE_EDGES, folder / f"scores_{run.run_id}")
         scores = folder / f"scores_{run.run_id}.png"
     flags = ", ".join(str(flag) for flag in verdict["flags"])
-    numbers = [(name.replace("_", " "), tables.rounded(value)) for name, value in verdict["evidence"].items()]
+    numbers = [(name.replace("_", " "), rounded(value)) for name, value in verdict["evidence"].items()]
     return Failure(
         arm=arm.name,
         run=run,

@@ -25,18 +25,21 @@ import numpy as np
 from harness.analysis import rates
 from harness.analysis.findings import Answer, answers, flags, headline
 from harness.analysis.summary import Arm, Summary, summarise
+from harness.files import write_text
 from harness.recipe.registry import Value, metrics
 from harness.report import tables
 from harness.report.gallery import beside_pictures, latent_pictures, neighbour_pictures
 from harness.report.outcomes import Failure, FailureGroup, failures
 from harness.report.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
-from harness.runs.result import read_recipe, run_directory, write_text
+from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_table
+from harness.runs.result import read_recipe, run_directory
+from harness.words import in_words, rounded
 
 __all__ = ["write_report"]
 
 _MAX_ANSWERS = 12
 _MAX_TRIALS = 200
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = "page.html.jinja"
 
 
 def write_report(study_dir: Path) -> Path:
@@ -61,9 +64,9 @@ def write_report(study_dir: Path) -> Path:
             "table.md": tables.markdown(summary),
             "table.tex": tables.latex(summary),
             "comparisons.csv": tables.comparisons_csv(summary),
-            "verdicts.csv": rates.rates_csv(summary),
-            "verdicts.md": rates.rates_markdown(summary),
-            "verdicts.tex": rates.rates_latex(summary),
+            "verdicts.csv": rates_csv(summary),
+            "verdicts.md": rates_markdown(summary),
+            "verdicts.tex": rates_latex(summary),
         }.items():
             write_text(report / name, text)
         if summary.trials:
@@ -106,7 +109,7 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         header=header,
         rows=rows,
         pictures=[(picture, _data_url(picture.path, "image/png")) for picture in pictures],
-        rates=rates.rates_table(summary) if rates.judged_arms(summary) else [],
+        rates=rates_table(summary) if rates.judged_arms(summary) else [],
         rates_found=rates.finding(summary),
         verdict_colours={name: style.colour for name, style in VERDICT_STYLES.items()},
         failures=[(group, [_card(failure) for failure in group.shown]) for group in failed],
@@ -126,8 +129,8 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         environment=_environment(summary),
         selection=selection_note(summary) if len(shown) < sum(bool(arm.runs) for arm in summary.arms) else "",
         single_run=_single_run(summary),
-        in_words=tables.in_words,
-        rounded=tables.rounded,
+        in_words=in_words,
+        rounded=rounded,
     )
 
 
@@ -165,7 +168,7 @@ def _gif(summary: Summary, arm: Arm) -> tuple[str, str, str]:
     if run is None:
         return arm.name, "", "no run with a score"
     path = run_directory(summary.directory, run.run_id) / "samples" / "run.gif"
-    value = tables.rounded(arm.values(summary.metric, summary.at)[run.seed])
+    value = rounded(arm.values(summary.metric, summary.at)[run.seed])
     words = f"seed {run.seed}, {summary.metric} {value}"
     return arm.name, _data_url(path, "image/gif") if path.exists() else "", words
 
@@ -190,7 +193,7 @@ def _trial_rows(summary: Summary) -> list[list[str]]:
             trial.number,
         ),
     )
-    names, rows = tables.trials_table(ranked[:_MAX_TRIALS], setting=tables.in_words, value=tables.rounded)
+    names, rows = tables.trials_table(ranked[:_MAX_TRIALS], setting=in_words, value=rounded)
     return [["arm", "trial", *names, "seeds", "failed", "state", summary.metric], *rows]
 
 
@@ -203,7 +206,7 @@ def _settings(summary: Summary) -> dict[str, Any]:
     departures = []
     for arm in summary.arms:
         changed = {
-            key: (tables.in_words(base_flat.get(key)), tables.in_words(flats[arm.name].get(key)))
+            key: (in_words(base_flat.get(key)), in_words(flats[arm.name].get(key)))
             for key in dict.fromkeys((*base_flat, *flats[arm.name]))
             if base_flat.get(key, absent) != flats[arm.name].get(key, absent)
         }
@@ -211,7 +214,7 @@ def _settings(summary: Summary) -> dict[str, Any]:
             departures.append((arm.name, _joined(changed)))
     return {
         "base": base.name if base else summary.study.recipe,
-        "rows": [(key, tables.in_words(value)) for key, value in base_flat.items()],
+        "rows": [(key, in_words(value)) for key, value in base_flat.items()],
         "departures": departures[:MAX_DOTS],
     }
 
@@ -285,7 +288,7 @@ def _spent(summary: Summary) -> list[tuple[str, ...]]:
             for key in ("discriminator_steps", "generator_steps", "seen_images")
         )
         training, diagnostics = (
-            "" if math.isnan(middle[key]) else tables.rounded(middle[key])
+            "" if math.isnan(middle[key]) else rounded(middle[key])
             for key in ("elapsed_sec", "diagnostics_sec")
         )
         saved = f"{arm.saved_steps:,}"

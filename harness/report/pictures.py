@@ -13,10 +13,10 @@ import numpy as np
 from harness.analysis.statistics import mean
 from harness.analysis.summary import Arm, Summary
 from harness.recipe.registry import Value, metrics
-from harness.report import tables
 from harness.report.gallery import Picture, draw_gallery
 from harness.report.outcomes import score_strips, verdict_timeline
 from harness.runs.result import RunResult, run_directory
+from harness.words import rounded
 
 __all__ = ["MAX_DOTS", "Picture", "draw_pictures", "metric_label", "selection_note", "shown_arms"]
 
@@ -263,7 +263,7 @@ def _scene_title(summary: Summary, arm: Arm) -> str:
     if run is None:
         return arm.name
     value = arm.values(summary.metric, summary.at)[run.seed]
-    return f"{arm.name}\nseed {run.seed}, {summary.metric} {tables.rounded(value)}"
+    return f"{arm.name}\nseed {run.seed}, {summary.metric} {rounded(value)}"
 
 
 def metric_label(metric: str, summary: Summary) -> str:

@@ -14,18 +14,16 @@ from collections.abc import Callable, Sequence
 from harness.analysis.statistics import Interval, mean
 from harness.analysis.summary import At, Summary, Trial
 from harness.recipe.registry import Value
+from harness.words import digits, in_words, plain, rounded
 
 __all__ = [
     "comparisons_csv",
     "csv_text",
-    "digits",
-    "in_words",
     "latex",
     "latex_table",
     "markdown",
     "markdown_table",
     "reading_table",
-    "rounded",
     "table_csv",
     "trials_csv",
     "trials_table",
@@ -72,7 +70,7 @@ def table_csv(summary: Summary) -> str:
     header += [f"{metric}_{field}" for metric in others for field in fields]
     rows = []
     for arm in summary.arms:
-        row = [arm.name, *(_plain(arm.parameters.get(key)) for key in summary.parameter_names)]
+        row = [arm.name, *(plain(arm.parameters.get(key)) for key in summary.parameter_names)]
         row += [str(len(arm.runs)), str(len(arm.failed))]
         for metric, at in ((summary.metric, summary.at), *((metric, "last") for metric in others)):
             found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
@@ -106,7 +104,7 @@ def comparisons_csv(summary: Summary) -> str:
 
 def trials_csv(summary: Summary) -> str:
     """One row a trial: its arm, its number, its parameters, its seeds and its value."""
-    names, rows = trials_table(summary.trials, setting=_plain, value=digits)
+    names, rows = trials_table(summary.trials, setting=plain, value=digits)
     return csv_text([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
 
 
@@ -219,29 +217,6 @@ def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int)
     return "\n".join(lines) + "\n"
 
 
-def in_words(value: Value | None) -> str:
-    """A setting as a person would write it: at most three significant digits; nothing for None."""
-    if isinstance(value, float):
-        return _short_exponent(f"{value:.3g}")
-    return _plain(value)
-
-
-def rounded(value: float, *, sign: bool = False) -> str:
-    """A measurement to three significant digits, zeros at the end included; nothing for NaN.
-
-    With `sign`, positive numbers have a plus, for differences.
-    """
-    if math.isnan(value):
-        return ""
-    text = _short_exponent(f"{value:+#.3g}" if sign else f"{value:#.3g}").removesuffix(".")
-    return text.replace("-", "−") if sign else text
-
-
-def _short_exponent(text: str) -> str:
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa.removesuffix('.')}e{int(exponent)}" if e else text
-
-
 def _caption(summary: Summary) -> str:
     better = "lower" if summary.goal == "minimize" else "higher"
     text = (
@@ -275,19 +250,6 @@ def _interval(interval: Interval, *, sign: bool = False) -> str:
 
 def _count(finished: int, planned: int) -> str:
     return str(finished) if finished == planned else f"{finished} of {planned}"
-
-
-def digits(value: float) -> str:
-    """A number to six significant digits, as files for programs have it; nothing for NaN."""
-    return "" if math.isnan(value) else f"{value + 0.0:.6g}"
-
-
-def _plain(value: Value | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def csv_text(rows: Sequence[Sequence[str]]) -> str:

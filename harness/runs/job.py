@@ -1,26 +1,52 @@
-"""Train one population and write down all of its runs: the job, and how it is split where memory is short."""
+"""What a run is before it is trained, and what training it is asked for: the job, and how far it has come."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from harness.runs.result import CHECKPOINT_SEC, RunResult
+from harness.recipe import Recipe, run_id
+from harness.recipe.registry import Value
+from harness.runs.result import CHECKPOINT_SEC, Phase
 
 if TYPE_CHECKING:
-    from harness.planning.plan import PlannedRun
     from harness.study.grammar import EarlyStop, Metric
     from harness.tracking import Tracker
 
-__all__ = ["Interrupted", "Job", "Progress", "train_population"]
+__all__ = ["Interrupted", "Job", "PlannedRun", "Progress"]
 
 
 class Interrupted(Exception):  # noqa: N818, for it is no error
     """Training was asked to stop, and has left a checkpoint to go on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run to be made.
+
+    Args:
+        recipe: What is trained.
+        seed: With what seed.
+        cell: Name of the arm.
+        overrides: What sets it apart from the study's base: dotted key to value.
+        phase: ``ablate``, ``search`` or ``final``; see `harness.runs.result.RunResult`.
+        trial: Number of the trial, for ``search`` and ``final``.
+    """
+
+    recipe: Recipe
+    seed: int
+    cell: str
+    overrides: Mapping[str, Value]
+    phase: Phase = "ablate"
+    trial: int | None = None
+
+    @cached_property
+    def run_id(self) -> str:
+        """Hash of recipe and seed."""
+        return run_id(self.recipe, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,42 +107,3 @@ class Job:
     progress: Callable[[Progress], None] | None = None
     watch: Callable[[PlannedRun, int], Tracker] | None = None
     checkpoint_sec: float = CHECKPOINT_SEC
-
-
-def train_population(runs: Sequence[PlannedRun], job: Job) -> list[RunResult]:
-    """Train runs of one structure in lockstep, from their checkpoint if there is one.
-
-    Runs that diverge are recorded as such and leave; the others do not notice. Runs that the job's early stop
-    gives up leave too, and cost nothing from then on. If the device's memory does not hold them all, they
-    are trained in halves, each from the start, and their environment says so.
-
-    Args:
-        runs: The population, K runs of one structure and data set.
-        job: How, and whom to tell.
-
-    Returns:
-        The results, in the order of `runs`; of runs that had finished before, the results they left.
-
-    Raises:
-        Interrupted: If `job.should_stop` said so.
-    """
-    from harness.runs.session import Session
-
-    checkpoint = job.checkpoint
-    halves = [checkpoint.with_name(f"{checkpoint.stem}-{part}.pt") for part in "ab"]
-    split = checkpoint.with_suffix(".split")
-    if not split.exists():
-        try:
-            return Session(runs, job).train()
-        except torch.cuda.OutOfMemoryError:
-            if len(runs) == 1:
-                raise
-            checkpoint.unlink(missing_ok=True)
-            split.touch()
-    torch.cuda.empty_cache()
-    middle = len(runs) // 2
-    results = []
-    for half, path in zip((runs[:middle], runs[middle:]), halves, strict=True):
-        results += train_population(half, replace(job, checkpoint=path))
-    split.unlink(missing_ok=True)
-    return results

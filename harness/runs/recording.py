@@ -1,8 +1,8 @@
 """One run's files while it trains: history, samples, W&B, and at the end its result.
 
 Rows of the history hold ``train/…``, or of an evaluation ``eval/…``, the verdict on it (``verdict/code``, its
-index in `harness.verdict.rules.VERDICTS`, and ``verdict/score``), that verdict's evidence, ``collapse/…``, and
-what the networks' weights are like, ``spectra/…``. Both kinds say where networks that grow stand:
+index in `VERDICTS`, and ``verdict/score``), that verdict's evidence, ``collapse/…``, and what the networks'
+weights are like, ``spectra/…``. Both kinds say where networks that grow stand:
 ``growth/size``, pixels a side, and ``growth/alpha``. Histograms of D's scores have lines of their own.
 """
 
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engine import checkpoint as checkpoints
 from harness.engine.meter import SCORE_EDGES
+from harness.files import write_json
 from harness.objective.objective import chance_loss
 from harness.recipe.registry import metrics
 from harness.runs.best import Selection
-from harness.runs.result import Outcome, RunResult, run_directory, summarise_curve, write_json
+from harness.runs.result import Outcome, RunResult, run_directory, summarise_curve
 from harness.tracking import (
     CompositeTracker,
     Histogram,
@@ -34,9 +35,8 @@ from harness.verdict.timeline import RunVerdicts, verdict_numbers
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.planning.plan import PlannedRun
     from harness.runs.frames import Frame, Frames
-    from harness.runs.job import Job
+    from harness.runs.job import Job, PlannedRun
     from harness.verdict.judge import Verdict
 
 __all__ = ["RunRecorder"]

@@ -5,28 +5,23 @@ reads results (the workers on resuming, the report, the standings on the screen)
 says what a failed run is worth.
 """
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from harness.files import encode, read_json
 from harness.recipe import Recipe
 
 __all__ = [
     "CHECKPOINT_SEC",
     "RunResult",
     "load_result",
-    "load_results",
-    "read_json",
     "read_recipe",
     "run_directory",
     "score",
     "summarise_curve",
-    "write_json",
-    "write_text",
 ]
 
 Phase: TypeAlias = Literal["ablate", "search", "final"]
@@ -145,7 +140,7 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; non-finite numbers become the strings ``nan``, ``inf`` and ``-inf``."""
-        encoded = _encode(asdict(self))
+        encoded = encode(asdict(self))
         assert isinstance(encoded, dict)
         return encoded
 
@@ -250,53 +245,6 @@ def load_result(directory: Path) -> RunResult | None:
         ) from None
 
 
-def load_results(study_directory: Path) -> list[RunResult]:
-    """Every finished run of a study, by phase, arm, trial and seed.
-
-    Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,
-    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised).
-
-    Args:
-        study_directory: ``runs/<study>``.
-
-    Returns:
-        The results; an empty list if none has finished.
-
-    Raises:
-        ValueError: If a result file is unreadable.
-    """
-    asked: Mapping[str, Sequence[int]] = {}
-    plan_path = study_directory / "plan.json"
-    if plan_path.exists():
-        asked = read_json(plan_path).get("seeds", {})
-    winners: Mapping[str, Mapping[str, Any]] = {}
-    if (study_directory / "winners.json").exists():
-        winners = read_json(study_directory / "winners.json")
-    results = []
-    for path in (study_directory / "runs").glob("*/result.json"):
-        result = load_result(path.parent)
-        if result is None or (asked and result.seed not in asked.get(result.phase, ())):
-            continue
-        if result.phase == "final" and result.trial != winners.get(result.cell, {}).get(
-            "trial", result.trial
-        ):
-            continue
-        results.append(result)
-    return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: If the file is not JSON, in one line that names it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from None
-
-
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a run's ``recipe.json``.
 
@@ -312,29 +260,6 @@ def read_recipe(path: Path) -> Recipe:
             f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); delete the "
             "run's folder to train it again."
         ) from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one move: a reader sees the old file or the new one, never a part.
-
-    Args:
-        path: Where to; the folder must exist.
-        value: Mappings, sequences, strings and numbers; non-finite numbers become strings.
-    """
-    write_text(path, json.dumps(_encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one move, on the disk before it has its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,13 +281,3 @@ def _decoded_selection(values: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     numbers = {key: float(values[key]) for key in ("select", "report")}
     return {**values, "metric": str(values["metric"]), "step": int(values["step"]), **numbers}
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _encode(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

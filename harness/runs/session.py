@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from harness.runs.recording import RunRecorder
 from harness.runs.result import Outcome, RunResult, load_result, run_directory, score
 
 if TYPE_CHECKING:
-    from harness.planning.plan import PlannedRun
+    from harness.runs.job import PlannedRun
 
 __all__ = ["Session"]
 
@@ -344,3 +345,40 @@ def _at_hand(dataset: Dataset, device: torch.device) -> tuple[Dataset, Frames]:
     """A data set on the device, where the next population finds it, and how runs on it are drawn."""
     resident = dataset.to(device)
     return resident, frames_of(resident)
+
+
+def train_population(runs: Sequence[PlannedRun], job: Job) -> list[RunResult]:
+    """Train runs of one structure in lockstep, from their checkpoint if there is one.
+
+    Runs that diverge are recorded as such and leave; the others do not notice. Runs that the job's early stop
+    gives up leave too, and cost nothing from then on. If the device's memory does not hold them all, they
+    are trained in halves, each from the start, and their environment says so.
+
+    Args:
+        runs: The population, K runs of one structure and data set.
+        job: How, and whom to tell.
+
+    Returns:
+        The results, in the order of `runs`; of runs that had finished before, the results they left.
+
+    Raises:
+        Interrupted: If `job.should_stop` said so.
+    """
+    checkpoint = job.checkpoint
+    halves = [checkpoint.with_name(f"{checkpoint.stem}-{part}.pt") for part in "ab"]
+    split = checkpoint.with_suffix(".split")
+    if not split.exists():
+        try:
+            return Session(runs, job).train()
+        except torch.cuda.OutOfMemoryError:
+            if len(runs) == 1:
+                raise
+            checkpoint.unlink(missing_ok=True)
+            split.touch()
+    torch.cuda.empty_cache()
+    middle = len(runs) // 2
+    results = []
+    for half, path in zip((runs[:middle], runs[middle:]), halves, strict=True):
+        results += train_population(half, replace(job, checkpoint=path))
+    split.unlink(missing_ok=True)
+    return results

@@ -28,6 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.leases import locked
+from harness.search.space import suggest
 
 if TYPE_CHECKING:
     from harness.study.study import Cell, Study
@@ -159,7 +160,7 @@ class Search:
                 self._search.enqueue_trial(self._study.grid(self._arm)[index])
             asked = self._search.ask()
             for key, distribution in self._space.items():
-                distribution.suggest(asked, key)
+                suggest(distribution, asked, key)
             asked.set_user_attr(_INDEX, index)
             return TrialRecord(index=index, parameters=dict(asked.params), state="running", value=None)
 

@@ -7,6 +7,7 @@ millions. YAML 1.2 rules apply: 1e-3 is a number and `no` a word.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -331,3 +332,15 @@ def _decimal(text: str) -> float:
     if number.lstrip("+-") in (".inf", ".nan"):
         number = number.replace(".", "")
     return float(number)
+
+
+def to_yaml(nested: Mapping[str, Any]) -> str:
+    """A nested dictionary as the text of a YAML file, its keys in their order."""
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(dict(nested), stream)
+    return stream.getvalue()

@@ -175,7 +175,9 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
             ("ablate",), "`seeds` is missing: an ablation compares arms over several seeds; write seeds: 8."
         )
     overrides, parameters = (
-        read_parameters(data["parameters"], ablate, document) if "parameters" in data else ({}, {})
+        read_parameters(data["parameters"], ablate.parameters if ablate else None, document)
+        if "parameters" in data
+        else ({}, {})
     )
     seeds = read_seeds(data.get("seeds", 1), ("seeds",))
     tuned = ablate is not None and any(found.is_searched for found in parameters.values())

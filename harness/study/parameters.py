@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.recipe.registry import Value, nearest
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
@@ -18,9 +18,6 @@ from harness.study.space import (
     exp,
     multiples,
 )
-
-if TYPE_CHECKING:
-    from harness.study.arms import Ablate
 
 __all__ = [
     "flatten",
@@ -123,13 +120,13 @@ def read_values(value: Any, path: FieldPath) -> tuple[Value, ...]:
 
 
 def read_parameters(
-    value: Any, ablate: Ablate | None, document: Document
+    value: Any, ablated: Mapping[str, tuple[Value, ...]] | None, document: Document
 ) -> tuple[dict[str, Value], dict[str, Distribution]]:
     """Read the section `parameters`.
 
     Args:
         value: what the file says.
-        ablate: the study's arms, which `when` may name.
+        ablated: `ablate.parameters`, whose keys `when` may name; None where there is no `ablate`.
         document: the file, which learns where the flattened keys stand.
 
     Returns:
@@ -142,12 +139,12 @@ def read_parameters(
     parameters: dict[str, Distribution] = {}
     for key, (spec, where) in flatten(value, ("parameters",), document).items():
         found = read_distribution(spec, where)
-        if ablate is not None and key in ablate.parameters:
+        if key in (ablated or {}):
             raise FieldError(
                 where, f"`{key}` stands in both `ablate.parameters` and `parameters`; keep one.", at_key=True
             )
         if "when" in spec:
-            found = dataclasses.replace(found, when=_when(spec["when"], ablate, (*where, "when")))
+            found = dataclasses.replace(found, when=_when(spec["when"], ablated, (*where, "when")))
         for index, probe in enumerate(found.probes if found.name.startswith("c") else ()):
             single = found.name == "constant"
             read_setting(probe, (*where, "value") if single else (*where, "values", index))
@@ -158,9 +155,11 @@ def read_parameters(
     return overrides, parameters
 
 
-def _when(value: Any, ablate: Ablate | None, path: FieldPath) -> dict[str, tuple[Value, ...]]:
+def _when(
+    value: Any, ablated: Mapping[str, tuple[Value, ...]] | None, path: FieldPath
+) -> dict[str, tuple[Value, ...]]:
     name = dotted(path)
-    if ablate is None:
+    if ablated is None:
         raise FieldError(path, f"`{name}` names arms, but the study has no `ablate`; remove it.")
     if not isinstance(value, Mapping) or not value:
         raise FieldError(
@@ -168,18 +167,17 @@ def _when(value: Any, ablate: Ablate | None, path: FieldPath) -> dict[str, tuple
         )
     conditions: dict[str, tuple[Value, ...]] = {}
     for key, wanted in value.items():
-        if key not in ablate.parameters:
-            hint = nearest(key, ablate.parameters) or "."
+        if key not in ablated:
+            hint = nearest(key, ablated) or "."
             raise FieldError(
                 (*path, key),
-                f"`{name}.{key}` is no key of `ablate.parameters`{hint} "
-                f"Its keys: {', '.join(ablate.parameters)}.",
+                f"`{name}.{key}` is no key of `ablate.parameters`{hint} Its keys: {', '.join(ablated)}.",
                 at_key=True,
             )
         wanted = wanted if isinstance(wanted, list) else [wanted]
         for item in wanted:
-            if not contains(ablate.parameters[key], item):
-                names = [str(known) for known in ablate.parameters[key]]
+            if not contains(ablated[key], item):
+                names = [str(known) for known in ablated[key]]
                 hint = nearest(str(item), names) or "."
                 raise FieldError(
                     (*path, key),

@@ -29,16 +29,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.recipe.registry import Value
 from harness.study.document import shown
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import BaseTrial
-
-__all__ = ["DISTRIBUTIONS", "MAX_EXACT", "POSITIVE_BOUNDS", "Distribution", "contains", "exp", "multiples"]
+__all__ = [
+    "DISTRIBUTIONS",
+    "MAX_EXACT",
+    "POSITIVE_BOUNDS",
+    "Distribution",
+    "Interval",
+    "contains",
+    "exp",
+    "multiples",
+]
 
 _RANGE: dict[str, Any] = {"min": None, "max": None}
 _NORMAL: dict[str, Any] = {"mu": 0.0, "sigma": 1.0}
@@ -92,7 +97,7 @@ class Distribution:
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self._interval is None and self.name not in ("constant", "categorical"):
+        if self.interval is None and self.name not in ("constant", "categorical"):
             for value in self.probes:
                 if isinstance(value, float) and not math.isfinite(value):
                     raise ValueError(f"{self.name} reaches {value}; narrow it")
@@ -115,39 +120,6 @@ class Distribution:
         """Whether an arm with these values of the ablation's keys has this parameter."""
         return all(contains(values, arm.get(key)) for key, values in self.when.items())
 
-    def optuna(self) -> BaseDistribution:
-        """The distribution that Optuna samples."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        assert self.is_searched
-        if self.name == "categorical":
-            values = self.arguments["values"]
-            return CategoricalDistribution(list(range(len(values))) if self._by_index else values)
-        found = self._interval or _Interval(low=0.0, high=1.0)
-        if found.integer:
-            return IntDistribution(int(found.low), int(found.high), log=found.log, step=int(found.step or 1))
-        return FloatDistribution(found.low, found.high, log=found.log, step=found.step)
-
-    def suggest(self, trial: BaseTrial, key: str) -> Value:
-        """Ask a trial for this parameter.
-
-        Args:
-            trial: the trial.
-            key: the parameter's name in the trial.
-
-        Returns:
-            The recipe's value, of the type that the distribution draws.
-        """
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        space = self.optuna()
-        if isinstance(space, CategoricalDistribution):
-            return self.value(trial.suggest_categorical(key, space.choices))
-        if isinstance(space, IntDistribution):
-            return self.value(trial.suggest_int(key, space.low, space.high, step=space.step, log=space.log))
-        assert isinstance(space, FloatDistribution)
-        return self.value(trial.suggest_float(key, space.low, space.high, step=space.step, log=space.log))
-
     def value(self, param: Any) -> Value:
         """The recipe's value for what Optuna stored in `trial.params`: a pure function, after any restart.
 
@@ -156,19 +128,19 @@ class Distribution:
         """
         if self.name == "categorical":
             values = self.arguments["values"]
-            if self._by_index and isinstance(param, int) and 0 <= param < len(values):
+            if self.by_index and isinstance(param, int) and 0 <= param < len(values):
                 return values[param]  # type: ignore[no-any-return]
-            if not self._by_index and contains(values, param):
+            if not self.by_index and contains(values, param):
                 return param  # type: ignore[no-any-return]
             raise ValueError(f"{shown(param)} is no choice of {shown(values)}")
-        found = self._interval or _Interval(low=0.0, high=1.0)
+        found = self.interval or Interval(low=0.0, high=1.0)
         if isinstance(param, bool) or not isinstance(param, (int, float)):
             raise ValueError(f"{shown(param)} is no number")
         slack = 1e-9 * max(1.0, abs(found.low), abs(found.high))
         if not found.low - slack <= param <= found.high + slack:
             raise ValueError(f"{param} is outside [{found.low}, {found.high}]")
         param = min(max(param, found.low), found.high)
-        if self._interval is None:
+        if self.interval is None:
             return self._quantile(param)
         if found.integer:
             return int(param)
@@ -181,7 +153,7 @@ class Distribution:
             return (self.arguments["value"],)
         if self.name.startswith("categorical"):
             return tuple(self.arguments["values"])
-        found = self._interval
+        found = self.interval
         if found is None:
             return tuple(self._quantile(u) for u in (_INTERIOR, 0.0, 1.0))
         if found.log:
@@ -197,8 +169,8 @@ class Distribution:
         """Every value after the parameter that is Optuna's for it, or None where they cannot be counted."""
         if self.name == "categorical":
             values = self.arguments["values"]
-            return [(index if self._by_index else value, value) for index, value in enumerate(values)]
-        found = self._interval
+            return [(index if self.by_index else value, value) for index, value in enumerate(values)]
+        found = self.interval
         if found is None or found.log or not (found.integer or found.step):
             return None
         step = found.step or 1
@@ -209,14 +181,15 @@ class Distribution:
         return [(value, value) for value in values]
 
     @cached_property
-    def _by_index(self) -> bool:
+    def by_index(self) -> bool:
         """Optuna's choices must be scalars that differ by ``==``, which 1, 1.0 and true do not."""
         values = self.arguments["values"]
         plain = all(value is None or isinstance(value, (bool, int, float, str)) for value in values)
         return not plain or any(a == b for a, b in itertools.combinations(values, 2))
 
     @cached_property
-    def _interval(self) -> _Interval | None:
+    def interval(self) -> Interval | None:
+        """The numbers that are searched; None where a share u in [0, 1] is, and the value is a quantile."""
         if "min" not in self.arguments:
             return None
         low, high = self.arguments["min"], self.arguments["max"]
@@ -225,14 +198,14 @@ class Distribution:
         elif self.name == "inv_log_uniform":
             low, high = exp(-high), exp(-low)
         if self.name == "int_uniform":
-            return _Interval(low=low, high=high, integer=True)
+            return Interval(low=low, high=high, integer=True)
         if self.name == "q_uniform":
             return self._stepped(low, high)
         if self.name.startswith("q_log_uniform"):
             return self._counted(low, high)
-        return _Interval(low=float(low), high=float(high), log="log" in self.name)
+        return Interval(low=float(low), high=float(high), log="log" in self.name)
 
-    def _stepped(self, low: float, high: float) -> _Interval | None:
+    def _stepped(self, low: float, high: float) -> Interval | None:
         q = self.arguments["q"]
         first, last = multiples(low, high, q)
         low, high = float(_multiple(first, q)), float(_multiple(last, q))
@@ -240,13 +213,13 @@ class Distribution:
         # Optuna counts steps in decimals: where float noise would break the last one, search u instead.
         if not integer and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(q)) != 0:
             return None
-        return _Interval(low=low, high=high, integer=integer, step=int(q) if integer else q)
+        return Interval(low=low, high=high, integer=integer, step=int(q) if integer else q)
 
-    def _counted(self, low: float, high: float) -> _Interval | None:
+    def _counted(self, low: float, high: float) -> Interval | None:
         near_low, near_high = round(low), round(high)
         whole = math.isclose(low, near_low, rel_tol=1e-9) and math.isclose(high, near_high, rel_tol=1e-9)
         if self.arguments["q"] == 1 and whole and near_low >= 1:
-            return _Interval(low=near_low, high=near_high, integer=True, log=True)
+            return Interval(low=near_low, high=near_high, integer=True, log=True)
         return None
 
     def _quantile(self, u: float) -> Value:
@@ -288,7 +261,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Interval:
+class Interval:
     """The numbers from low to high, both included."""
 
     low: float

@@ -22,29 +22,44 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness.recipe import Recipe, find_recipe
-from harness.recipe.registry import Value, nearest
+from harness.recipe.registry import Value, metrics, nearest
 from harness.study.arms import Ablate
-from harness.study.cells import Cell, axes_of, grid_cells
-from harness.study.checks import check_study
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.study.find import find_study, sweep_files
-from harness.study.grammar import CHANGEABLE, EarlyStop, EarlyTerminate, Metric, read_sections
+from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, Metric, read_sections
 from harness.study.space import Distribution
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 __all__ = ["Ablate", "Cell", "EarlyStop", "EarlyTerminate", "Metric", "Study", "find_studies", "find_study"]
 
 Kind = Literal["ablation", "tuned-ablation", "grid", "search"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+_MAX_CELLS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm: a point of the study's grid.
+
+    Attributes:
+        name: what people call it: ``adam``, ``discriminator_steps=5``, ``adam, depth=4``, or the file's word.
+        overrides: the settings that tell it from the others, by dotted key.
+        recipe: the whole of it, with the study's fixed settings.
+        is_baseline: whether the others are compared with it.
+    """
+
+    name: str
+    overrides: Mapping[str, Value]
+    recipe: Recipe
+    is_baseline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,26 +326,6 @@ class Study:
                 lines.append(f"`{key}`: {ours.get(key, 'not set')} → {theirs.get(key, 'not set')}")
         return lines
 
-    def run(
-        self,
-        *,
-        directory: str | Path = "runs",
-        workers: int | None = None,
-        device: str = "auto",
-        wandb: str = "auto",
-        console: Console | None = None,
-    ) -> Path:
-        """Plan, train what is not trained yet, and write the report.
-
-        Returns:
-            The report's folder.
-        """
-        from harness.execution.launch import run_study
-
-        return run_study(
-            self, directory=directory, workers=workers, device=device, wandb=wandb, console=console
-        )
-
     def build(self, chosen: Mapping[str, Any], section: FieldPath = ("parameters",)) -> Recipe:
         """The study's recipe with its fixed settings and these, all changed at once.
 
@@ -373,3 +368,220 @@ def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
 def find_studies() -> list[Study]:
     """The studies of all sweep files in `sweeps/` and `sweeps/reports/`."""
     return [Study.load(path) for path in sweep_files().values()]
+
+
+def grid_cells(study: Study) -> Iterator[Cell]:
+    """An ablation's arms as listed or as a grid, or a grid without arms up to its `run_cap`.
+
+    Of a grid the last key goes fastest.
+
+    Raises:
+        FieldError: a key cannot be gone through, or there are too many cells.
+    """
+    ablate = study.ablate
+    if ablate is not None and ablate.arms:
+        for name, chosen in ablate.arms.items():
+            yield _cell(study, name, chosen, ("ablate", "arms", name))
+        return
+    section = ("ablate", "parameters") if ablate is not None else ("parameters",)
+    axes: dict[str, list[Value]]
+    if ablate is not None:
+        axes = {key: list(values) for key, values in ablate.parameters.items()}
+    else:
+        axes = {key: [value for _, value in points] for key, points in axes_of(study, {}).items()}
+    size = math.prod(len(values) for values in axes.values())
+    wanted = size if ablate is not None else min(size, study.run_cap or size)
+    if wanted > _MAX_CELLS:
+        raise FieldError(
+            section, f"`{section[0]}` makes a grid of {size} cells; at most {_MAX_CELLS} are planned."
+        )
+    for point in itertools.islice(itertools.product(*axes.values()), wanted):
+        chosen = dict(zip(axes, point, strict=True))
+        yield _cell(study, cell_name(chosen) or study.recipe, chosen, section)
+
+
+def _cell(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPath) -> Cell:
+    """An arm with its settings, and those that are fixed in such arms only."""
+    fixed = {
+        key: found.arguments["value"]
+        for key, found in study.parameters.items()
+        if not found.is_searched and found.applies(chosen)
+    }
+    return Cell(
+        name=name,
+        overrides=dict(chosen) | fixed,
+        recipe=study.build(dict(chosen) | fixed, section),
+        is_baseline=study.ablate is not None and dict(chosen) == dict(study.ablate.baseline),
+    )
+
+
+def axes_of(study: Study, arm: Mapping[str, Value]) -> dict[str, list[tuple[Any, Value]]]:
+    """The values of each searched key of an arm, after Optuna's parameters for them.
+
+    Raises:
+        FieldError: a distribution that has no countable values.
+    """
+    axes = {}
+    for key, found in study.parameters.items():
+        if found.is_searched and found.applies(arm):
+            points = found.grid()
+            if points is None:
+                raise FieldError(
+                    ("parameters", key),
+                    f"`parameters.{key}`: a grid cannot go through {found.name}; list its `values`, or take "
+                    "method: random.",
+                )
+            axes[key] = points
+    return axes
+
+
+def cell_name(chosen: Mapping[str, Value]) -> str:
+    """A name from the values of the grid's keys: words stand for themselves, unless two keys end alike.
+
+    Args:
+        chosen: dotted key → value.
+
+    Returns:
+        ``adam, depth=4`` for ``{"optimizer.name": "adam", "generator.depth": 4}``; empty for no keys.
+    """
+    ends = [key.rsplit(".", 1)[-1] for key in chosen]
+    parts = []
+    for (key, value), end in zip(chosen.items(), ends, strict=True):
+        alone = ends.count(end) == 1
+        word = isinstance(value, str) and alone
+        parts.append(str(value) if word else f"{end if alone else key}={_written(value)}")
+    return ", ".join(parts)
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def check_study(study: Study) -> None:
+    """Check that a study can be trained as it is asked, by building every recipe it may meet.
+
+    Of a grid or an ablation each cell's recipe is built; of a search those at both ends of each range, at
+    every choice and at a point inside.
+
+    Raises:
+        FieldError: it cannot, or its arms would not be compared fairly.
+    """
+    _check_kind(study)
+    _check_metric(study)
+    _check_seeds(study)
+    _check_cells(study)
+    if study.num_trials(study.cells[0]):
+        _check_search(study)
+
+
+def _check_kind(study: Study) -> None:
+    searched = [key for key, found in study.parameters.items() if found.is_searched]
+    if study.method is not None and study.method not in METHODS:
+        hint = nearest(str(study.method), METHODS) or "."
+        raise FieldError(
+            ("method",), f"`method` must be one of {', '.join(METHODS)}, but got {shown(study.method)}{hint}"
+        )
+    if searched and study.method is None:
+        raise FieldError(
+            ("parameters", searched[0]),
+            f"`method` is missing: `parameters.{searched[0]}` is to be searched; write method: random, bayes "
+            "or grid.",
+        )
+    sampled = study.method in ("random", "bayes")
+    if sampled and not searched:
+        raise FieldError(
+            ("method",),
+            f"`method` is {study.method}, but `parameters` holds nothing to search; add a range.",
+        )
+    if sampled and study.run_cap is None:
+        raise FieldError(
+            ("method",),
+            f"`run_cap` is missing: method {study.method} needs a number of trials; write run_cap: 20.",
+        )
+    if study.run_cap is not None and study.kind == "ablation":
+        raise FieldError(
+            ("run_cap",), "`run_cap` would cut arms off an ablation that searches nothing; remove it."
+        )
+    if study.early_terminate is not None and not sampled:
+        raise FieldError(
+            ("early_terminate",),
+            "`early_terminate` stops hopeless trials of a search, but here every cell is trained to its end; "
+            "remove it, or take method: random or bayes.",
+        )
+
+
+def _check_metric(study: Study) -> None:
+    if not metrics[study.metric.name].exact:
+        return
+    listed = ", ".join(name for name in metrics.names() if not metrics[name].exact)
+    if study.metric.at != "last":
+        raise FieldError(
+            ("metric", "at"),
+            f"`metric.at` is {study.metric.at}, but {study.metric.name} is only measured at the end; write "
+            f"at: last, or take one of {listed}.",
+        )
+    if study.early_terminate is not None:
+        raise FieldError(
+            ("early_terminate",),
+            f"`early_terminate` watches the metric, but {study.metric.name} is only measured at the end; "
+            f"take one of {listed}.",
+        )
+
+
+def _check_seeds(study: Study) -> None:
+    if study.final_seeds and study.kind != "tuned-ablation":
+        raise FieldError(
+            ("final_seeds",),
+            "`final_seeds` are for the best trial of each tuned arm, but this study tunes none; remove it.",
+        )
+    shared = sorted(set(study.seeds) & set(study.final_seeds))
+    if shared:
+        raise FieldError(
+            ("final_seeds",),
+            f"`final_seeds` must be fresh, but {shared[0]} is one of `seeds`; a best trial is judged on "
+            "seeds it was not chosen by.",
+        )
+
+
+def _check_cells(study: Study) -> None:
+    section = ("ablate",) if study.ablate is not None else ("parameters",)
+    seen: dict[str, str] = {}
+    for cell in study.cells:
+        fingerprint = cell.recipe.fingerprint
+        if fingerprint in seen:
+            raise FieldError(
+                section,
+                f"cells `{seen[fingerprint]}` and `{cell.name}` are the same recipe; remove one of them.",
+            )
+        seen[fingerprint] = cell.name
+    for key, found in study.parameters.items():
+        if not any(found.applies(cell.overrides) for cell in study.cells):
+            raise FieldError(("parameters", key, "when"), f"`parameters.{key}.when` fits no arm; widen it.")
+
+
+def _check_search(study: Study) -> None:
+    budgets: dict[str, int] = {}
+    for cell in study.cells:
+        space = study.space(cell)
+        if not space:
+            raise FieldError(
+                ("ablate",),
+                f"arm `{cell.name}` has nothing to tune while others have; give it a parameter too.",
+            )
+        inside = {key: found.probes[0] for key, found in space.items()}
+        for key, found in space.items():
+            for probe in found.probes:
+                study.build(dict(cell.overrides) | inside | {key: probe})
+        budgets[cell.name] = study.num_trials(cell)
+    few, many = min(budgets, key=budgets.__getitem__), max(budgets, key=budgets.__getitem__)
+    if budgets[few] != budgets[many]:
+        raise FieldError(
+            ("parameters",),
+            f"the grid of arm `{few}` has {budgets[few]} trials and that of `{many}` {budgets[many]}: arms "
+            f"must have equal budgets; write run_cap: {budgets[few]}.",
+        )

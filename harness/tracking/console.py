@@ -1,7 +1,4 @@
-"""Progress on the terminal: one run of `harness train`, and the standing of a whole sweep.
-
-Both redraw in place on a terminal. Elsewhere (a file, a pipe, a batch job) they print a line now and then.
-"""
+"""Progress of one run on the terminal; elsewhere (a file, a pipe, a batch job) a line now and then."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import final
 
 from rich.console import Console, Group, RenderableType
@@ -19,148 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.tracking.history import STEP
-from harness.tracking.status import SweepStatus
 from harness.tracking.tracker import Histogram
+from harness.words import compact, duration
 
-__all__ = ["ConsoleTracker", "SweepDisplay"]
+__all__ = ["ConsoleTracker"]
 
 REDRAW_SEC = 0.2
-MAX_RUNNING_SHOWN = 12
-
-
-@final
-class SweepDisplay:
-    """Show a sweep's progress until the block it is used in ends.
-
-    Args:
-        study: Name of the study, the title.
-        console: Where to; by default the standard output.
-        line_every_sec: Without a terminal, how often a line is printed at least while the sweep goes on.
-    """
-
-    def __init__(self, study: str, *, console: Console | None = None, line_every_sec: float = 30.0) -> None:
-        self._study = study
-        self._console = console or Console()
-        self._line_every_sec = line_every_sec
-        self._started = time.monotonic()
-        self._status: SweepStatus | None = None
-        self._printed_at = -math.inf
-        self._printed_done = -1
-        self._drawn_at = -math.inf
-        self._live: Live | None = None
-
-    def __enter__(self) -> SweepDisplay:
-        self._started = time.monotonic()
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=False)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            if self._status is not None:
-                self._live.update(self._render(self._status), refresh=True)
-            self._live.stop()
-            self._live = None
-        elif self._status is not None:
-            if self._status.done != self._printed_done:
-                self._print_line(self._status)
-            self._console.print(self._standing(self._status))
-
-    def update(self, status: SweepStatus) -> None:
-        """Show how the study stands now. Call it as often as you like; drawing is limited here."""
-        self._status = status
-        now = time.monotonic()
-        if self._live is not None:
-            if now - self._drawn_at >= REDRAW_SEC:
-                self._drawn_at = now
-                self._live.update(self._render(status), refresh=True)
-            return
-        # A finished run is news, but eight of them in a second are one piece of news.
-        wait_sec = self._line_every_sec / (5 if status.done != self._printed_done else 1)
-        if now - self._printed_at >= wait_sec:
-            self._print_line(status)
-
-    def say(self, message: str, *, alarming: bool = False) -> None:
-        """Print a message above the display, on one line however long it is."""
-        self._console.print(Text(message, style="red" if alarming else ""), soft_wrap=True)
-
-    def _print_line(self, status: SweepStatus) -> None:
-        self._printed_at, self._printed_done = time.monotonic(), status.done
-        parts = [f"{self._study}: {status.done}/{status.total} runs"]
-        if status.failed:
-            parts.append(f"{status.failed} failed")
-        if status.bad_verdicts:
-            parts.append(f"verdicts: {_counts(status.bad_verdicts)}")
-        if status.saved_steps:
-            parts.append(f"{status.saved_steps:,} steps saved")
-        if status.running:
-            speed = sum(unit.steps_per_sec for unit in status.running)
-            parts.append(
-                f"{len(status.running)} in training" + (f" at {speed:,.0f} steps/s" if speed else "")
-            )
-        if status.best is not None and status.best.mean is not None:
-            parts.append(f"{status.metric or 'score'} {_number(status.best.mean)} ({status.best.name}) leads")
-        parts.append(self._times(status))
-        self._console.print(Text(", ".join(parts)), soft_wrap=True)
-
-    def _render(self, status: SweepStatus) -> RenderableType:
-        head = Table.grid(padding=(0, 2))
-        head.add_row(
-            Text(self._study, style="bold"),
-            ProgressBar(total=max(status.total, 1), completed=status.done, width=30),
-            Text(f"{status.done}/{status.total} runs"),
-            Text(f"{status.failed} failed" if status.failed else "", style="red"),
-            Text(self._times(status)),
-        )
-        parts: list[RenderableType] = [head, self._standing(status)]
-        if status.running:
-            running = Table.grid(padding=(0, 2))
-            for unit in status.running[:MAX_RUNNING_SHOWN]:
-                running.add_row(
-                    Text(unit.label),
-                    ProgressBar(total=max(unit.total_steps, 1), completed=unit.step, width=20),
-                    Text(f"step {unit.step:,}/{unit.total_steps:,}"),
-                    Text(f"{unit.steps_per_sec:,.0f} steps/s" if unit.steps_per_sec else ""),
-                )
-            parts.append(running)
-            if len(status.running) > MAX_RUNNING_SHOWN:
-                parts.append(Text(f"and {len(status.running) - MAX_RUNNING_SHOWN} more", style="dim"))
-        return Group(*parts)
-
-    def _standing(self, status: SweepStatus) -> Table:
-        best = status.best
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("arm")
-        table.add_column("runs", justify="right")
-        table.add_column(f"mean {status.metric}".strip(), justify="right")
-        table.add_column("failed", justify="right")
-        if status.bad_verdicts:
-            table.add_column("verdicts")
-        if status.saved_steps:
-            table.add_column("steps saved", justify="right")
-        for arm in status.arms:
-            leads = arm is best
-            cells = [
-                Text(arm.name),
-                Text(f"{arm.done}/{arm.total}"),
-                Text("" if arm.mean is None else _number(arm.mean), style="bold green" if leads else ""),
-                Text(str(arm.failed) if arm.failed else "", style="red"),
-            ]
-            if status.bad_verdicts:
-                cells.append(Text(_counts(arm.bad_verdicts), style="red"))
-            if status.saved_steps:
-                cells.append(Text(f"{arm.saved_steps:,}" if arm.saved_steps else ""))
-            table.add_row(*cells)
-        return table
-
-    def _times(self, status: SweepStatus) -> str:
-        elapsed = _duration(time.monotonic() - self._started)
-        if status.done >= status.total or status.eta_sec is None:
-            return elapsed
-        return f"{elapsed}, {_duration(status.eta_sec)} to go"
 
 
 @final
@@ -251,7 +111,7 @@ class ConsoleTracker:
                 table.add_column(column, justify="right")
             for name, values in scores.items():
                 table.add_row(
-                    Text(str(name)), *(_number(values[key]) if key in values else "" for key in columns)
+                    Text(str(name)), *(compact(values[key]) if key in values else "" for key in columns)
                 )
             self._console.print(table)
         selection = result.get("selection")
@@ -289,26 +149,12 @@ class ConsoleTracker:
             if steps > 0 and elapsed_sec > 0:
                 speed = steps / elapsed_sec
                 left_sec = (self._total_steps - step) / speed
-                parts.append(f"{speed:,.0f} steps/s" + (f", {_duration(left_sec)} to go" if left_sec else ""))
+                parts.append(f"{speed:,.0f} steps/s" + (f", {duration(left_sec)} to go" if left_sec else ""))
         shown = {"d_loss": "train/d_loss", "g_loss": "train/g_loss", self._metric: f"eval/{self._metric}"}
-        parts += [f"{name} {_number(self._row[key])}" for name, key in shown.items() if key in self._row]
+        parts += [f"{name} {compact(self._row[key])}" for name, key in shown.items() if key in self._row]
         return parts
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def _growing(size: float, alpha: float) -> str:
     """`16×16`, or `16×16 fading in 40 %`."""
     return f"{size:.0f}×{size:.0f}" + (f" fading in {100 * alpha:.0f} %" if alpha < 1 else "")
-
-
-def _counts(verdicts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in verdicts.items())
-
-
-def _duration(seconds: float) -> str:
-    minutes, secs = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"

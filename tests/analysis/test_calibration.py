@@ -15,7 +15,7 @@ from harness.analysis.calibration import (
     read_table,
     write_calibration,
 )
-from harness.execution.worker import train
+from harness.execution.single import train
 from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds
 from support.tiny_studies import tiny_recipe
 

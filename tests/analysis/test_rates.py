@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.findings import flags
-from harness.analysis.rates import contrasts, finding, rate_of_wrong, rates, rates_csv, rates_table
+from harness.analysis.rates import contrasts, finding, rate_of_wrong, rates
 from harness.analysis.statistics import binomial_interval, fisher_test
 from harness.analysis.summary import Summary, summarise
 from harness.engine.meter import SCORE_EDGES
@@ -22,6 +22,7 @@ from harness.figures.verdicts import ScoreCounts, Strip, score_histogram, score_
 from harness.report import outcomes
 from harness.report.outcomes import failures
 from harness.report.page import write_report
+from harness.report.rates import rates_csv, rates_table
 from harness.study.study import Study
 from harness.tracking import Histogram, HistoryTracker
 from harness.verdict.judge import VERDICTS

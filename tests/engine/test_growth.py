@@ -21,11 +21,11 @@ from harness.engine.events import Logged
 from harness.engine.growth import Growth, Stand, growth_of
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
-from harness.planning.plan import PlannedRun
 from harness.recipe import Recipe, TrainSettings, find_recipe
 from harness.recipe.networks import build_generator, check_networks, layer_table
-from harness.runs.job import Interrupted, Job, train_population
+from harness.runs.job import Interrupted, Job, PlannedRun
 from harness.runs.result import run_directory
+from harness.runs.session import train_population
 from harness.study.grammar import Metric
 from harness.tracking import read_history
 

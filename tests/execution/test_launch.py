@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.analysis.load import load_results
 from harness.execution import launch
 from harness.execution.launch import WorkerError, run_study
 from harness.execution.pool import Pool
@@ -30,7 +31,6 @@ from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.planning.plan import Plan
 from harness.report.page import write_report
-from harness.runs.result import load_results
 from harness.study.study import Study
 from support.tiny_studies import ablation, search, unmeasured_plan
 

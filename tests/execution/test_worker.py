@@ -15,20 +15,22 @@ import pytest
 import torch
 
 from harness import RunResult, train
+from harness.analysis.load import load_results
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
 from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
-from harness.planning.plan import Plan, PlannedRun, Unit
+from harness.planning.plan import Plan, Unit
 from harness.planning.plan_file import FOLDERS
 from harness.planning.planner import make_plan
 from harness.recipe import Recipe, find_recipe
 from harness.runs import job as training
 from harness.runs import session
-from harness.runs.job import Interrupted, Job, Progress, train_population
-from harness.runs.result import load_result, load_results, run_directory, score
+from harness.runs.job import Interrupted, Job, PlannedRun, Progress
+from harness.runs.result import load_result, run_directory, score
+from harness.runs.session import train_population
 from harness.search.storage import Search, open_storage
 from harness.study.grammar import Metric
 from harness.study.study import Study

@@ -29,13 +29,13 @@ from harness.latent import (
     measure_attributes,
     pixel_attributes,
     run_classifier,
-    sample,
 )
 from harness.metrics.images.pixels import sharpness_of
 from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.recipe.networks import build_generator
 from harness.recipe.registry import datasets, discriminators, generators, optimizers
 from harness.runs.load import load_run
+from harness.runs.sampling import sample
 
 SIDE, Z = 24, 40
 NAMES = list(PIXEL_ATTRIBUTES)

@@ -22,20 +22,19 @@ from harness.engine import checkpoint as checkpoints
 from harness.figures import read_grid, write_png
 from harness.latent import (
     choose_dims,
-    draw_latents,
     edit,
     edit_figure,
     effects,
     finding,
     generate,
     interpolate,
-    sample,
     walk_figure,
 )
 from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.recipe.networks import build_generator
 from harness.recipe.registry import datasets, discriminators, generators, optimizers
 from harness.runs.load import find_run, load_run
+from harness.runs.sampling import draw_latents, sample
 
 DIMS = 6
 STRENGTHS = torch.tensor([0.01, 0.0, 0.05, 0.02, 0.04, 0.03])

@@ -27,14 +27,12 @@ from harness.latent import (
     Subject,
     change_per_unit,
     choose_layers,
-    draw_latents,
     explore,
     factorize,
     latent_weight,
     measure,
     published_subject,
     run_subject,
-    sample,
     start_codes,
     traverse,
 )
@@ -42,6 +40,7 @@ from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.recipe.networks import build_generator
 from harness.recipe.registry import datasets, discriminators, generators, optimizers
 from harness.runs.load import load_run
+from harness.runs.sampling import draw_latents, sample
 from harness.tracking import log_pictures
 from support.wandb_reader import LoggedRun, read_run
 

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.planning.plan import Arm, PlannedRun, chunks, grouped, trial_units
+from harness.files import write_json
+from harness.planning.plan import Arm, chunks, grouped, trial_units
 from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.planning.planner import make_plan
 from harness.report.page import write_report
-from harness.runs.result import write_json
+from harness.runs.job import PlannedRun
 from harness.study.study import Cell, Study
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 

@@ -17,10 +17,11 @@ from harness.analysis.summary import Summary, summarise
 from harness.execution.worker import Worker
 from harness.figures.canvas import line_height
 from harness.figures.grids import TITLE
+from harness.files import read_json, write_json
 from harness.report.gallery import beside_pictures, draw_gallery
 from harness.report.page import write_report
 from harness.report.pictures import shown_arms
-from harness.runs.result import read_json, run_directory, write_json
+from harness.runs.result import run_directory
 from harness.study.study import Study
 from support.tiny_studies import unmeasured_plan
 

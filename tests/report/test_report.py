@@ -18,8 +18,8 @@ from harness.analysis.summary import summarise
 from harness.cli.options import read_settings
 from harness.recipe import find_recipe, run_id
 from harness.report.page import write_report
-from harness.report.tables import in_words, rounded
 from harness.study.study import Study
+from harness.words import in_words, rounded
 from support.synthetic_study import (
     OPTIMIZERS,
     SEARCH,

@@ -14,22 +14,24 @@ import torch
 from PIL import Image
 
 from harness import RunResult, train
+from harness.analysis.load import load_results
 from harness.data import load_dataset
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
 from harness.engine.trainer import Trainer
 from harness.figures import nearest_images, read_grid, shown_classes
+from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
-from harness.planning.plan import PlannedRun
 from harness.planning.plan_file import FOLDERS
 from harness.recipe import Recipe, choose, find_recipe
 from harness.recipe.registry import datasets
 from harness.runs import recording
 from harness.runs.examining import Examiner
 from harness.runs.frames import frames_of
-from harness.runs.job import Interrupted, Job, Progress, train_population
-from harness.runs.result import load_result, load_results, run_directory, score, write_json
+from harness.runs.job import Interrupted, Job, PlannedRun, Progress
+from harness.runs.result import load_result, run_directory, score
+from harness.runs.session import train_population
 from harness.study.grammar import Metric
 from harness.tracking import read_history, read_images
 from support.wandb_reader import read_run
@@ -132,8 +134,8 @@ def test_every_picture_is_in_the_history_once_at_its_step(done: tuple[Path, RunR
 
 
 def test_the_grids_hold_the_same_latents_at_every_step(done: tuple[Path, RunResult]) -> None:
-    from harness.latent import sample
     from harness.runs.load import load_run
+    from harness.runs.sampling import sample
 
     directory, result = done
     run = load_run(run_directory(directory, result.run_id))

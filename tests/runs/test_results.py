@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.load import load_results
+from harness.files import write_json
 from harness.recipe import find_recipe
-from harness.runs.result import (
-    RunResult,
-    load_result,
-    load_results,
-    read_recipe,
-    run_directory,
-    score,
-    summarise_curve,
-    write_json,
-)
+from harness.runs.result import RunResult, load_result, read_recipe, run_directory, score, summarise_curve
 
 
 def make_result(**changes: Any) -> RunResult:

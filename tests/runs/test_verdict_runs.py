@@ -16,6 +16,7 @@ from rich.console import Console
 from test_worker import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 
 from harness import RunResult, train
+from harness.analysis.load import load_results
 from harness.analysis.summary import summarise
 from harness.cli import _print_plan
 from harness.engine import checkpoint as checkpoints
@@ -23,12 +24,13 @@ from harness.engine.trainer import Trainer
 from harness.execution.status import Standing
 from harness.execution.worker import Worker
 from harness.features.find import check_comparable
+from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Halves
 from harness.objective.objective import chance_loss
 from harness.runs.best import Selection
 from harness.runs.job import Interrupted, Progress
-from harness.runs.result import load_result, load_results, run_directory, score, write_json
+from harness.runs.result import load_result, run_directory, score
 from harness.search.storage import Search, open_storage
 from harness.study.grammar import EarlyStop
 from harness.study.study import Study

@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 from test_tracking import Child, open_trackers, segments
 
-from harness.tracking import ArmStanding, ConsoleTracker, SweepDisplay, SweepStatus
+from harness.execution.display import SweepDisplay
+from harness.execution.status import ArmStanding, SweepStatus
+from harness.tracking import ConsoleTracker
 from harness.tracking import wandb as library
 from harness.verdict.judge import Judge
 from harness.verdict.timeline import RunVerdicts, verdict_numbers

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from harness.recipe.registry import Value
+from harness.search.space import optuna_distribution, suggest
 from harness.study.parameters import read_distribution
 from harness.study.space import DISTRIBUTIONS, Distribution
 from harness.study.study import Study
@@ -30,7 +31,7 @@ def samples(found: Distribution, num_samples: int = NUM_SAMPLES) -> list[Value]:
     """Values that a random search draws, through Optuna, one parameter a sample."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=7))
     trial = study.ask()
-    return [found.suggest(trial, f"x{index}") for index in range(num_samples)]
+    return [suggest(found, trial, f"x{index}") for index in range(num_samples)]
 
 
 def rounded(cdf: Callable[[float], float], q: float) -> Callable[[float], float]:
@@ -190,9 +191,9 @@ def test_value_is_rebuilt_from_a_journals_params(case: str) -> None:
     found = read(CASES[case][0])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(5):
-        trial = study.ask({"x": found.optuna()})
+        trial = study.ask({"x": optuna_distribution(found)})
         stored = json.loads(json.dumps(trial.params["x"]))
-        assert found.suggest(trial, "x") == found.value(stored)
+        assert suggest(found, trial, "x") == found.value(stored)
         assert type(found.value(stored)) is type(found.value(trial.params["x"]))
 
 
@@ -239,7 +240,7 @@ def test_every_distribution_of_the_table_is_tested() -> None:
 def test_optuna_is_given_the_distribution_of_the_table(
     spec: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
-    space = read(spec).optuna()
+    space = optuna_distribution(read(spec))
     assert isinstance(space, (optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution))
     kind = "int" if isinstance(space, optuna.distributions.IntDistribution) else "float"
     assert (kind, space.low, space.high, space.log, space.step) == pytest.approx(expected)
@@ -256,7 +257,7 @@ def test_int_stays_int_all_the_way_into_the_recipe() -> None:
     (cell,) = study.cells
     search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     for _ in range(10):
-        trial = search.ask({key: found.optuna() for key, found in study.space(cell).items()})
+        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(cell).items()})
         recipe = study.trial_recipe(cell, json.loads(json.dumps(trial.params)))
         assert type(recipe.train.epochs) is int
         assert type(recipe.train.discriminator_steps) is int
@@ -275,7 +276,7 @@ def test_categorical_draws_every_value_evenly() -> None:
 @pytest.mark.parametrize("values", [[1, True, 1.0], [0, False], [[1, 2], [3]], [{"a": 1}, {"a": 2}]])
 def test_values_that_optuna_would_confuse_are_searched_by_index(values: list[Any]) -> None:
     found = read({"values": values})
-    assert list(found.optuna().choices) == list(range(len(values)))  # type: ignore[attr-defined]
+    assert list(optuna_distribution(found).choices) == list(range(len(values)))  # type: ignore[attr-defined]
     assert [found.value(index) for index in range(len(values))] == values
     assert [type(found.value(index)) for index in range(len(values))] == [type(value) for value in values]
 

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 from harness.recipe import find_recipe
+from harness.search.space import optuna_distribution
 from harness.study.study import Study, find_studies, find_study
 from support.sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
 
@@ -96,7 +97,7 @@ def test_a_trials_recipe_follows_from_its_params_alone() -> None:
     again = Study.from_json(json.loads(json.dumps(study.to_json())))
     for cell, twin in zip(study.cells, again.cells, strict=True):
         search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        trial = search.ask({key: found.optuna() for key, found in study.space(cell).items()})
+        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(cell).items()})
         params = json.loads(json.dumps(trial.params))
         overrides = study.trial_overrides(cell, params)
         assert overrides.items() >= cell.overrides.items()

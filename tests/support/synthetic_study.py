@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.figures import Scene, gif, scatter_over_surface, scatter_window, surface_points
+from harness.files import write_json
 from harness.planning.plan import Arm, Plan
 from harness.planning.plan_file import write_plan
 from harness.recipe import Recipe, run_id
-from harness.runs.result import RunResult, summarise_curve, write_json
+from harness.runs.result import RunResult, summarise_curve
 from harness.search.storage import Search, open_storage
 from harness.study.study import Cell, Study
 

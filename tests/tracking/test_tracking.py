@@ -22,14 +22,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.execution.display import SweepDisplay
+from harness.execution.status import ArmStanding, RunningUnit, SweepStatus
 from harness.tracking import (
-    ArmStanding,
     CompositeTracker,
     ConsoleTracker,
     HistoryTracker,
-    RunningUnit,
-    SweepDisplay,
-    SweepStatus,
     WandbTracker,
     log_summary,
     read_history,

@@ -1,0 +1,90 @@
+"""Train one recipe with one seed, for whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.leases import holder, take_lease
+from harness.machine import describe_environment, resolve_device
+from harness.planning.data import check_same_data, fitting_dataset
+from harness.planning.plan import Unit
+from harness.planning.plan_file import FOLDERS
+from harness.recipe import Recipe
+from harness.runs.job import Job, PlannedRun, Progress
+from harness.runs.result import RunResult, load_result, run_directory
+from harness.runs.session import train_population
+from harness.study.grammar import Metric
+from harness.tracking import Tracker, wandb_mode
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    directory: str | Path = "runs/train",
+    wandb: str = "auto",
+    watch: Callable[[PlannedRun, int], Tracker] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Train one recipe with one seed, and leave its files in ``<directory>/runs/<run id>``.
+
+    The same call again goes on from where it was interrupted, or hands back the result it left, which it does
+    too where the data are gone.
+
+    Args:
+        recipe: What to train.
+        seed: Seed of everything that is random in the run, not negative.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        directory: Where its files go; its last part is the study's name in W&B.
+        wandb: ``auto``, ``online``, ``offline`` or ``disabled``; see `harness.tracking.wandb_mode`.
+        watch: Makes one more tracker for the run, given the run and its number of steps; a `ConsoleTracker`
+            for example.
+        progress: Told at every event of the training.
+
+    Returns:
+        The result, as it stands in ``result.json``.
+
+    Raises:
+        ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
+            the result that is there, the device is not there, the folder cannot be written to, or another
+            process is training this very run.
+    """
+
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
+    device, directory = resolve_device(device), Path(directory)
+    wandb_mode(wandb)
+    run = PlannedRun(recipe=recipe, seed=seed, cell=recipe.name, overrides={})
+    folder = run_directory(directory, run.run_id)
+    result = load_result(folder)
+    if result is not None:
+        check_same_data(result, recipe, folder)
+        return result
+    dataset, _ = fitting_dataset(recipe)
+    try:
+        for name in FOLDERS:
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {directory}: {error.strerror or error}.") from None
+    unit = Unit(runs=(run,))
+    lease = take_lease(directory / "leases", unit.id)
+    if lease is None:
+        other = holder(directory / "leases", unit.id) or {"pid": "unknown"}
+        raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
+    with lease:
+        job = Job(
+            study=directory.name,
+            directory=directory,
+            device=device,
+            metric=Metric(name="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
+            environment=describe_environment(device),
+            checkpoint=directory / "populations" / f"{unit.id}.pt",
+            wandb=wandb,
+            watch=watch,
+            progress=progress,
+        )
+        return train_population(unit.runs, job)[0]

@@ -1,0 +1,64 @@
+"""Samples of a generator: latents in, samples out, in evaluation mode.
+
+Shapes: N latents of `latent_dim` numbers, N labels, N samples of `sample_shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from harness.engine.seeding import generator_for
+
+__all__ = ["Generator", "draw_latents", "evaluating", "sample"]
+
+Generator: TypeAlias = Callable[..., Tensor]
+"""z (N, latent_dim) → samples, or (z, labels) → samples; a module or any function."""
+
+_BATCH = 256
+
+
+@contextmanager
+def evaluating(generator: Generator) -> Iterator[None]:
+    """Evaluation mode for as long as it lasts: batch norm must not let one latent's edit reach the others."""
+    training = [m for m in generator.modules() if m.training] if isinstance(generator, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@torch.no_grad()
+def sample(
+    generator: Generator, latents: Tensor, labels: Tensor | None = None, *, batch: int = _BATCH
+) -> Tensor:
+    """The samples of these latents, in evaluation mode, a batch at a time.
+
+    Args:
+        generator: a module, or a function of latents and labels.
+        latents: (N, latent_dim).
+        labels: (N,) classes, for a generator that takes them.
+        batch: samples made at once.
+
+    Returns:
+        (N, *sample_shape).
+    """
+    parts = []
+    with evaluating(generator):
+        for start in range(0, len(latents), batch):
+            rows = slice(start, start + batch)
+            given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
+            parts.append(generator(*given))
+    return torch.cat(parts)
+
+
+def draw_latents(num: int, latent_dim: int, *, seed: int, purpose: str = "generate") -> Tensor:
+    """Standard normal latents, (num, latent_dim), the same for a seed and a purpose on every device."""
+    return torch.randn(num, latent_dim, generator=generator_for(seed, purpose, 0, torch.device("cpu")))

@@ -1,0 +1,62 @@
+"""Numbers, settings and lists as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+__all__ = ["compact", "counted", "digits", "duration", "in_words", "plain", "rounded"]
+
+Scalar: TypeAlias = bool | int | float | str
+
+
+def in_words(value: Scalar | None) -> str:
+    """A setting as a person would write it: at most three significant digits; nothing for None."""
+    if isinstance(value, float):
+        return _short_exponent(f"{value:.3g}")
+    return plain(value)
+
+
+def rounded(value: float, *, sign: bool = False) -> str:
+    """A measurement to three significant digits, zeros at the end included; nothing for NaN.
+
+    With `sign`, positive numbers have a plus, for differences.
+    """
+    if math.isnan(value):
+        return ""
+    text = _short_exponent(f"{value:+#.3g}" if sign else f"{value:#.3g}").removesuffix(".")
+    return text.replace("-", "−") if sign else text
+
+
+def _short_exponent(text: str) -> str:
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa.removesuffix('.')}e{int(exponent)}" if e else text
+
+
+def digits(value: float) -> str:
+    """A number to six significant digits, as files for programs have it; nothing for NaN."""
+    return "" if math.isnan(value) else f"{value + 0.0:.6g}"
+
+
+def plain(value: Scalar | None) -> str:
+    """A setting as files for programs have it: six significant digits; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    minutes, secs = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def counted(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in verdicts.items())
+
+
+def compact(value: float) -> str:
+    return f"{value:.4g}"
