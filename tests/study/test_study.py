@@ -7,8 +7,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import optuna
 import pytest
@@ -283,17 +281,6 @@ def test_the_shipped_tuned_ablation_gives_each_arm_its_momentum() -> None:
     assert [len(study.space(cell)) for cell in study.cells] == [2, 2, 2]
     assert len(study.final_seeds) == 8
     assert Study.load(ROOT / "sweeps/optimizers-tuned.yaml", smoke=True).kind == "tuned-ablation"
-
-
-def test_run_hands_the_study_to_the_launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    launcher = ModuleType("harness.execution.launch")
-    calls: list[tuple[Any, Any]] = []
-    launcher.run_study = lambda study, **options: calls.append((study, options)) or tmp_path  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "harness.execution.launch", launcher)
-    study = Study.parse(ABLATION)
-    assert study.run(directory=tmp_path, workers=2) == tmp_path
-    assert calls[0][0] is study
-    assert calls[0][1]["workers"] == 2
 
 
 def test_reading_the_module_needs_neither_optuna_nor_torch() -> None:
