@@ -61,7 +61,7 @@ class Calibrated:
     """A run, what eyes said of it, and what the rules say.
 
     Attributes:
-        study, cell, seed: which run.
+        study, arm, seed: which run.
         held_out: whether it had no part in choosing the thresholds.
         label: one of `VERDICTS`, by eye.
         verdict: at its last evaluation.
@@ -70,7 +70,7 @@ class Calibrated:
     """
 
     study: str
-    cell: str
+    arm: str
     seed: int
     held_out: bool
     label: str
@@ -85,7 +85,7 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
     Args:
         out: a folder; made if need be. Runs whose readings it has already need no history any more.
         studies: folders of studies, or of `harness train`, with `runs/` in them.
-        labels: columns study, cell, seed, label, held_out (yes or no), why.
+        labels: columns study, arm, seed, label, held_out (yes or no), why.
 
     Returns:
         The runs, in the order of the labels.
@@ -97,16 +97,16 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
     kept: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     if (out / "readings.csv").exists():
         for row in read_table(out / "readings.csv"):
-            kept.setdefault((row["study"], row["cell"], row["seed"]), []).append(row)
+            kept.setdefault((row["study"], row["arm"], row["seed"]), []).append(row)
     readings: list[dict[str, str]] = []
     found = {}
     for study in studies:
         for path in sorted((study / "runs").glob("*/result.json")):
             result = load_result(path.parent)
             assert result is not None
-            found[study.name, result.cell, str(result.seed)] = path.parent
+            found[study.name, result.arm, str(result.seed)] = path.parent
     for row in told:
-        key = (row["study"], row["cell"], row["seed"])
+        key = (row["study"], row["arm"], row["seed"])
         if row["label"] not in VERDICTS:
             raise ValueError(
                 f"{labels}: `label` must be one of {', '.join(VERDICTS)}, but got {row['label']}."
@@ -128,13 +128,13 @@ def check_calibration(out: Path) -> list[str]:
     Args:
         out: where `write_calibration` has written.
     """
-    recorded = {(row["study"], row["cell"], row["seed"]): row for row in read_table(out / "runs.csv")}
+    recorded = {(row["study"], row["arm"], row["seed"]): row for row in read_table(out / "runs.csv")}
     differences = []
     for run in judge_readings(read_table(out / "readings.csv"), read_table(out / "labels.csv")):
-        before = recorded[run.study, run.cell, str(run.seed)]
+        before = recorded[run.study, run.arm, str(run.seed)]
         if (run.verdict, run.timeline) != (before["verdict"], before["timeline"]):
             differences.append(
-                f"{run.study} · {run.cell} · seed {run.seed}: {before['verdict']} ({before['timeline']}), "
+                f"{run.study} · {run.arm} · seed {run.seed}: {before['verdict']} ({before['timeline']}), "
                 f"and now {run.verdict} ({run.timeline})"
             )
     return differences
@@ -154,10 +154,10 @@ def judge_readings(
     """
     by_run: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
     for row in readings:
-        by_run.setdefault((row["study"], row["cell"], row["seed"]), []).append(row)
+        by_run.setdefault((row["study"], row["arm"], row["seed"]), []).append(row)
     runs = []
     for told in labels:
-        rows = by_run[told["study"], told["cell"], told["seed"]]
+        rows = by_run[told["study"], told["arm"], told["seed"]]
         chance = float(rows[0]["chance"]) if rows[0]["chance"] else None
         history = [
             {"train/step": float(row["step"])} | {key: float(row[key]) for key in _KEYS if row[key]}
@@ -180,7 +180,7 @@ def judge_readings(
         runs.append(
             Calibrated(
                 study=told["study"],
-                cell=told["cell"],
+                arm=told["arm"],
                 seed=int(told["seed"]),
                 held_out=told["held_out"] == "yes",
                 label=told["label"],
@@ -223,7 +223,7 @@ def _readings_of(directory: Path, key: tuple[str, str, str]) -> list[dict[str, s
     chance = chance_loss(recipe.loss)
     total = recipe.train.epochs * (len(load_dataset(recipe.data).train) // recipe.train.batch_size)
     diverged_at = str(int(result.ledger["discriminator_steps"])) if result.outcome == "diverged" else ""
-    told = dict(zip(("study", "cell", "seed"), key, strict=True))
+    told = dict(zip(("study", "arm", "seed"), key, strict=True))
     logged: dict[str, float] = {}
     norms = [row["train/g_grad_norm"] for row in history if "train/g_grad_norm" in row]
     readings = []

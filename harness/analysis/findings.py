@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
-from harness.analysis.summary import Arm, Summary
+from harness.analysis.summary import ArmResult, Summary
 from harness.words import in_words, rounded
 
 __all__ = ["Answer", "Flag", "answers", "flags", "headline"]
 
-Verdict: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
+Decision: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
 
 _BARELY = 0.25
 _FAR = 2.0
@@ -27,13 +27,13 @@ class Answer:
 
     Attributes:
         arm: the arm's name.
-        verdict: its decision, or what it is instead.
+        decision: its decision, or what it is instead.
         claim: the answer itself.
         evidence: the numbers behind it.
     """
 
     arm: str
-    verdict: Verdict
+    decision: Decision
     claim: str
     evidence: str
 
@@ -69,7 +69,7 @@ def headline(summary: Summary) -> str:
     }
     parts = []
     for decision, claim in claims.items():
-        if names := [found.cell for found in summary.comparisons if found.decision == decision]:
+        if names := [found.arm for found in summary.comparisons if found.decision == decision]:
             parts.append(claim.format(names=_listed(names), be="is" if len(names) == 1 else "are", base=base))
     far = [flag.arm for flag in flags(summary) if flag.label == _WORST]
     if far and parts:
@@ -79,7 +79,7 @@ def headline(summary: Summary) -> str:
 
 def answers(summary: Summary) -> list[Answer]:
     """An answer for every arm, in the study's order; for a search, for the best trial only."""
-    comparisons = {found.cell: found for found in summary.comparisons}
+    comparisons = {found.arm: found for found in summary.comparisons}
     found = []
     for arm in summary.arms:
         is_best = bool(summary.ranking) and arm == summary.ranking[0]
@@ -88,15 +88,15 @@ def answers(summary: Summary) -> list[Answer]:
         elif arm.is_baseline:
             claim = f"{arm.name} is the baseline: the others are held against it, seed by seed."
             found.append(
-                Answer(arm=arm.name, verdict="baseline", claim=claim, evidence=_standing(summary, arm))
+                Answer(arm=arm.name, decision="baseline", claim=claim, evidence=_standing(summary, arm))
             )
         elif is_best or summary.study.kind != "search":
             place = _place(summary, arm)
-            verdict: Verdict = "best" if is_best else "none"
+            verdict: Decision = "best" if is_best else "none"
             found.append(
                 Answer(
                     arm=arm.name,
-                    verdict=verdict,
+                    decision=verdict,
                     claim=f"{arm.name} {place}.",
                     evidence=_standing(summary, arm),
                 )
@@ -145,7 +145,7 @@ def flags(summary: Summary) -> list[Flag]:
     return found
 
 
-def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
+def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
     if arm.failed:
         seeds = ", ".join(str(run.seed) for run in arm.failed)
         how = " or ".join(
@@ -179,7 +179,7 @@ def _flags_of(summary: Summary, arm: Arm) -> Iterator[Flag]:
         yield Flag(arm=arm.name, label="barely moved", text=text)
 
 
-def _failed_scores(arm: Arm) -> Iterator[Flag]:
+def _failed_scores(arm: ArmResult) -> Iterator[Flag]:
     """Flag scores that could not be computed at some evaluations."""
     names = dict.fromkeys(name for run in arm.runs for name in run.failed_scores)
     for name in names:
@@ -193,7 +193,7 @@ def _failed_scores(arm: Arm) -> Iterator[Flag]:
         )
 
 
-def _barely_moved(summary: Summary, arm: Arm) -> str:
+def _barely_moved(summary: Summary, arm: ArmResult) -> str:
     """Flag an arm that, from its untrained score, went less than a quarter of the way the best one went."""
     gain, start = _gain(summary, arm)
     if math.isnan(gain):
@@ -214,7 +214,7 @@ def _barely_moved(summary: Summary, arm: Arm) -> str:
     )
 
 
-def _far_behind(summary: Summary, arm: Arm) -> str:
+def _far_behind(summary: Summary, arm: ArmResult) -> str:
     """Flag the last arm where its gap to the next is more than twice the range of all the others."""
     ranking = summary.ranking
     if len(ranking) < 3 or arm != ranking[-1]:
@@ -236,19 +236,18 @@ def _overlap(first: Interval, second: Interval) -> bool:
     return first.low <= second.high and second.low <= first.high
 
 
-def _gain(summary: Summary, arm: Arm) -> tuple[float, float]:
+def _gain(summary: Summary, arm: ArmResult) -> tuple[float, float]:
     """Improvement on the untrained generator, positive when better; and the untrained score."""
     start = mean(list(arm.values(summary.metric, "first").values()))
-    sign = 1 if summary.goal == "minimize" else -1
-    return sign * (start - summary.estimates[arm.name].mean), start
+    return summary.target.gain(start, summary.estimates[arm.name].mean), start
 
 
-def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
+def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
     assert summary.baseline is not None
     base = summary.baseline.name
     if not arm.runs or not found.num_pairs:
         claim = f"{arm.name}: no seed has finished in both {arm.name} and {base} yet."
-        return Answer(arm=arm.name, verdict="too-few-seeds", claim=claim, evidence="")
+        return Answer(arm=arm.name, decision="too-few-seeds", claim=claim, evidence="")
     claims = {
         "better": f"{arm.name} is better than {base}.",
         "worse": f"{arm.name} is worse than {base}.",
@@ -272,10 +271,10 @@ def _compared(summary: Summary, arm: Arm, found: Comparison) -> Answer:
             f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
             f"{_percent(found.probability_of_improvement)} of the time."
         )
-    return Answer(arm=arm.name, verdict=found.decision, claim=claims[found.decision], evidence=evidence)
+    return Answer(arm=arm.name, decision=found.decision, claim=claims[found.decision], evidence=evidence)
 
 
-def _standing(summary: Summary, arm: Arm) -> str:
+def _standing(summary: Summary, arm: ArmResult) -> str:
     if not arm.runs:
         return "No run has finished yet."
     found = summary.estimates[arm.name]
@@ -285,7 +284,7 @@ def _standing(summary: Summary, arm: Arm) -> str:
     return f"{text}."
 
 
-def _place(summary: Summary, arm: Arm) -> str:
+def _place(summary: Summary, arm: ArmResult) -> str:
     if arm not in summary.ranking:
         return "has no value yet"
     if arm == summary.ranking[0]:
@@ -295,7 +294,7 @@ def _place(summary: Summary, arm: Arm) -> str:
 
 
 def _noun(summary: Summary) -> str:
-    return "trial" if summary.study.kind == "search" else "cell"
+    return "trial" if summary.study.kind == "search" else "arm"
 
 
 def _number(count: int, noun: str) -> str:

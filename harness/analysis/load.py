@@ -33,9 +33,9 @@ def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Rec
     for result in results:
         if "fingerprint" not in result.environment:
             continue
-        recipe = recipes.get(result.cell)
+        recipe = recipes.get(result.arm)
         changed = {key: value for key, value in result.overrides.items() if key.startswith("data.")}
-        key = (recipe.data if recipe else result.cell, tuple(sorted(changed.items())))
+        key = (recipe.data if recipe else result.arm, tuple(sorted(changed.items())))
         other = first.setdefault(repr(key), result)
         try:
             check_comparable(other.environment["fingerprint"], result.environment["fingerprint"])
@@ -73,9 +73,7 @@ def load_results(study_directory: Path) -> list[RunResult]:
         result = load_result(path.parent)
         if result is None or (asked and result.seed not in asked.get(result.phase, ())):
             continue
-        if result.phase == "final" and result.trial != winners.get(result.cell, {}).get(
-            "trial", result.trial
-        ):
+        if result.phase == "final" and result.trial != winners.get(result.arm, {}).get("trial", result.trial):
             continue
         results.append(result)
-    return sorted(results, key=lambda r: (r.phase, r.cell, -1 if r.trial is None else r.trial, r.seed))
+    return sorted(results, key=lambda r: (r.phase, r.arm, -1 if r.trial is None else r.trial, r.seed))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.analysis.statistics import ALPHA, Interval, binomial_interval, fisher_test, holm
-from harness.analysis.summary import Arm, Summary
+from harness.analysis.summary import ArmResult, Summary
 from harness.runs.result import RunResult
 from harness.verdict.judge import VERDICTS
 from harness.words import rounded
@@ -73,19 +73,19 @@ class Contrast:
     p_holm: float
 
 
-def judged_arms(summary: Summary) -> list[Arm]:
+def judged_arms(summary: Summary) -> list[ArmResult]:
     """The arms of which any run has a verdict."""
     return [arm for arm in summary.arms if _judged(arm)]
 
 
-def rates(arm: Arm) -> dict[str, Rate]:
+def rates(arm: ArmResult) -> dict[str, Rate]:
     """The rate of each verdict, in the order of `VERDICTS`."""
     judged = _judged(arm)
     counts = Counter(run.verdict_name for run in judged)
     return {name: _rate(counts[name], len(judged)) for name in VERDICTS}
 
 
-def rate_of_wrong(arm: Arm) -> Rate:
+def rate_of_wrong(arm: ArmResult) -> Rate:
     """The rate of runs that went wrong in any way."""
     judged = _judged(arm)
     return _rate(sum(run.verdict_name in WRONG for run in judged), len(judged))
@@ -145,7 +145,7 @@ def finding(summary: Summary) -> list[str]:
     return sentences
 
 
-def _judged(arm: Arm) -> list[RunResult]:
+def _judged(arm: ArmResult) -> list[RunResult]:
     return [run for run in arm.runs if run.verdict_name]
 
 

@@ -20,11 +20,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from harness.study.target import Goal
+
 __all__ = [
     "ALPHA",
     "Comparison",
     "Decision",
-    "Goal",
     "Interval",
     "binomial_interval",
     "compare",
@@ -41,7 +42,6 @@ __all__ = [
 ALPHA = 0.05
 """Level of the tests over a whole study, and one minus the confidence of the intervals."""
 
-Goal: TypeAlias = Literal["minimize", "maximize"]
 Decision: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds"]
 
 _MIN_NUM_RESAMPLED = 5
@@ -62,7 +62,7 @@ class Comparison:
     """One arm against the baseline.
 
     Attributes:
-        cell: name of the arm.
+        arm: name of the arm.
         num_pairs: seeds that both have finished.
         difference: mean over those seeds of (arm − baseline), in the metric's unit.
         interval: its 95 % interval.
@@ -73,7 +73,7 @@ class Comparison:
         min_num_seeds: pairs that this study needs before `decision` can be better or worse.
     """
 
-    cell: str
+    arm: str
     num_pairs: int
     difference: float
     interval: Interval
@@ -267,14 +267,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [math.nan if math.isnan(p) else q for p, q in zip(p_values, corrected, strict=True)]
 
 
-def probability_of_improvement(cell: npt.ArrayLike, baseline: npt.ArrayLike, goal: Goal) -> float:
+def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal: Goal) -> float:
     """Chance that a run of one arm is better than a run of another: P(X better Y) + ½ P(X = Y).
 
     Every value of the one is held against every value of the other (the Mann–Whitney statistic over n·m), so
     it says how far the two spreads overlap: 0.5 is no difference, 1 is no overlap.
 
     Args:
-        cell: (n,) values of the arm.
+        arm: (n,) values of the arm.
         baseline: (m,) values of the baseline.
         goal: whether small or large is better.
 
@@ -283,7 +283,7 @@ def probability_of_improvement(cell: npt.ArrayLike, baseline: npt.ArrayLike, goa
 
     Source: Agarwal et al. (2021), equation in section 4.3.
     """
-    x, y = _vector(cell), _vector(baseline)
+    x, y = _vector(arm), _vector(baseline)
     if not (len(x) and len(y)) or np.isnan(x).any() or np.isnan(y).any():
         return math.nan
     sign = np.sign(x[:, None] - y[None, :]) * (1 if goal == "maximize" else -1)
@@ -312,7 +312,7 @@ def min_num_seeds(num_comparisons: int, *, alpha: float = ALPHA) -> int:
 
 def compare(
     baseline: Mapping[int, float],
-    cells: Mapping[str, Mapping[int, float]],
+    arms: Mapping[str, Mapping[int, float]],
     *,
     goal: Goal,
     alpha: float = ALPHA,
@@ -327,7 +327,7 @@ def compare(
 
     Args:
         baseline: seed → value.
-        cells: name of each other arm → (seed → value). All planned arms belong here, also those without a
+        arms: name of each other arm → (seed → value). All planned arms belong here, also those without a
             value yet: they are members of the family that is corrected for.
         goal: whether small or large is better.
         alpha: level of the family.
@@ -337,16 +337,16 @@ def compare(
     """
     paired = {
         name: np.array([values[seed] - baseline[seed] for seed in sorted(values) if seed in baseline])
-        for name, values in cells.items()
+        for name, values in arms.items()
     }
     p_values = [signed_rank_test(differences) for differences in paired.values()]
-    needed = min_num_seeds(max(1, len(cells)), alpha=alpha)
+    needed = min_num_seeds(max(1, len(arms)), alpha=alpha)
     found = []
     for (name, differences), p_value, p_holm in zip(paired.items(), p_values, holm(p_values), strict=True):
-        improvement = probability_of_improvement(list(cells[name].values()), list(baseline.values()), goal)
+        improvement = probability_of_improvement(list(arms[name].values()), list(baseline.values()), goal)
         found.append(
             Comparison(
-                cell=name,
+                arm=name,
                 num_pairs=len(differences),
                 difference=mean(differences),
                 interval=interval_of_mean(differences, confidence=1 - alpha),

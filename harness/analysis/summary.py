@@ -1,6 +1,6 @@
 """A study's results, arm by arm: what its tables, its figures and its sentences are made from.
 
-An *arm* is a row of the table: a cell of an ablation or grid; a tuned arm's best, trained anew with fresh
+An *arm* is a row of the table: an arm of an ablation or grid; a tuned arm's best, trained anew with fresh
 seeds; or, in a search, a trial. Trials that only served to tune an arm are kept apart.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from harness.analysis.load import check_measured_alike, load_results
 from harness.analysis.statistics import (
     Comparison,
-    Goal,
     Interval,
     compare,
     interquartile_mean,
@@ -25,14 +24,14 @@ from harness.analysis.statistics import (
 )
 from harness.recipe.registry import Value, metrics
 from harness.runs.result import RunResult, score
+from harness.search.trial import best_trial
+from harness.study.target import At, Target
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
-    from harness.study.study import Cell, Study
+    from harness.study.study import Arm, Study
 
-__all__ = ["Arm", "Estimate", "Summary", "Trial", "summarise"]
-
-At: TypeAlias = Literal["first", "last", "best", "area"]
+__all__ = ["ArmResult", "Estimate", "Summary", "TrialResult", "summarise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +50,11 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class ArmResult:
     """One row of the table.
 
     Attributes:
-        name: the cell's name, or `trial 7`.
+        name: the arm's name, or `trial 7`.
         position: its place in the study, from 0; it picks the arm's colour.
         parameters: what sets it apart, by dotted key; tuned values included.
         is_baseline: whether the others are held against it.
@@ -91,11 +90,11 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TrialResult:
     """One trial of a search.
 
     Attributes:
-        cell: the arm it searched for.
+        arm: the arm it searched for.
         number: its number within that arm.
         parameters: the values tried, by dotted key.
         run_ids: ids of its runs.
@@ -104,7 +103,7 @@ class Trial:
         value: mean of the study's metric over its finished runs.
     """
 
-    cell: str
+    arm: str
     number: int
     parameters: Mapping[str, Value]
     run_ids: tuple[str, ...]
@@ -125,7 +124,7 @@ class Summary:
     Attributes:
         study: the study.
         directory: its folder.
-        recipes: name of each cell → its recipe, as it was planned.
+        recipes: name of each arm → its recipe, as it was planned.
         arms: the rows of the table, in the study's order.
         trials: the trials that were told apart from arms: those of a search or of tuning.
         num_planned: runs that the study asks for, trials included.
@@ -135,8 +134,8 @@ class Summary:
     study: Study
     directory: Path
     recipes: Mapping[str, Recipe]
-    arms: tuple[Arm, ...]
-    trials: tuple[Trial, ...]
+    arms: tuple[ArmResult, ...]
+    trials: tuple[TrialResult, ...]
     num_planned: int
     num_finished: int
 
@@ -148,19 +147,19 @@ class Summary:
         return sum(run.saved_steps for run in (tried | runs).values())
 
     @property
-    def metric(self) -> str:
-        """The study's metric."""
-        return self.study.metric.name
+    def target(self) -> Target:
+        """What arms are compared by."""
+        return self.study.target
 
     @property
-    def goal(self) -> Goal:
-        """Which way it is better."""
-        return self.study.metric.goal
+    def metric(self) -> str:
+        """The study's metric."""
+        return self.target.metric
 
     @property
     def at(self) -> At:
         """Which summary of its curve arms are compared by."""
-        return self.study.metric.at
+        return self.target.at
 
     @property
     def is_complete(self) -> bool:
@@ -168,7 +167,7 @@ class Summary:
         return self.num_finished >= self.num_planned
 
     @cached_property
-    def baseline(self) -> Arm | None:
+    def baseline(self) -> ArmResult | None:
         """The arm that others are held against."""
         return next((arm for arm in self.arms if arm.is_baseline), None)
 
@@ -191,39 +190,33 @@ class Summary:
         if self.baseline is None:
             return ()
         others = {arm.name: arm.values(self.metric, self.at) for arm in self.arms if not arm.is_baseline}
-        return tuple(compare(self.baseline.values(self.metric, self.at), others, goal=self.goal))
+        return tuple(compare(self.baseline.values(self.metric, self.at), others, goal=self.target.goal))
 
     @cached_property
-    def ranking(self) -> tuple[Arm, ...]:
+    def ranking(self) -> tuple[ArmResult, ...]:
         """The arms that have a value, best first."""
-        sign = 1 if self.goal == "minimize" else -1
         valued = [arm for arm in self.arms if math.isfinite(self.estimates[arm.name].mean)]
-        return tuple(sorted(valued, key=lambda arm: (sign * self.estimates[arm.name].mean, arm.position)))
+        return tuple(
+            sorted(valued, key=lambda arm: (self.target.badness(self.estimates[arm.name].mean), arm.position))
+        )
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """The parameters' columns: every dotted key that sets arms apart."""
         return tuple(dict.fromkeys(key for arm in self.arms for key in arm.parameters))
 
-    def median_run(self, arm: Arm) -> RunResult | None:
+    def median_run(self, arm: ArmResult) -> RunResult | None:
         """The run with the median score (of an even number, the better of the two middle ones)."""
-        sign = 1 if self.goal == "minimize" else -1
         scored = [
-            (sign * value, run.seed, run)
+            (self.target.badness(value), run.seed, run)
             for run in arm.runs
             if math.isfinite(value := _score(run, self.metric, self.at))
         ]
         return sorted(scored, key=lambda entry: entry[:2])[(len(scored) - 1) // 2][2] if scored else None
 
-    def best_trial(self, cell: str) -> Trial | None:
-        """An arm's best trial so far; of equals, the first."""
-        sign = 1 if self.goal == "minimize" else -1
-        finished = [
-            trial
-            for trial in self.trials
-            if trial.cell == cell and trial.state == "complete" and math.isfinite(trial.value)
-        ]
-        return min(finished, key=lambda trial: (sign * trial.value, trial.number), default=None)
+    def best_trial(self, arm: str) -> TrialResult | None:
+        """An arm's best trial so far; see `harness.search.trial.best_trial`."""
+        return best_trial([trial for trial in self.trials if trial.arm == arm], self.target)
 
 
 def summarise(directory: Path) -> Summary:
@@ -244,20 +237,19 @@ def summarise(directory: Path) -> Summary:
     if not path.exists():
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
     _, study, recipes = read_planned(directory)
-    cells = study.cells
     results = load_results(directory)
     check_measured_alike(results, recipes)
     searched = {run.run_id: run for run in results if run.phase == "search"}
-    trials = [trial for cell in cells for trial in _trials(study, cell, directory, searched)]
+    trials = [trial for arm in study.arms for trial in _trials(study, arm, directory, searched)]
     if study.kind == "search":
         arms = [_arm_of_trial(study, trial, position) for position, trial in enumerate(trials)]
     else:
         phase = "final" if study.kind == "tuned-ablation" else "ablate"
         arms = [
-            _arm_of_cell(study, cell, position, [run for run in results if run.phase == phase])
-            for position, cell in enumerate(cells)
+            _arm_result(study, arm, position, [run for run in results if run.phase == phase])
+            for position, arm in enumerate(study.arms)
         ]
-    untried = sum(study.num_trials(cell) for cell in cells) - len(trials)
+    untried = sum(study.num_trials(arm) for arm in study.arms) - len(trials)
     tried = {run_id for trial in trials for run_id in trial.run_ids}
     finals = [] if study.kind == "search" else arms
     return Summary(
@@ -271,7 +263,7 @@ def summarise(directory: Path) -> Summary:
     )
 
 
-def _trials(study: Study, cell: Cell, directory: Path, searched: Mapping[str, RunResult]) -> list[Trial]:
+def _trials(study: Study, arm: Arm, directory: Path, searched: Mapping[str, RunResult]) -> list[TrialResult]:
     """The trials asked so far inside an arm, from the journal; their runs are found by what they are.
 
     Two trials may try the same settings, and then share their runs.
@@ -279,30 +271,30 @@ def _trials(study: Study, cell: Cell, directory: Path, searched: Mapping[str, Ru
     from harness.recipe import run_id
     from harness.search.storage import Search, open_storage
 
-    if not study.num_trials(cell) or not (directory / "journal.log").exists():
+    if not study.num_trials(arm) or not (directory / "journal.log").exists():
         return []
     trials = []
-    for record in Search(open_storage(directory), study, cell, directory).trials():
-        overrides = study.trial_overrides(cell, record.parameters)
-        recipe = study.trial_recipe(cell, record.parameters)
+    for record in Search(open_storage(directory), study, arm, directory).trials():
+        overrides = study.trial_overrides(arm, record.parameters)
+        recipe = study.trial_recipe(arm, record.parameters)
         run_ids = tuple(run_id(recipe, seed) for seed in study.seeds)
         runs = tuple(searched[identity] for identity in run_ids if identity in searched)
         trials.append(
-            Trial(
-                cell=cell.name,
-                number=record.index,
-                parameters={key: value for key, value in overrides.items() if key in study.space(cell)},
+            TrialResult(
+                arm=arm.name,
+                number=record.number,
+                parameters={key: value for key, value in overrides.items() if key in study.space(arm)},
                 run_ids=run_ids,
                 runs=runs,
                 state="stopped" if record.state == "pruned" else record.state,
-                value=mean([_score(run, study.metric.name, study.metric.at) for run in runs]),
+                value=mean([_score(run, study.target.metric, study.target.at) for run in runs]),
             )
         )
     return trials
 
 
-def _arm_of_trial(study: Study, trial: Trial, position: int) -> Arm:
-    return Arm(
+def _arm_of_trial(study: Study, trial: TrialResult, position: int) -> ArmResult:
+    return ArmResult(
         name=f"trial {trial.number}",
         position=position,
         parameters=trial.parameters,
@@ -312,13 +304,13 @@ def _arm_of_trial(study: Study, trial: Trial, position: int) -> Arm:
     )
 
 
-def _arm_of_cell(study: Study, cell: Cell, position: int, results: Sequence[RunResult]) -> Arm:
-    runs = sorted((run for run in results if run.cell == cell.name), key=lambda run: run.seed)
-    return Arm(
-        name=cell.name,
+def _arm_result(study: Study, arm: Arm, position: int, results: Sequence[RunResult]) -> ArmResult:
+    runs = sorted((run for run in results if run.arm == arm.name), key=lambda run: run.seed)
+    return ArmResult(
+        name=arm.name,
         position=position,
-        parameters=dict(cell.overrides) | (dict(runs[0].overrides) if runs else {}),
-        is_baseline=cell.is_baseline,
+        parameters=dict(arm.overrides) | (dict(runs[0].overrides) if runs else {}),
+        is_baseline=arm.is_baseline,
         runs=tuple(runs),
         num_planned=len(study.final_seeds if study.kind == "tuned-ablation" else study.seeds),
     )

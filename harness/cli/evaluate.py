@@ -113,10 +113,9 @@ def _table(found: Evaluation) -> Table:
     table.add_column("better")
     for name, value in found.scores.items():
         info, null = metrics[name], found.null.get(name)
-        goal = "lower" if info.goal == "minimize" else "higher"
         ideal = "" if info.ideal is None else f", {info.ideal:g} is right"
         real = "–" if null is None else f"{null:.4g}"
-        table.add_row(found.titles[name], f"{value:.4g}", real, goal + ideal)
+        table.add_row(found.titles[name], f"{value:.4g}", real, info.direction + ideal)
     return table
 
 

@@ -226,7 +226,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
     if plan.is_search:
         table = Table("arm", "trials", "seeds a trial", "final seeds", "runs", box=None, pad_edge=False)
         for arm in plan.arms:
-            trials, final = plan.study.num_trials(arm.cell), len(plan.seeds.get("final", ()))
+            trials, final = plan.study.num_trials(arm.asked), len(plan.seeds.get("final", ()))
             seeds = len(plan.study.seeds)
             table.add_row(arm.name, *map(str, (trials, seeds, final, trials * seeds + final)))
         console.print(table)
@@ -242,12 +242,12 @@ def _print_plan(plan: Plan, console: Console) -> None:
     if not plan.is_search:
         runs = Table("run", "arm", "seed", "state", "steps", "seconds", "memory", box=None, pad_edge=False)
         for run in plan.runs:
-            done, price = run.run_id in plan.done, plan.arm(run.cell).price
+            done, price = run.run_id in plan.done, plan.arm(run.arm).price
             state = "exists" if done else "to do"
             asked = []
             if price and not done:
                 asked = [f"{price.steps:,}", _seconds(price.run_sec), _bytes(price.memory_bytes)]
-            runs.add_row(run.run_id, run.cell, str(run.seed), state, *asked)
+            runs.add_row(run.run_id, run.arm, str(run.seed), state, *asked)
         console.print(runs)
         console.print()
     console.print(prices)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from harness.recipe.settings import TrainSettings
 
-__all__ = ["Growth", "Stand", "growth_of"]
+__all__ = ["Growth", "GrowthState", "growth_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stand:
+class GrowthState:
     """A level, and how far it is faded in.
 
     Attributes:
@@ -60,12 +60,12 @@ class Growth:
         """Real images seen when the last level is wholly there."""
         return 2 * (self.num_levels - 1) * self.phase_images
 
-    def at(self, seen_images: int) -> Stand:
+    def at(self, seen_images: int) -> GrowthState:
         """Where the networks stand for the batch after so many real images."""
         if seen_images >= self.grown_images:
-            return Stand(level=self.num_levels - 1, alpha=1.0)
+            return GrowthState(level=self.num_levels - 1, alpha=1.0)
         phase, into = divmod(seen_images, self.phase_images)
-        return Stand(level=(phase + 1) // 2, alpha=into / self.phase_images if phase % 2 else 1.0)
+        return GrowthState(level=(phase + 1) // 2, alpha=into / self.phase_images if phase % 2 else 1.0)
 
     def phases(self, total_images: int, *, multiple_of: int = 1) -> list[tuple[int, int]]:
         """The stretches of a run within which only α changes.

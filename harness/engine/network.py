@@ -22,7 +22,7 @@ from torch.func import functional_call, vmap
 
 from harness.engine.chain import chain_of
 
-__all__ = ["Network", "Record", "mixes_samples"]
+__all__ = ["Network", "Tape", "mixes_samples"]
 
 
 def mixes_samples(module: nn.Module) -> bool:
@@ -37,7 +37,7 @@ def mixes_samples(module: nn.Module) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Tape:
     """What one backward pass needs of a forward pass; from `Network.record`.
 
     Attributes:
@@ -136,7 +136,7 @@ class Network:
 
     def record(
         self, inputs: Tensor, labels: Tensor | None = None, *, to_inputs: bool = False
-    ) -> tuple[Tensor, Record]:
+    ) -> tuple[Tensor, Tape]:
         """The forward pass, in training mode, for one backward pass; both are to be called under `no_grad`.
 
         Args:
@@ -149,13 +149,13 @@ class Network:
         """
         if self._chain is not None:
             outputs, tape = self._chain.run(inputs)
-            return outputs, Record(to_inputs=to_inputs, tape=tape)
+            return outputs, Tape(to_inputs=to_inputs, tape=tape)
         with torch.enable_grad():
             source = inputs.detach().requires_grad_(to_inputs)
             outputs = self(source, labels)
-        return outputs.detach(), Record(to_inputs=to_inputs, graph=(source, outputs))
+        return outputs.detach(), Tape(to_inputs=to_inputs, graph=(source, outputs))
 
-    def backward(self, record: Record, gradient: Tensor) -> Tensor:
+    def backward(self, record: Tape, gradient: Tensor) -> Tensor:
         """The backward pass of one forward pass.
 
         Args:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
-from harness.engine.growth import Stand
+from harness.engine.growth import GrowthState
 from harness.engine.network import Network
 from harness.engine.seeding import seed_for
 from harness.objective.objective import Objective
@@ -107,7 +107,7 @@ class Population:
         self.objective = Objective([recipe.loss for recipe in recipes], self.generator.matrix)
         self._average_step = per_run([1 - recipe.train.ema for recipe in recipes], self.generator.matrix)
         self.average = self.generator.matrix.clone() if self.recipe.train.ema else None
-        self._stand: Stand | None = None
+        self._growth_state: GrowthState | None = None
 
     @property
     def stacked(self) -> bool:
@@ -201,7 +201,7 @@ class Population:
         )
         return None if norm is None or ratio is None else Update(norm, ratio)
 
-    def grow(self, stand: Stand) -> None:
+    def grow(self, state: GrowthState) -> None:
         """Let both networks stand where a schedule says.
 
         When a level begins to be faded in, and when it is wholly there, the optimisers start anew: what they
@@ -209,16 +209,16 @@ class Population:
         new layers would be too long by 1/√(1 − β₂).
 
         Args:
-            stand: where.
+            state: where.
 
         Source: Karras et al. (2018), `reset_opt_for_new_lod` of the authors' code. Departure: none.
         """
-        if self._stand is not None and stand.phase != self._stand.phase:
+        if self._growth_state is not None and state.phase != self._growth_state.phase:
             self.generator_optimizer.reset()
             self.discriminator_optimizer.reset()
-        self._stand = stand
+        self._growth_state = state
         for network in (self.generator, self.discriminator):
-            network.grow(stand.level, stand.alpha)
+            network.grow(state.level, state.alpha)
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""

@@ -20,7 +20,7 @@ from harness.engine import checkpoint
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged, SamplesDue
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
-from harness.engine.network import Record
+from harness.engine.network import Tape
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.seeding import RandomState, generator_for
@@ -218,9 +218,9 @@ class Trainer:
         reals = labelled(shown, batches.real_labels)
         sources = iter(labelled(batches.latents, batches.labels))
         last = train.discriminator_steps - 1
-        made: tuple[Labelled, Record] | None = None
+        made: tuple[Labelled, Tape] | None = None
 
-        def make() -> tuple[Labelled, Record]:
+        def make() -> tuple[Labelled, Tape]:
             latents, labels = next(sources)
             fake, record = generator.record(latents, labels)
             return (fake, labels), record
@@ -274,13 +274,13 @@ class Trainer:
         return self._growth.stretches(self.population.recipe.train, self.total_steps)
 
     def go_to(self, step: int) -> None:
-        """Stand at a step without the training that leads to it, to measure speed say."""
+        """GrowthState at a step without the training that leads to it, to measure speed say."""
         self.step = step
         if self._growth is not None:
             self.population.grow(self._growth.at(step * self.population.recipe.train.batch_size))
 
     @property
-    def stand(self) -> dict[str, float]:
+    def growth_state(self) -> dict[str, float]:
         """Where networks that grow stand, `growth/size` in pixels a side and `growth/alpha`; else nothing."""
         if self._growth is None:
             return {}
@@ -319,7 +319,7 @@ class Trainer:
         update = self.population.update_discriminator(gradients, measured=measured)
         self._meter.add_discriminator(loss, real_scores, fake_scores, update)
 
-    def _step_generator(self, fake: Labelled, record: Record, real: Labelled, measured: bool) -> None:
+    def _step_generator(self, fake: Labelled, record: Tape, real: Labelled, measured: bool) -> None:
         population, objective = self.population, self.population.objective
         discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
         real_scores = discriminator(*real) if adversarial.compares else None
@@ -367,7 +367,7 @@ class Trainer:
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
             metrics={key: values[positions] for key, values in metrics.items()}
-            | {key: np.full(len(positions), value) for key, value in self.stand.items()},
+            | {key: np.full(len(positions), value) for key, value in self.growth_state.items()},
             histograms={key: counts[positions] for key, counts in histograms.items()},
         )
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.execution.status import SweepStatus
+from harness.execution.status import StudyStatus
 from harness.words import compact, counted, duration
 
 __all__ = ["SweepDisplay"]
@@ -37,7 +37,7 @@ class SweepDisplay:
         self._console = console or Console()
         self._line_every_sec = line_every_sec
         self._started = time.monotonic()
-        self._status: SweepStatus | None = None
+        self._status: StudyStatus | None = None
         self._printed_at = -math.inf
         self._printed_done = -1
         self._drawn_at = -math.inf
@@ -63,7 +63,7 @@ class SweepDisplay:
                 self._print_line(self._status)
             self._console.print(self._standing(self._status))
 
-    def update(self, status: SweepStatus) -> None:
+    def update(self, status: StudyStatus) -> None:
         """Show how the study stands now. Call it as often as you like; drawing is limited here."""
         self._status = status
         now = time.monotonic()
@@ -81,7 +81,7 @@ class SweepDisplay:
         """Print a message above the display, on one line however long it is."""
         self._console.print(Text(message, style="red" if alarming else ""), soft_wrap=True)
 
-    def _print_line(self, status: SweepStatus) -> None:
+    def _print_line(self, status: StudyStatus) -> None:
         self._printed_at, self._printed_done = time.monotonic(), status.done
         parts = [f"{self._study}: {status.done}/{status.total} runs"]
         if status.failed:
@@ -91,16 +91,17 @@ class SweepDisplay:
         if status.saved_steps:
             parts.append(f"{status.saved_steps:,} steps saved")
         if status.running:
-            speed = sum(unit.steps_per_sec for unit in status.running)
+            speed = sum(group.steps_per_sec for group in status.running)
             parts.append(
                 f"{len(status.running)} in training" + (f" at {speed:,.0f} steps/s" if speed else "")
             )
         if status.best is not None and status.best.mean is not None:
-            parts.append(f"{status.metric or 'score'} {compact(status.best.mean)} ({status.best.name}) leads")
+            metric = status.target.metric if status.target else "score"
+            parts.append(f"{metric} {compact(status.best.mean)} ({status.best.name}) leads")
         parts.append(self._times(status))
         self._console.print(Text(", ".join(parts)), soft_wrap=True)
 
-    def _render(self, status: SweepStatus) -> RenderableType:
+    def _render(self, status: StudyStatus) -> RenderableType:
         head = Table.grid(padding=(0, 2))
         head.add_row(
             Text(self._study, style="bold"),
@@ -112,24 +113,24 @@ class SweepDisplay:
         parts: list[RenderableType] = [head, self._standing(status)]
         if status.running:
             running = Table.grid(padding=(0, 2))
-            for unit in status.running[:MAX_RUNNING_SHOWN]:
+            for group in status.running[:MAX_RUNNING_SHOWN]:
                 running.add_row(
-                    Text(unit.label),
-                    ProgressBar(total=max(unit.total_steps, 1), completed=unit.step, width=20),
-                    Text(f"step {unit.step:,}/{unit.total_steps:,}"),
-                    Text(f"{unit.steps_per_sec:,.0f} steps/s" if unit.steps_per_sec else ""),
+                    Text(group.label),
+                    ProgressBar(total=max(group.total_steps, 1), completed=group.step, width=20),
+                    Text(f"step {group.step:,}/{group.total_steps:,}"),
+                    Text(f"{group.steps_per_sec:,.0f} steps/s" if group.steps_per_sec else ""),
                 )
             parts.append(running)
             if len(status.running) > MAX_RUNNING_SHOWN:
                 parts.append(Text(f"and {len(status.running) - MAX_RUNNING_SHOWN} more", style="dim"))
         return Group(*parts)
 
-    def _standing(self, status: SweepStatus) -> Table:
+    def _standing(self, status: StudyStatus) -> Table:
         best = status.best
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("arm")
         table.add_column("runs", justify="right")
-        table.add_column(f"mean {status.metric}".strip(), justify="right")
+        table.add_column(f"mean {status.target.metric}" if status.target else "mean", justify="right")
         table.add_column("failed", justify="right")
         if status.bad_verdicts:
             table.add_column("verdicts")
@@ -150,7 +151,7 @@ class SweepDisplay:
             table.add_row(*cells)
         return table
 
-    def _times(self, status: SweepStatus) -> str:
+    def _times(self, status: StudyStatus) -> str:
         elapsed = duration(time.monotonic() - self._started)
         if status.done >= status.total or status.eta_sec is None:
             return elapsed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.execution.display import SweepDisplay
 from harness.execution.pool import Pool, WorkerError
-from harness.execution.status import Standing
+from harness.execution.status import StatusReader
 from harness.leases import holder, take_lease
 from harness.planning.plan_file import write_plan
 from harness.planning.planner import make_plan
@@ -66,21 +66,21 @@ def run_study(
     Raises:
         ValueError: If what is asked cannot be done, in which case nothing has been written; or if another
             process is running the study.
-        WorkerError: If a worker keeps dying on one unit.
+        WorkerError: If a worker keeps dying on one group.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
     """
     wandb_mode(wandb)
     plan = make_plan(study, directory=directory, workers=workers, device=device, population=population)
     plan = write_plan(plan)
-    standing = Standing(plan)
-    is_complete = standing.is_complete()
+    reader = StatusReader(plan)
+    is_complete = reader.is_complete()
     if not is_complete:
         with _alone(plan.directory), SweepDisplay(study.name, console=console) as display:
             for line in _remarks(study):
                 display.say(line)
-            _train(standing, display, Pool(plan, wandb, checkpoint_sec))
+            _train(reader, display, Pool(plan, wandb, checkpoint_sec))
     if not is_complete or not (plan.directory / "journal.log").exists():
-        standing.record()
+        reader.record()
     return publish(plan, wandb)
 
 
@@ -95,24 +95,24 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _train(standing: Standing, display: SweepDisplay, pool: Pool) -> None:
+def _train(reader: StatusReader, display: SweepDisplay, pool: Pool) -> None:
     with _stop_signals() as asked, pool:
         while pool.watch():
             if asked:
                 display.say("stopping: the workers leave their checkpoints ...")
                 pool.stop()
-                display.update(standing.status([]))
+                display.update(reader.status([]))
                 display.say("stopped in order; the same command goes on from here.")
                 raise KeyboardInterrupt
-            _show(standing, display, pool.progress())
+            _show(reader, display, pool.progress())
             time.sleep(_POLL_SEC)
-        _show(standing, display, [])
+        _show(reader, display, [])
 
 
-def _show(standing: Standing, display: SweepDisplay, progress: Sequence[Mapping[str, Any]]) -> None:
+def _show(reader: StatusReader, display: SweepDisplay, progress: Sequence[Mapping[str, Any]]) -> None:
     """Draw how the study stands, and say at once which runs have become hopeless."""
-    display.update(standing.status(progress))
-    for line in standing.news(progress):
+    display.update(reader.status(progress))
+    for line in reader.news(progress):
         display.say(line, alarming=True)
 
 
@@ -142,6 +142,6 @@ def _stop_signals() -> Iterator[list[int]]:
 def _remarks(study: Study) -> list[str]:
     """What a user should know before hours are spent: words without meaning here, and doubtful recipes."""
     lines = [f"note: `{key}` means nothing here and is passed over." for key in study.unused]
-    for cell in study.cells:
-        lines += [f"warning: {cell.name}: {line}" for line in cell.recipe.warnings()]
+    for arm in study.arms:
+        lines += [f"warning: {arm.name}: {line}" for line in arm.recipe.warnings()]
     return list(dict.fromkeys(lines))

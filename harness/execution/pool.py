@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool", "WorkerError"]
 
 _MOST_DEATHS = 3
-"""Deaths of workers on one unit after which the unit is taken to be their cause."""
+"""Deaths of workers on one group after which the group is taken to be their cause."""
 _STOP_SEC = 120.0
 """Seconds that workers get to leave their checkpoints."""
 _REFUSED, _STOPPED = 2, 3
@@ -73,7 +73,7 @@ class Pool:
             Whether any is still at work.
 
         Raises:
-            WorkerError: If one was refused what it was asked, or several died on the same unit.
+            WorkerError: If one was refused what it was asked, or several died on the same group.
         """
         for index, process in list(self._processes.items()):
             if process.exitcode is None:
@@ -142,15 +142,15 @@ class Pool:
 
     def _note_death(self, index: int, exit_code: int) -> None:
         path = self._folder / f"{index}.json"
-        doing: dict[str, Any] = {"unit": "", "label": "no unit"}
+        doing: dict[str, Any] = {"group": "", "label": "no group"}
         with contextlib.suppress(OSError, ValueError):
             doing = read_json(path)
         path.unlink(missing_ok=True)
-        self._deaths[doing["unit"]] += 1
-        if self._deaths[doing["unit"]] >= _MOST_DEATHS:
+        self._deaths[doing["group"]] += 1
+        if self._deaths[doing["group"]] >= _MOST_DEATHS:
             how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
             raise WorkerError(
-                f"workers died {_MOST_DEATHS} times on {doing['label']} (unit {doing['unit'] or 'none'}, "
+                f"workers died {_MOST_DEATHS} times on {doing['label']} (group {doing['group'] or 'none'}, "
                 f"{how}); see {self._folder / f'{index}.log'}. The same command tries again."
             )
 

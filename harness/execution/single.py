@@ -8,13 +8,13 @@ from pathlib import Path
 from harness.leases import holder, take_lease
 from harness.machine import describe_environment, resolve_device
 from harness.planning.data import check_same_data, fitting_dataset
-from harness.planning.plan import Unit
+from harness.planning.plan import RunGroup
 from harness.planning.plan_file import FOLDERS
 from harness.recipe import Recipe
 from harness.runs.job import Job, PlannedRun, Progress
 from harness.runs.result import RunResult, load_result, run_directory
 from harness.runs.session import train_population
-from harness.study.grammar import Metric
+from harness.study.target import Target
 from harness.tracking import Tracker, wandb_mode
 
 __all__ = ["train"]
@@ -58,7 +58,7 @@ def train(
         raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
     device, directory = resolve_device(device), Path(directory)
     wandb_mode(wandb)
-    run = PlannedRun(recipe=recipe, seed=seed, cell=recipe.name, overrides={})
+    run = PlannedRun(recipe=recipe, seed=seed, arm=recipe.name, overrides={})
     folder = run_directory(directory, run.run_id)
     result = load_result(folder)
     if result is not None:
@@ -70,21 +70,21 @@ def train(
             (directory / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot write to {directory}: {error.strerror or error}.") from None
-    unit = Unit(runs=(run,))
-    lease = take_lease(directory / "leases", unit.id)
+    group = RunGroup(runs=(run,))
+    lease = take_lease(directory / "leases", group.id)
     if lease is None:
-        other = holder(directory / "leases", unit.id) or {"pid": "unknown"}
+        other = holder(directory / "leases", group.id) or {"pid": "unknown"}
         raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
     with lease:
         job = Job(
             study=directory.name,
             directory=directory,
             device=device,
-            metric=Metric(name="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
+            target=Target(metric="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
             environment=describe_environment(device),
-            checkpoint=directory / "populations" / f"{unit.id}.pt",
+            checkpoint=directory / "populations" / f"{group.id}.pt",
             wandb=wandb,
             watch=watch,
             progress=progress,
         )
-        return train_population(unit.runs, job)[0]
+        return train_population(group.runs, job)[0]

@@ -8,15 +8,17 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness.runs.result import RunResult, load_result, run_directory, score
+from harness.search.trial import Trial, best_trial
+from harness.study.target import Target
 from harness.verdict.judge import HOPELESS, VERDICTS, Verdict
 
 if TYPE_CHECKING:
-    from harness.planning.plan import Arm, Plan
+    from harness.planning.plan import ArmPlan, Plan
 
-__all__ = ["ArmStanding", "RunningUnit", "Standing", "SweepStatus"]
+__all__ = ["ArmStatus", "RunningGroup", "StatusReader", "StudyStatus"]
 
 _BAD = tuple(name for name in VERDICTS if name not in ("immature", "healthy"))
 _SETTLED_SEC = 5.0
@@ -24,7 +26,7 @@ _SETTLED_SEC = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmStanding:
+class ArmStatus:
     """How one arm of a study stands.
 
     Args:
@@ -48,7 +50,7 @@ class ArmStanding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningUnit:
+class RunningGroup:
     """What one worker is training now.
 
     Args:
@@ -65,23 +67,21 @@ class RunningUnit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepStatus:
+class StudyStatus:
     """How a study stands at one moment.
 
     Args:
         arms: Its arms, in the order of the plan.
         running: What is being trained.
-        metric: Name of the study's metric, the heading of the means.
-        goal: Which mean is the best one.
+        target: What the means are of, and which one is the best.
         eta_sec: Seconds to go; None while unknown.
         num_runs: Runs done and in all, where these are not the sums over the arms (a search adds arms' runs
             as it goes).
     """
 
-    arms: Sequence[ArmStanding]
-    running: Sequence[RunningUnit] = ()
-    metric: str = ""
-    goal: Literal["minimize", "maximize"] = "minimize"
+    arms: Sequence[ArmStatus]
+    running: Sequence[RunningGroup] = ()
+    target: Target | None = None
     eta_sec: float | None = None
     num_runs: tuple[int, int] | None = None
 
@@ -111,14 +111,16 @@ class SweepStatus:
         return sum(arm.saved_steps for arm in self.arms)
 
     @property
-    def best(self) -> ArmStanding | None:
+    def best(self) -> ArmStatus | None:
         """The leading arm among those with a finite mean."""
         known = [arm for arm in self.arms if arm.mean is not None and math.isfinite(arm.mean)]
-        sign = 1 if self.goal == "minimize" else -1
-        return min(known, key=lambda arm: sign * (arm.mean or 0.0), default=None)
+        target = self.target
+        if target is None:
+            return None
+        return min(known, key=lambda arm: target.badness(arm.mean or 0.0), default=None)
 
 
-class Standing:
+class StatusReader:
     """Follows a study's results as they come in.
 
     Args:
@@ -153,62 +155,60 @@ class Standing:
             return False
         storage = open_storage(self._plan.directory)
         for arm in self._plan.arms:
-            search = Search(storage, self._plan.study, arm.cell, self._plan.directory)
+            search = Search(storage, self._plan.study, arm.asked, self._plan.directory)
             trials = search.trials()
-            budget = self._plan.study.num_trials(arm.cell)
+            budget = self._plan.study.num_trials(arm.asked)
             if len(trials) < budget or any(trial.state == "running" for trial in trials):
                 return False
             best = search.best()
             if "final" in self._plan.seeds and best is not None:
-                seeds = {r.seed for r in self._of(arm.name) if r.phase == "final" and r.trial == best.index}
+                seeds = {r.seed for r in self._of(arm.name) if r.phase == "final" and r.trial == best.number}
                 if seeds != set(self._plan.seeds["final"]):
                     return False
         return True
 
     def record(self) -> None:
-        """Put the finished cells of an ablation into the journal, where dashboards look."""
+        """Put the finished arms of an ablation into the journal, where dashboards look."""
         if self._plan.is_search:
             return
         self.refresh()
         done = [arm for arm in self._plan.arms if len(self._of(arm.name)) == len(self._plan.study.seeds)]
-        from harness.search.storage import cell_values, open_storage, record_cell
+        from harness.search.storage import arm_values, open_storage, record_arm
 
         storage = open_storage(self._plan.directory)
-        values = cell_values(arm.cell.overrides for arm in self._plan.arms)
+        values = arm_values(arm.asked.overrides for arm in self._plan.arms)
         for arm in done:
-            record_cell(
+            record_arm(
                 storage,
                 self._plan.study,
                 arm.name,
-                arm.cell.overrides,
+                arm.asked.overrides,
                 values,
                 seeds=self._plan.study.seeds,
                 value=fmean(self._scores(self._of(arm.name))),
                 directory=self._plan.directory,
             )
 
-    def status(self, progress: Sequence[Mapping[str, Any]]) -> SweepStatus:
+    def status(self, progress: Sequence[Mapping[str, Any]]) -> StudyStatus:
         """What the display shows.
 
         Args:
             progress: What the workers say that they are doing.
         """
         self.refresh()
-        metric = self._plan.study.metric
         running = [
-            RunningUnit(
-                label=str(unit["label"]),
-                step=int(unit.get("step", 0)),
-                total_steps=int(unit.get("total_steps", 0)),
-                steps_per_sec=_ratio(unit.get("step", 0), unit.get("elapsed_sec", 0.0)),
+            RunningGroup(
+                label=str(group["label"]),
+                step=int(group.get("step", 0)),
+                total_steps=int(group.get("total_steps", 0)),
+                steps_per_sec=_ratio(group.get("step", 0), group.get("elapsed_sec", 0.0)),
             )
-            for unit in progress
+            for group in progress
         ]
-        return SweepStatus(
+        return StudyStatus(
             arms=[self._arm(arm, progress) for arm in self._plan.arms],
             running=running,
-            metric=metric.name,
-            goal=metric.goal,
+            target=self._plan.study.target,
             eta_sec=self._eta(progress),
         )
 
@@ -219,25 +219,25 @@ class Standing:
             progress: What the workers say that they are doing.
         """
         lines: dict[str, str] = {}
-        for unit in progress:
-            lines |= unit.get("alarms", {})
+        for group in progress:
+            lines |= group.get("alarms", {})
         # Of a run that ended at once, its worker has said nothing that lasted.
         for run_id, result in self._results.items():
             if result.verdict_name in HOPELESS:
                 sentence = Verdict.from_json(result.verdict).sentence()
-                lines.setdefault(run_id, f"{run_id} {result.cell} · seed {result.seed}: {sentence}")
+                lines.setdefault(run_id, f"{run_id} {result.arm} · seed {result.seed}: {sentence}")
         fresh = [line for run_id, line in lines.items() if run_id not in self._told]
         self._told |= set(lines)
         return fresh
 
-    def _arm(self, arm: Arm, progress: Sequence[Mapping[str, Any]]) -> ArmStanding:
+    def _arm(self, arm: ArmPlan, progress: Sequence[Mapping[str, Any]]) -> ArmStatus:
         results = self._of(arm.name)
         if self._plan.is_search:
-            total = self._plan.study.num_trials(arm.cell) * len(self._plan.seeds["search"])
+            total = self._plan.study.num_trials(arm.asked) * len(self._plan.seeds["search"])
             total += len(self._plan.seeds.get("final", ()))
         else:
             total = len(self._plan.study.seeds)
-        return ArmStanding(
+        return ArmStatus(
             name=arm.name,
             done=min(len(results), total),
             total=total,
@@ -248,12 +248,12 @@ class Standing:
         )
 
     def _bad_verdicts(
-        self, arm: Arm, results: Sequence[RunResult], progress: Sequence[Mapping[str, Any]]
+        self, arm: ArmPlan, results: Sequence[RunResult], progress: Sequence[Mapping[str, Any]]
     ) -> dict[str, int]:
         counts = Counter(result.verdict_name for result in results)
-        for unit in progress:
-            for run_id, (cell, name) in unit.get("verdicts", {}).items():
-                counts[name] += cell == arm.name and run_id not in self._results
+        for group in progress:
+            for run_id, (other, name) in group.get("verdicts", {}).items():
+                counts[name] += other == arm.name and run_id not in self._results
         return {name: counts[name] for name in _BAD if counts[name]}
 
     def _worth(self, results: Sequence[RunResult]) -> float | None:
@@ -261,21 +261,27 @@ class Standing:
         compared = [result for result in results if result.phase != "search"]
         if compared:
             return fmean(self._scores(compared))
-        trials: dict[int | None, list[RunResult]] = defaultdict(list)
+        tried: dict[int, list[RunResult]] = defaultdict(list)
         for result in results:
-            if not result.pruned:
-                trials[result.trial].append(result)
-        means = [fmean(self._scores(trial)) for trial in trials.values()]
-        if not means:
-            return None
-        return min(means) if self._plan.study.metric.goal == "minimize" else max(means)
+            tried[result.trial or 0].append(result)
+        trials = [
+            Trial(
+                number=number,
+                parameters={},
+                state="pruned" if any(run.pruned for run in runs) else "complete",
+                value=fmean(self._scores(runs)),
+            )
+            for number, runs in tried.items()
+        ]
+        best = best_trial(trials, self._plan.study.target)
+        return best.value if best else None
 
     def _of(self, arm: str) -> list[RunResult]:
-        return [result for result in self._results.values() if result.cell == arm]
+        return [result for result in self._results.values() if result.arm == arm]
 
     def _scores(self, results: Sequence[RunResult]) -> list[float]:
-        metric = self._plan.study.metric
-        return [score(result, metric.name, metric.at) for result in results]
+        target = self._plan.study.target
+        return [score(result, target.metric, target.at) for result in results]
 
     def _eta(self, progress: Sequence[Mapping[str, Any]]) -> float | None:
         """Seconds left: by the plan's prices at first, by this session's own pace once it has one."""
@@ -284,9 +290,9 @@ class Standing:
             per_run = fmean(steps.values()) if steps else 0.0
             total = per_run * self._plan.num_runs
         else:
-            total = sum(steps.get(run.cell, 0) for run in self._plan.runs)
+            total = sum(steps.get(run.arm, 0) for run in self._plan.runs)
         finished = self._finished_steps()
-        under_way = sum(int(unit.get("step", 0)) * int(unit.get("num_live", 0)) for unit in progress)
+        under_way = sum(int(group.get("step", 0)) * int(group.get("num_live", 0)) for group in progress)
         saved = sum(result.saved_steps for result in self._results.values())
         left = max(0.0, total - finished - saved - under_way)
         elapsed_sec = time.monotonic() - self._started

@@ -1,6 +1,6 @@
-"""Train: one run for whoever asks, or a study's units one after the other, as one worker among several.
+"""Train: one run for whoever asks, or a study's groups one after the other, as one worker among several.
 
-Workers are equal and share nothing but the study's folder. Each takes the next unit that has no result and
+Workers are equal and share nothing but the study's folder. Each takes the next group that has no result and
 no lease, trains it from its checkpoint if it has one, and looks again. In a search it also asks for trials,
 tells what they are worth, and, once an arm's budget is spent, trains its best anew.
 """
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from harness.files import read_json, write_json
 from harness.leases import Lease, locked, take_lease
 from harness.machine import describe_environment
-from harness.planning.plan import Arm, Plan, Unit, trial_units
+from harness.planning.plan import ArmPlan, Plan, RunGroup, trial_groups
 from harness.planning.plan_file import read_plan
 from harness.runs.result import CHECKPOINT_SEC, load_result, run_directory, score
 
 if TYPE_CHECKING:
     from harness.runs.job import Progress
-    from harness.search.storage import Search, TrialRecord
+    from harness.search.storage import Search
+    from harness.search.trial import Trial
 
 __all__ = ["Worker"]
 
@@ -33,12 +34,12 @@ _PROGRESS_SEC = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """A unit this worker has the lease of, and the trial it belongs to."""
+    """A group this worker has the lease of, and the trial it belongs to."""
 
-    unit: Unit
+    group: RunGroup
     lease: Lease
-    arm: Arm | None = None
-    trial: TrialRecord | None = None
+    arm: ArmPlan | None = None
+    trial: Trial | None = None
 
 
 class Worker:
@@ -49,7 +50,7 @@ class Worker:
         index: Number of the worker, from 0; names its progress file and its log.
         device: Where it trains.
         wandb: Mode of the W&B mirror.
-        should_stop: Asked at every event, every second or so between two, and between units.
+        should_stop: Asked at every event, every second or so between two, and between groups.
         checkpoint_sec: Seconds of work that may be lost when it is killed.
     """
 
@@ -76,10 +77,10 @@ class Worker:
         self._reported_at = 0.0
 
     def work(self) -> None:
-        """Train units until the study has none left, then return.
+        """Train groups until the study has none left, then return.
 
         Raises:
-            Interrupted: If `should_stop` said so; the unit at hand has a checkpoint then.
+            Interrupted: If `should_stop` said so; the group at hand has a checkpoint then.
         """
         from harness.runs.job import Interrupted
 
@@ -100,7 +101,7 @@ class Worker:
             self._progress_path.unlink(missing_ok=True)
 
     def _next(self) -> tuple[_Claim | None, bool]:
-        """The next unit to train, and whether any is left, be it in another worker's hands."""
+        """The next group to train, and whether any is left, be it in another worker's hands."""
         if not self._plan.is_search:
             return self._next_planned()
         is_open = False
@@ -117,17 +118,17 @@ class Worker:
     def _next_planned(self) -> tuple[_Claim | None, bool]:
         asked = set(self._plan.study.seeds)
         is_open = False
-        for unit in self._plan.units:
-            if self._is_done(unit, asked):
+        for group in self._plan.run_groups:
+            if self._is_done(group, asked):
                 continue
             is_open = True
-            claim = self._claim(unit, asked)
+            claim = self._claim(group, asked)
             if claim is not None:
                 return claim, True
         return None, is_open
 
-    def _next_of_arm(self, arm: Arm, search: Search, trials: list[TrialRecord]) -> tuple[_Claim | None, bool]:
-        budget = self._plan.study.num_trials(arm.cell)
+    def _next_of_arm(self, arm: ArmPlan, search: Search, trials: list[Trial]) -> tuple[_Claim | None, bool]:
+        budget = self._plan.study.num_trials(arm.asked)
         for trial in trials:
             if trial.state == "running":
                 claim = self._next_of_trial(arm, search, trial)
@@ -144,63 +145,63 @@ class Worker:
             return None, True
         return self._next_final(arm, search)
 
-    def _next_of_trial(self, arm: Arm, search: Search, trial: TrialRecord) -> _Claim | None:
+    def _next_of_trial(self, arm: ArmPlan, search: Search, trial: Trial) -> _Claim | None:
         try:
-            units = trial_units(self._plan, arm, trial.index, trial.parameters, "search")
+            groups = trial_groups(self._plan, arm, trial.number, trial.parameters, "search")
         except ValueError:
             # Within the bounds of each parameter, and yet no recipe: it has used up its part of the budget.
-            search.tell(trial.index, float("nan"))
+            search.tell(trial.number, float("nan"))
             return None
-        for unit in units:
-            claim = None if self._is_done(unit) else self._claim(unit, arm=arm, trial=trial)
+        for group in groups:
+            claim = None if self._is_done(group) else self._claim(group, arm=arm, trial=trial)
             if claim is not None:
                 return claim
-        self._tell_if_done(search, trial, units)
+        self._tell_if_done(search, trial, groups)
         return None
 
-    def _next_final(self, arm: Arm, search: Search) -> tuple[_Claim | None, bool]:
+    def _next_final(self, arm: ArmPlan, search: Search) -> tuple[_Claim | None, bool]:
         best = search.best() if "final" in self._plan.seeds else None
         if best is None:
             return None, False
         self._note_winner(arm, best)
-        units = trial_units(self._plan, arm, best.index, best.parameters, "final")
-        left = [unit for unit in units if not self._is_done(unit)]
-        for unit in left:
-            claim = self._claim(unit)
+        groups = trial_groups(self._plan, arm, best.number, best.parameters, "final")
+        left = [group for group in groups if not self._is_done(group)]
+        for group in left:
+            claim = self._claim(group)
             if claim is not None:
                 return claim, True
         return None, bool(left)
 
-    def _note_winner(self, arm: Arm, best: TrialRecord) -> None:
+    def _note_winner(self, arm: ArmPlan, best: Trial) -> None:
         """Keep in ``winners.json`` which trial won each arm, for those who read results without a journal."""
         path = self._directory / "winners.json"
         with locked(self._directory / "leases" / "winners.lock"):
             known = read_json(path) if path.exists() else {}
-            noted = {"trial": best.index, "value": best.value}
+            noted = {"trial": best.number, "value": best.value}
             if known.get(arm.name) != noted:
                 write_json(path, known | {arm.name: noted})
 
     def _claim(
         self,
-        unit: Unit,
+        group: RunGroup,
         asked: set[int] | None = None,
         *,
-        arm: Arm | None = None,
-        trial: TrialRecord | None = None,
+        arm: ArmPlan | None = None,
+        trial: Trial | None = None,
     ) -> _Claim | None:
-        lease = take_lease(self._directory / "leases", unit.id)
+        lease = take_lease(self._directory / "leases", group.id)
         if lease is None:
             return None
-        if self._is_done(unit, asked):
+        if self._is_done(group, asked):
             lease.release()
             return None
-        return _Claim(unit=unit, lease=lease, arm=arm, trial=trial)
+        return _Claim(group=group, lease=lease, arm=arm, trial=trial)
 
-    def _is_done(self, unit: Unit, asked: set[int] | None = None) -> bool:
-        """Whether every run of the unit that has one of the seeds asked for has its result."""
+    def _is_done(self, group: RunGroup, asked: set[int] | None = None) -> bool:
+        """Whether every run of the group that has one of the seeds asked for has its result."""
         return all(
             (run_directory(self._directory, run.run_id) / "result.json").exists()
-            for run in unit.runs
+            for run in group.runs
             if asked is None or run.seed in asked
         )
 
@@ -212,37 +213,37 @@ class Worker:
         trial = claim.trial
         prune: Callable[[int, float], bool] | None = None
         if search is not None and trial is not None and self._plan.study.early_terminate is not None:
-            prune = _pruner(search, trial.index)
-        self._report(claim.unit, None)
+            prune = _pruner(search, trial.number)
+        self._report(claim.group, None)
         job = Job(
             study=self._plan.study.name,
             directory=self._directory,
             device=self._device,
-            metric=self._plan.study.metric,
+            target=self._plan.study.target,
             environment=self._environment,
-            checkpoint=self._directory / "populations" / f"{claim.unit.id}.pt",
+            checkpoint=self._directory / "populations" / f"{claim.group.id}.pt",
             wandb=self._wandb,
             early_stop=self._plan.study.early_stop,
             should_stop=self._should_stop,
             prune=prune,
-            progress=lambda progress: self._report(claim.unit, progress),
+            progress=lambda progress: self._report(claim.group, progress),
             checkpoint_sec=self._checkpoint_sec,
         )
-        train_population(claim.unit.runs, job)
+        train_population(claim.group.runs, job)
         if search is not None and trial is not None and claim.arm is not None:
-            units = trial_units(self._plan, claim.arm, trial.index, trial.parameters, "search")
-            self._tell_if_done(search, trial, units)
+            groups = trial_groups(self._plan, claim.arm, trial.number, trial.parameters, "search")
+            self._tell_if_done(search, trial, groups)
 
-    def _tell_if_done(self, search: Search, trial: TrialRecord, units: tuple[Unit, ...]) -> None:
+    def _tell_if_done(self, search: Search, trial: Trial, groups: tuple[RunGroup, ...]) -> None:
         """Tell a trial's value, the mean over its seeds, once all of them are in."""
         results = [
-            load_result(run_directory(self._directory, run.run_id)) for unit in units for run in unit.runs
+            load_result(run_directory(self._directory, run.run_id)) for group in groups for run in group.runs
         ]
         found = [result for result in results if result is not None]
         if len(found) == len(results):
-            metric = self._plan.study.metric
-            value = sum(score(result, metric.name, metric.at) for result in found) / len(found)
-            search.tell(trial.index, value, pruned=any(result.pruned for result in found))
+            target = self._plan.study.target
+            value = sum(score(result, target.metric, target.at) for result in found) / len(found)
+            search.tell(trial.number, value, pruned=any(result.pruned for result in found))
 
     def _open_searches(self) -> dict[str, Search]:
         if not self._plan.is_search:
@@ -251,17 +252,19 @@ class Worker:
 
         storage = open_storage(self._directory)
         return {
-            arm.name: Search(storage, self._plan.study, arm.cell, self._directory) for arm in self._plan.arms
+            arm.name: Search(storage, self._plan.study, arm.asked, self._directory) for arm in self._plan.arms
         }
 
-    def _report(self, unit: Unit, progress: Progress | None) -> None:
+    def _report(self, group: RunGroup, progress: Progress | None) -> None:
         """Say in this worker's progress file what it is doing; not more often than anyone looks."""
         now = time.monotonic()
         if progress is not None and now - self._reported_at < _PROGRESS_SEC:
             return
         self._reported_at = now
         known = {} if progress is None else asdict(progress)
-        write_json(self._progress_path, {"pid": os.getpid(), "unit": unit.id, "label": unit.label, **known})
+        write_json(
+            self._progress_path, {"pid": os.getpid(), "group": group.id, "label": group.label, **known}
+        )
 
     def _tell_idle(self) -> None:
         self._progress_path.unlink(missing_ok=True)

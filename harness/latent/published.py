@@ -3,9 +3,9 @@
 Shapes: Z numbers in a latent, M numbers that a layer makes of it.
 
 The file is a dictionary that holds the generator's state under `generator_smooth`, the running average, or
-else under `generator`. Three layouts are known. A progressive GAN is loaded whole, as the generator
-`progan` of the registry, whose names and arithmetic are the file's. Of StyleGAN and StyleGAN2 the style weights alone
-are read: what their layers make of w is enough for its directions, not for images.
+else under `generator`. Three layouts are known. A progressive GAN is loaded whole, as the registry's
+`progan`, whose names and arithmetic are the file's. Of StyleGAN and StyleGAN2 the style weights alone are
+read: what their layers make of w is enough for its directions, not for images.
 
 Source: names and shapes of the layouts as in genforce/sefa (Shen and Zhou, 2021), `models/`.
 """

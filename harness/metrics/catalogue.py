@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.recipe.registry import metrics
+from harness.study.target import Goal, Target
 
-__all__ = ["MetricInfo"]
+__all__ = ["Metric"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricInfo:
+class Metric:
     """What a reader needs to know of a score.
 
     Attributes:
@@ -26,7 +27,7 @@ class MetricInfo:
     """
 
     name: str
-    goal: Literal["minimize", "maximize"]
+    goal: Goal
     kind: Literal["points", "images", "any"]
     description: str
     unit: str
@@ -34,9 +35,19 @@ class MetricInfo:
     needs_mixture: bool = False
     exact: bool = False
 
+    @property
+    def target(self) -> Target:
+        """The metric as what runs are compared by."""
+        return Target(metric=self.name, goal=self.goal)
+
+    @property
+    def direction(self) -> str:
+        """Which scores are better: ``lower`` or ``higher``."""
+        return self.target.direction
+
 
 _ENTRIES = (
-    MetricInfo(
+    Metric(
         name="sliced_w2",
         goal="minimize",
         kind="points",
@@ -45,7 +56,7 @@ _ENTRIES = (
         unit="data units",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="w2",
         goal="minimize",
         kind="points",
@@ -55,7 +66,7 @@ _ENTRIES = (
         ideal=0.0,
         exact=True,
     ),
-    MetricInfo(
+    Metric(
         name="mmd2",
         goal="minimize",
         kind="any",
@@ -64,7 +75,7 @@ _ENTRIES = (
         unit="units of distance",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="modes",
         goal="maximize",
         kind="points",
@@ -73,7 +84,7 @@ _ENTRIES = (
         ideal=None,
         needs_mixture=True,
     ),
-    MetricInfo(
+    Metric(
         name="modes_hit",
         goal="maximize",
         kind="points",
@@ -82,7 +93,7 @@ _ENTRIES = (
         ideal=None,
         needs_mixture=True,
     ),
-    MetricInfo(
+    Metric(
         name="high_quality",
         goal="maximize",
         kind="points",
@@ -91,7 +102,7 @@ _ENTRIES = (
         ideal=0.9889,
         needs_mixture=True,
     ),
-    MetricInfo(
+    Metric(
         name="mode_kl",
         goal="minimize",
         kind="points",
@@ -101,7 +112,7 @@ _ENTRIES = (
         ideal=0.0,
         needs_mixture=True,
     ),
-    MetricInfo(
+    Metric(
         name="thinness",
         goal="maximize",
         kind="points",
@@ -111,7 +122,7 @@ _ENTRIES = (
         ideal=1.0,
         needs_mixture=True,
     ),
-    MetricInfo(
+    Metric(
         name="bin_recall",
         goal="maximize",
         kind="any",
@@ -120,7 +131,7 @@ _ENTRIES = (
         unit="share",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="precision",
         goal="maximize",
         kind="any",
@@ -128,7 +139,7 @@ _ENTRIES = (
         unit="share",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="recall",
         goal="maximize",
         kind="any",
@@ -136,7 +147,7 @@ _ENTRIES = (
         unit="share",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="density",
         goal="maximize",
         kind="any",
@@ -145,7 +156,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="coverage",
         goal="maximize",
         kind="any",
@@ -153,7 +164,7 @@ _ENTRIES = (
         unit="share",
         ideal=0.969,
     ),
-    MetricInfo(
+    Metric(
         name="pair_distance",
         goal="maximize",
         kind="any",
@@ -162,7 +173,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="d_auc",
         goal="minimize",
         kind="any",

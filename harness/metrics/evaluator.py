@@ -111,7 +111,7 @@ class Evaluator:
             fake: (N, *sample_shape) generated samples, at least 20, in random order; images in [-1, 1].
             real_scores: (M,) D's scores of the held-out reals; without them there is no `d_auc`.
             fake_scores: (N,) D's scores of `fake`.
-            exact: also compute the dear scores, those whose `MetricInfo.exact` is set.
+            exact: also compute the dear scores, those whose `Metric.exact` is set.
             fake_labels: (N,) classes that the samples were asked to be of, where the generator is told.
 
         Returns:

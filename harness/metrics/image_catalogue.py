@@ -6,13 +6,13 @@ that of the data set's own extractor; `Evaluator.sources` tells its full name, `
 
 from __future__ import annotations
 
-from harness.metrics.catalogue import MetricInfo
+from harness.metrics.catalogue import Metric
 from harness.recipe.registry import metrics
 
 __all__: list[str] = []
 
 _ENTRIES = (
-    MetricInfo(
+    Metric(
         name="swd",
         goal="minimize",
         kind="images",
@@ -21,7 +21,7 @@ _ENTRIES = (
         unit="1/1000 standard deviations",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="sharpness",
         goal="maximize",
         kind="images",
@@ -30,7 +30,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="symmetry",
         goal="maximize",
         kind="images",
@@ -39,7 +39,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="ms_ssim",
         goal="minimize",
         kind="images",
@@ -47,7 +47,7 @@ _ENTRIES = (
         unit="similarity",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="ms_ssim_excess",
         goal="minimize",
         kind="images",
@@ -56,7 +56,7 @@ _ENTRIES = (
         unit="similarity",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="precision_over_real",
         goal="maximize",
         kind="images",
@@ -64,7 +64,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="recall_over_real",
         goal="maximize",
         kind="images",
@@ -72,7 +72,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="density_over_real",
         goal="maximize",
         kind="images",
@@ -81,7 +81,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="coverage_over_real",
         goal="maximize",
         kind="images",
@@ -89,7 +89,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="ndb",
         goal="minimize",
         kind="images",
@@ -98,7 +98,7 @@ _ENTRIES = (
         unit="share",
         ideal=0.05,
     ),
-    MetricInfo(
+    Metric(
         name="frechet",
         goal="minimize",
         kind="images",
@@ -107,7 +107,7 @@ _ENTRIES = (
         unit="squared units of distance",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="frechet_minus_null",
         goal="minimize",
         kind="images",
@@ -115,7 +115,7 @@ _ENTRIES = (
         unit="squared units of distance",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="frechet_over_trace",
         goal="minimize",
         kind="images",
@@ -124,7 +124,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="kid",
         goal="minimize",
         kind="images",
@@ -133,7 +133,7 @@ _ENTRIES = (
         unit="squared units of distance",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="vendi",
         goal="maximize",
         kind="images",
@@ -141,7 +141,7 @@ _ENTRIES = (
         unit="images",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="vendi_over_real",
         goal="maximize",
         kind="images",
@@ -150,7 +150,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="classes",
         goal="maximize",
         kind="images",
@@ -159,7 +159,7 @@ _ENTRIES = (
         unit="classes",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="class_recall",
         goal="maximize",
         kind="images",
@@ -168,7 +168,7 @@ _ENTRIES = (
         unit="share",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="class_kl",
         goal="minimize",
         kind="images",
@@ -177,7 +177,7 @@ _ENTRIES = (
         unit="nats",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="class_tv",
         goal="minimize",
         kind="images",
@@ -186,7 +186,7 @@ _ENTRIES = (
         unit="share",
         ideal=0.0,
     ),
-    MetricInfo(
+    Metric(
         name="confident",
         goal="maximize",
         kind="images",
@@ -194,7 +194,7 @@ _ENTRIES = (
         unit="share",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="confident_over_real",
         goal="maximize",
         kind="images",
@@ -203,7 +203,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="classifier_score",
         goal="maximize",
         kind="images",
@@ -212,7 +212,7 @@ _ENTRIES = (
         unit="classes",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="classifier_score_over_real",
         goal="maximize",
         kind="images",
@@ -220,7 +220,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="label_accuracy",
         goal="maximize",
         kind="images",
@@ -228,7 +228,7 @@ _ENTRIES = (
         unit="share",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="stacked_modes",
         goal="maximize",
         kind="images",
@@ -237,7 +237,7 @@ _ENTRIES = (
         unit="numbers",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="stacked_modes_over_real",
         goal="maximize",
         kind="images",
@@ -246,7 +246,7 @@ _ENTRIES = (
         unit="ratio",
         ideal=1.0,
     ),
-    MetricInfo(
+    Metric(
         name="stacked_modes_sure",
         goal="maximize",
         kind="images",
@@ -255,7 +255,7 @@ _ENTRIES = (
         unit="numbers",
         ideal=None,
     ),
-    MetricInfo(
+    Metric(
         name="stacked_kl",
         goal="minimize",
         kind="images",

@@ -4,8 +4,9 @@ The plan is decided once and kept in ``plan.json``. How runs are grouped and how
 the last bits of their numbers, so whoever goes on with the study, tomorrow or with other workers, keeps both:
 a study that was killed and resumed gives the same table as one that was not.
 
-A unit of work is a population. The units of an ablation stand in the plan; those of a trial follow from its
-parameters by `trial_units`, a pure function, so nobody needs to write them down.
+What a worker takes is a run group, trained as one population. The groups of an ablation stand in the plan;
+those of a trial follow from its parameters by `trial_groups`, a pure function, so nobody needs to write
+them down.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from harness.runs.job import PlannedRun
 from harness.runs.result import Phase
 
 if TYPE_CHECKING:
-    from harness.study.study import Cell, Study
+    from harness.study.study import Arm, Study
 
-__all__ = ["Arm", "Plan", "Price", "Unit", "finished_runs", "trial_units", "with_all_units"]
+__all__ = ["ArmPlan", "Plan", "Price", "RunGroup", "finished_runs", "trial_groups", "with_all_groups"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unit:
+class RunGroup:
     """Runs that are trained together, as one population, by one worker."""
 
     runs: tuple[PlannedRun, ...]
@@ -42,10 +43,10 @@ class Unit:
     @property
     def label(self) -> str:
         """Arms and seeds, as a person would name them."""
-        cells = list(dict.fromkeys(run.cell for run in self.runs))
+        arms = list(dict.fromkeys(run.arm for run in self.runs))
         seeds = sorted({run.seed for run in self.runs})
         shown = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
-        name = cells[0] if len(cells) == 1 else f"{cells[0]} and {len(cells) - 1} more"
+        name = arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
         trial = self.runs[0].trial
         return f"{name}{'' if trial is None else f' trial {trial}'} seed {shown}"
 
@@ -66,29 +67,29 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class ArmPlan:
     """One arm of the study, and what is known of training it.
 
     Args:
-        cell: Its name, settings and recipe; a search changes the recipe further.
+        asked: Its name, settings and recipe; a search changes the recipe further.
         population: Most runs that are trained together, K.
         price: What a run costs; None where it has not been measured.
         data: Fingerprint of its data set; empty where it has not been measured.
     """
 
-    cell: Cell
+    asked: Arm
     population: int = 1
     price: Price | None = None
     data: str = ""
 
     @property
     def name(self) -> str:
-        """The cell's name."""
-        return self.cell.name
+        """The arm's name."""
+        return self.asked.name
 
     def run(self, seed: int) -> PlannedRun:
         """This arm's run of an ablation with some seed."""
-        return PlannedRun(recipe=self.cell.recipe, seed=seed, cell=self.name, overrides=self.cell.overrides)
+        return PlannedRun(recipe=self.asked.recipe, seed=seed, arm=self.name, overrides=self.asked.overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ class Plan:
         num_threads: Threads of each worker.
         workers: Worker processes; not part of what is kept.
         arms: The arms.
-        units: The units of an ablation; a search has none before its trials are asked.
+        run_groups: The run groups of an ablation; a search has none before its trials are asked.
         done: Ids of the runs that have a result; not part of what is kept.
     """
 
@@ -111,8 +112,8 @@ class Plan:
     device: str
     num_threads: int
     workers: int
-    arms: tuple[Arm, ...]
-    units: tuple[Unit, ...]
+    arms: tuple[ArmPlan, ...]
+    run_groups: tuple[RunGroup, ...]
     done: frozenset[str] = frozenset()
 
     @property
@@ -144,7 +145,7 @@ class Plan:
         """How many runs the study takes in all."""
         if not self.is_search:
             return len(self.arms) * len(self.study.seeds)
-        num_trials = sum(self.study.num_trials(arm.cell) for arm in self.arms)
+        num_trials = sum(self.study.num_trials(arm.asked) for arm in self.arms)
         return num_trials * len(self.study.seeds) + len(self.arms) * len(self.seeds.get("final", ()))
 
     @property
@@ -174,7 +175,7 @@ class Plan:
         """Most memory that all workers take at once."""
         return self.workers * max((arm.price.memory_bytes for arm in self.arms if arm.price), default=0)
 
-    def arm(self, name: str) -> Arm:
+    def arm(self, name: str) -> ArmPlan:
         """The arm of this name."""
         return next(arm for arm in self.arms if arm.name == name)
 
@@ -184,13 +185,13 @@ class Plan:
             return sum(share * cost(arm.price) for arm in self.arms if arm.price)
         prices = {arm.name: arm.price for arm in self.arms}
         left = (run for run in self.runs if run.run_id not in self.done)
-        return sum(cost(price) for run in left if (price := prices[run.cell]) is not None)
+        return sum(cost(price) for run in left if (price := prices[run.arm]) is not None)
 
 
-def trial_units(
-    plan: Plan, arm: Arm, trial: int, parameters: Mapping[str, Any], phase: Phase
-) -> tuple[Unit, ...]:
-    """The units of one trial, or of an arm's best trained anew.
+def trial_groups(
+    plan: Plan, arm: ArmPlan, trial: int, parameters: Mapping[str, Any], phase: Phase
+) -> tuple[RunGroup, ...]:
+    """The groups of one trial, or of an arm's best trained anew.
 
     A study that prunes trains all seeds of a trial as one population, for they are judged together.
 
@@ -204,23 +205,23 @@ def trial_units(
     Raises:
         ValueError: If the trial's parameters make no valid recipe.
     """
-    overrides = plan.study.trial_overrides(arm.cell, parameters)
-    recipe = plan.study.trial_recipe(arm.cell, parameters)
+    overrides = plan.study.trial_overrides(arm.asked, parameters)
+    recipe = plan.study.trial_recipe(arm.asked, parameters)
     runs = [
-        PlannedRun(recipe=recipe, seed=seed, cell=arm.name, overrides=overrides, phase=phase, trial=trial)
+        PlannedRun(recipe=recipe, seed=seed, arm=arm.name, overrides=overrides, phase=phase, trial=trial)
         for seed in plan.seeds[phase]
     ]
     lockstep = phase == "search" and plan.study.early_terminate is not None
     return chunks(runs, len(runs) if lockstep else arm.population)
 
 
-def chunks(runs: Sequence[PlannedRun], population: int) -> tuple[Unit, ...]:
-    """Runs in order, in as few units of at most `population` as there must be, of even size."""
+def chunks(runs: Sequence[PlannedRun], population: int) -> tuple[RunGroup, ...]:
+    """Runs in order, in as few groups of at most `population` as there must be, of even size."""
     if not runs:
         return ()
     count = math.ceil(len(runs) / population)
     bounds = [round(i * len(runs) / count) for i in range(count + 1)]
-    return tuple(Unit(runs=tuple(runs[low:high])) for low, high in itertools.pairwise(bounds))
+    return tuple(RunGroup(runs=tuple(runs[low:high])) for low, high in itertools.pairwise(bounds))
 
 
 def finished_runs(directory: Path) -> frozenset[str]:
@@ -228,43 +229,43 @@ def finished_runs(directory: Path) -> frozenset[str]:
     return frozenset(path.parent.name for path in (directory / "runs").glob("*/result.json"))
 
 
-def with_all_units(plan: Plan) -> Plan:
-    """An ablation's plan with a unit for every run that it asks for and that has none yet."""
+def with_all_groups(plan: Plan) -> Plan:
+    """An ablation's plan with a group for every run that it asks for and that has none yet."""
     if plan.is_search:
         return plan
-    known = {run.run_id for unit in plan.units for run in unit.runs}
+    known = {run.run_id for group in plan.run_groups for run in group.runs}
     added = grouped(plan.arms, plan.study.seeds, plan.workers, known)
-    return replace(plan, units=(*plan.units, *added))
+    return replace(plan, run_groups=(*plan.run_groups, *added))
 
 
 def grouped(
-    arms: Sequence[Arm], seeds: Sequence[int], workers: int, known: Iterable[str] = ()
-) -> tuple[Unit, ...]:
-    """Group an ablation's runs into units: same structure and data, at most K, the first seeds first.
+    arms: Sequence[ArmPlan], seeds: Sequence[int], workers: int, known: Iterable[str] = ()
+) -> tuple[RunGroup, ...]:
+    """Put an ablation's runs into groups: same structure and data, at most K, the first seeds first.
 
-    Arms that differ only in numbers share a structure, and so share populations. No unit is so large that a
+    Arms that differ only in numbers share a structure, and so share populations. No group is so large that a
     worker would have nothing to do.
 
     Args:
         arms: The arms, measured.
         seeds: Seeds of each.
         workers: Worker processes.
-        known: Ids of runs that have their unit already.
+        known: Ids of runs that have their group already.
     """
     from harness.engine.population import structure
 
     skip = set(known)
-    groups: dict[Any, list[PlannedRun]] = {}
+    alike: dict[Any, list[PlannedRun]] = {}
     most: dict[Any, int] = {}
     for seed in seeds:
         for arm in arms:
-            key = structure(arm.cell.recipe)
+            key = structure(arm.asked.recipe)
             run = arm.run(seed)
             if run.run_id not in skip:
                 skip.add(run.run_id)
-                groups.setdefault(key, []).append(run)
+                alike.setdefault(key, []).append(run)
                 most[key] = arm.population
-    share = max(1, math.ceil(sum(map(len, groups.values())) / workers))
-    units = [unit for key, runs in groups.items() for unit in chunks(runs, min(most[key], share))]
+    share = max(1, math.ceil(sum(map(len, alike.values())) / workers))
+    groups = [group for key, runs in alike.items() for group in chunks(runs, min(most[key], share))]
     order = {seed: position for position, seed in enumerate(seeds)}
-    return tuple(sorted(units, key=lambda unit: order[unit.runs[0].seed]))
+    return tuple(sorted(groups, key=lambda group: order[group.runs[0].seed]))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json, write_text
 from harness.leases import locked
-from harness.planning.plan import Arm, Plan, Price, Unit, finished_runs, with_all_units
+from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, finished_runs, with_all_groups
 from harness.recipe import Recipe
 from harness.study.document import to_yaml
 from harness.version import __version__
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLDERS", "PLAN_VERSION", "extended", "read_plan", "write_plan"]
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Version of the layout of ``plan.json`` and of what lies beside it."""
 
 FOLDERS = ("runs", "leases", "populations", "workers")
@@ -50,30 +50,30 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
     try:
         kept = {arm["name"]: arm for arm in values["arms"]}
         arms = tuple(
-            Arm(
-                cell=cell,
-                population=kept[cell.name]["population"],
-                price=None if kept[cell.name]["price"] is None else Price(**kept[cell.name]["price"]),
-                data=kept[cell.name]["data"],
+            ArmPlan(
+                asked=arm,
+                population=kept[arm.name]["population"],
+                price=None if kept[arm.name]["price"] is None else Price(**kept[arm.name]["price"]),
+                data=kept[arm.name]["data"],
             )
-            for cell in study.cells
+            for arm in study.arms
         )
-        device, num_threads, populations = values["device"], values["num_threads"], values["populations"]
+        device, num_threads, populations = values["device"], values["num_threads"], values["run_groups"]
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
     for arm in arms:
-        changed = _changes(recipes[arm.name], arm.cell.recipe)
+        changed = _changes(recipes[arm.name], arm.asked.recipe)
         if changed:
             raise ValueError(
-                f"recipe `{arm.cell.recipe.name}` of arm {arm.name} has changed since {path} was written: "
+                f"recipe `{arm.asked.recipe.name}` of arm {arm.name} has changed since {path} was written: "
                 f"{changed}; {_how_to_go_on(directory)}"
             )
     by_name = {arm.name: arm for arm in arms}
-    units = tuple(
-        Unit(runs=tuple(by_name[run["cell"]].run(run["seed"]) for run in population["runs"]))
+    groups = tuple(
+        RunGroup(runs=tuple(by_name[run["arm"]].run(run["seed"]) for run in population["runs"]))
         for population in populations
     )
-    if [unit.id for unit in units] != [population["id"] for population in populations]:
+    if [group.id for group in groups] != [population["id"] for population in populations]:
         raise ValueError(f"{path} lists other runs than its recipes make; {_how_to_go_on(directory)}")
     return Plan(
         study=study,
@@ -82,7 +82,7 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
         num_threads=num_threads,
         workers=workers,
         arms=arms,
-        units=units,
+        run_groups=groups,
         done=finished_runs(directory),
     )
 
@@ -127,7 +127,7 @@ def _unusable(directory: Path, error: Exception) -> ValueError:
 
 
 def extended(old: Plan, study: Study) -> Plan:
-    """An old plan of a study that now asks for other seeds or for more trials; new units are not made yet.
+    """An old plan of a study that now asks for other seeds or for more trials; new groups are not made yet.
 
     Raises:
         ValueError: If the studies differ in anything else.
@@ -144,7 +144,7 @@ def extended(old: Plan, study: Study) -> Plan:
             f"{_how_to_go_on(old.directory)}"
         )
     known = {arm.name: arm for arm in old.arms}
-    arms = tuple(replace(known.get(cell.name, Arm(cell=cell)), cell=cell) for cell in study.cells)
+    arms = tuple(replace(known.get(arm.name, ArmPlan(asked=arm)), asked=arm) for arm in study.arms)
     return replace(old, study=study, arms=arms)
 
 
@@ -188,7 +188,7 @@ def _merged(kept: Plan, plan: Plan) -> Plan:
     measured = {arm.name: arm for arm in plan.arms}
     merged = extended(kept, plan.study)
     arms = tuple(arm if arm.price is not None else measured[arm.name] for arm in merged.arms)
-    return with_all_units(replace(merged, arms=arms, device=plan.device))
+    return with_all_groups(replace(merged, arms=arms, device=plan.device))
 
 
 def _to_json(plan: Plan) -> dict[str, Any]:
@@ -203,21 +203,21 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "arms": [
             {
                 "name": arm.name,
-                "overrides": arm.cell.overrides,
-                "is_baseline": arm.cell.is_baseline,
-                "recipe": arm.cell.recipe.to_json(),
+                "overrides": arm.asked.overrides,
+                "is_baseline": arm.asked.is_baseline,
+                "recipe": arm.asked.recipe.to_json(),
                 "data": arm.data,
                 "population": arm.population,
                 "price": None if arm.price is None else asdict(arm.price),
             }
             for arm in plan.arms
         ],
-        "populations": [
+        "run_groups": [
             {
-                "id": unit.id,
-                "runs": [{"run_id": run.run_id, "cell": run.cell, "seed": run.seed} for run in unit.runs],
+                "id": group.id,
+                "runs": [{"run_id": run.run_id, "arm": run.arm, "seed": run.seed} for run in group.runs],
             }
-            for unit in plan.units
+            for group in plan.run_groups
         ],
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.machine import num_cores, resolve_device
-from harness.planning.plan import Arm, Plan, Price, with_all_units
+from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
 from harness.planning.plan_file import FOLDERS, extended, read_plan
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def make_plan(
         plan = replace(plan, device=_same_device(plan, device))
         if plan.num_done == plan.num_runs and not plan.is_search:
             _check_data_left(plan)
-            return with_all_units(replace(plan, workers=workers or 1))
+            return with_all_groups(replace(plan, workers=workers or 1))
         resolve_device(plan.device)
     else:
         _check_folder(folder)
@@ -80,14 +80,14 @@ def make_plan(
             device=resolve_device(device),
             num_threads=0,
             workers=1,
-            arms=tuple(Arm(cell=cell) for cell in study.cells),
-            units=(),
+            arms=tuple(ArmPlan(asked=arm) for arm in study.arms),
+            run_groups=(),
         )
     datasets = _check_arms(plan)
     plan = replace(plan, workers=_num_workers(plan, workers))
     if not plan.num_threads:
         plan = replace(plan, num_threads=max(1, num_cores() // plan.workers))
-    plan = with_all_units(replace(plan, arms=_measured(plan, datasets, population)))
+    plan = with_all_groups(replace(plan, arms=_measured(plan, datasets, population)))
     return replace(plan, workers=_num_workers(plan, workers))
 
 
@@ -125,9 +125,9 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
 
     found = {}
     for arm in plan.arms:
-        dataset, with_labels = fitting_dataset(arm.cell.recipe)
+        dataset, with_labels = fitting_dataset(arm.asked.recipe)
         _check_same_data(plan, arm, dataset)
-        _check_metric(plan.study.metric.name, dataset, with_labels)
+        _check_metric(plan.study.target.metric, dataset, with_labels)
         found[arm.name] = dataset
     return found
 
@@ -138,13 +138,13 @@ def _check_data_left(plan: Plan) -> None:
 
     for arm in plan.arms:
         try:
-            dataset = load_dataset(arm.cell.recipe.data)
+            dataset = load_dataset(arm.asked.recipe.data)
         except ValueError:
             continue
         _check_same_data(plan, arm, dataset)
 
 
-def _check_same_data(plan: Plan, arm: Arm, dataset: Dataset) -> None:
+def _check_same_data(plan: Plan, arm: ArmPlan, dataset: Dataset) -> None:
     if arm.data not in ("", dataset.fingerprint):
         raise ValueError(
             f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
@@ -183,12 +183,14 @@ def _check_metric(name: str, dataset: Dataset, with_labels: bool) -> None:
 
 
 def _num_workers(plan: Plan, asked: int | None) -> int:
-    """Worker processes: as many as asked for, but no more than there are units."""
+    """Worker processes: as many as asked for, but no more than there are groups."""
     if plan.is_search:
-        most = max(1, sum(plan.study.num_trials(arm.cell) for arm in plan.arms))
+        most = max(1, sum(plan.study.num_trials(arm.asked) for arm in plan.arms))
     else:
-        units = [unit for unit in plan.units if any(run.run_id not in plan.done for run in unit.runs)]
-        most = max(1, len(units) if plan.units else plan.num_runs - plan.num_done)
+        groups = [
+            group for group in plan.run_groups if any(run.run_id not in plan.done for run in group.runs)
+        ]
+        most = max(1, len(groups) if plan.run_groups else plan.num_runs - plan.num_done)
     if asked is None:
         asked = num_cores()
         if plan.device.startswith("cuda"):
@@ -202,19 +204,19 @@ def _num_gpus(device: str) -> int:
     return torch.cuda.device_count() if device == "cuda" else 1
 
 
-def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[Arm, ...]:
+def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[ArmPlan, ...]:
     """The arms with their prices, each structure measured once."""
     from harness.engine.measure import measure
     from harness.engine.population import structure
 
-    left = {structure(arm.cell.recipe) for arm in plan.arms if arm.price is None}
+    left = {structure(arm.asked.recipe) for arm in plan.arms if arm.price is None}
     measured: dict[Any, Measurement] = {}
     arms = []
     for arm in plan.arms:
         if arm.price is not None:
             arms.append(arm)
             continue
-        recipe, dataset = arm.cell.recipe, datasets[arm.name]
+        recipe, dataset = arm.asked.recipe, datasets[arm.name]
         key = structure(recipe)
         if key not in measured:
             measured[key] = measure(

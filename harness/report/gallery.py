@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analysis.summary import Arm, Summary
+from harness.analysis.summary import ArmResult, Summary
 from harness.runs.result import RunResult, run_directory
 from harness.words import rounded
 
@@ -51,7 +51,7 @@ class Picture:
     caption: str
 
 
-def draw_gallery(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[Picture]:
+def draw_gallery(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> list[Picture]:
     """The figures that only images have; none where the study's runs made no images.
 
     Args:
@@ -67,7 +67,7 @@ def draw_gallery(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[P
     return [picture for pictures in drawn for picture in pictures]
 
 
-def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+def neighbour_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[str, Path, str]]:
     """The training images nearest to the samples of each arm's median run: arm, file, and which run it is."""
     found = []
     for arm in shown:
@@ -78,7 +78,7 @@ def neighbour_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str
     return found
 
 
-def beside_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, Path, str]]:
+def beside_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[str, Path, str]]:
     """Training images beside those of each arm's first seed that has them: arm, file, and which run it is.
 
     Of more than four arms, the baseline's alone, or those of the best where there is none.
@@ -96,7 +96,7 @@ def beside_pictures(summary: Summary, shown: Sequence[Arm]) -> list[tuple[str, P
     return found
 
 
-def latent_pictures(summary: Summary, shown: Sequence[Arm]) -> list[Picture]:
+def latent_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[Picture]:
     """What `latent edit` and `latent interpolate` have drawn of the shown arms' runs, twelve files at most.
 
     Each arm's median run comes first, for it is the one that the other figures show.
@@ -116,7 +116,9 @@ def last_frame(summary: Summary, run: RunResult) -> Path | None:
     return _frame_at(summary, run, None)[0]
 
 
-def _side_by_side(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+def _side_by_side(
+    summary: Summary, chosen: Sequence[tuple[ArmResult, RunResult]], folder: Path
+) -> list[Picture]:
     from harness.figures import Panel, panels, write_png
 
     budget = min((run.ledger["seen_images"] for _, run in chosen if not run.failed), default=0)
@@ -148,7 +150,7 @@ def _side_by_side(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], fol
     ]
 
 
-def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+def _worst(summary: Summary, chosen: Sequence[tuple[ArmResult, RunResult]], folder: Path) -> list[Picture]:
     from harness.figures import panels, write_png
 
     found: list[Panel] = []
@@ -172,7 +174,9 @@ def _worst(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Pa
     ]
 
 
-def _filmstrips(summary: Summary, chosen: Sequence[tuple[Arm, RunResult]], folder: Path) -> list[Picture]:
+def _filmstrips(
+    summary: Summary, chosen: Sequence[tuple[ArmResult, RunResult]], folder: Path
+) -> list[Picture]:
     from harness.figures import Panel, filmstrip, panels, read_classes, read_frames, write_png
 
     found = []
@@ -219,16 +223,15 @@ def _top_rows(path: Path) -> Image:
         return file.crop((0, line_height(TITLE) + 2, file.width, bottom))
 
 
-def _typical(summary: Summary, arm: Arm) -> RunResult | None:
+def _typical(summary: Summary, arm: ArmResult) -> RunResult | None:
     return summary.median_run(arm) or next(iter(arm.runs), None)
 
 
-def _worst_run(summary: Summary, arm: Arm) -> RunResult | None:
+def _worst_run(summary: Summary, arm: ArmResult) -> RunResult | None:
     """The arm's run with the worst score, a diverged one before all others."""
-    sign = 1 if summary.goal == "minimize" else -1
     values = arm.values(summary.metric, summary.at)
     scored = [run for run in arm.runs if run.failed or values[run.seed] == values[run.seed]]
-    return max(scored, key=lambda run: (run.failed, sign * values[run.seed]), default=None)
+    return max(scored, key=lambda run: (run.failed, summary.target.badness(values[run.seed])), default=None)
 
 
 def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[Path | None, int]:
@@ -242,7 +245,7 @@ def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[P
     return frames.get(step), step
 
 
-def _words(summary: Summary, arm: Arm, run: RunResult) -> str:
+def _words(summary: Summary, arm: ArmResult, run: RunResult) -> str:
     if run.failed:
         how = "diverged" if run.outcome == "diverged" else "stopped"
         return f"seed {run.seed}, {how}: {run.reason}"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.rates import WRONG, judged_arms
-from harness.analysis.summary import Arm, Summary
+from harness.analysis.summary import ArmResult, Summary
 from harness.engine.meter import SCORE_EDGES
 from harness.report.gallery import Picture, last_frame
 from harness.runs.result import RunResult, run_directory
@@ -99,7 +99,7 @@ def failures(summary: Summary, folder: Path) -> list[FailureGroup]:
     return groups
 
 
-def _failure(summary: Summary, arm: Arm, run: RunResult, folder: Path) -> Failure:
+def _failure(summary: Summary, arm: ArmResult, run: RunResult, folder: Path) -> Failure:
     from harness.figures.verdicts import score_histogram
 
     verdict = run.verdict
@@ -133,7 +133,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def verdict_timeline(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[Picture]:
+def verdict_timeline(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> list[Picture]:
     """Every run's verdicts over time, or the shown arms' where runs are many; none without verdicts."""
     from harness.figures import verdicts as figures
     from harness.figures.verdicts import Strip
@@ -166,7 +166,7 @@ def verdict_timeline(summary: Summary, shown: Sequence[Arm], folder: Path) -> li
     return [Picture(path=folder / "verdicts.png", title="What became of each run", caption=caption)]
 
 
-def score_strips(summary: Summary, shown: Sequence[Arm], folder: Path) -> list[Picture]:
+def score_strips(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> list[Picture]:
     """Where D's scores were, over time and over each arm's runs; none where no run recorded them."""
     from harness.figures import verdicts as figures
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from harness.analysis import rates
 from harness.analysis.findings import Answer, answers, flags, headline
-from harness.analysis.summary import Arm, Summary, summarise
+from harness.analysis.summary import ArmResult, Summary, summarise
 from harness.files import write_text
 from harness.recipe.registry import Value, metrics
 from harness.report import tables
@@ -135,20 +135,20 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
 
 
 def _embedded(found: Sequence[tuple[str, Path, str]]) -> list[tuple[str, str, str]]:
-    """Arm, picture and words, the picture as a data URL."""
+    """ArmResult, picture and words, the picture as a data URL."""
     return [(name, _data_url(path, "image/png"), words) for name, path, words in found]
 
 
-def _told(summary: Summary, shown: Sequence[Arm]) -> list[Answer]:
+def _told(summary: Summary, shown: Sequence[ArmResult]) -> list[Answer]:
     """The answers that the page spells out: of many arms, those decided and those that the figures show."""
     given = answers(summary)
     if len(given) <= _MAX_ANSWERS:
         return given
     names = {arm.name for arm in shown}
-    return [one for one in given if one.verdict in ("better", "worse") or one.arm in names][:MAX_DOTS]
+    return [one for one in given if one.decision in ("better", "worse") or one.arm in names][:MAX_DOTS]
 
 
-def _colours(summary: Summary, shown: Sequence[Arm]) -> dict[str, str]:
+def _colours(summary: Summary, shown: Sequence[ArmResult]) -> dict[str, str]:
     from harness.figures.style import arm_style
 
     return {arm.name: arm_style(index).colour for index, arm in enumerate(shown)}
@@ -162,7 +162,7 @@ def _card(failure: Failure) -> tuple[Failure, str, str]:
     return failure, samples, scores
 
 
-def _gif(summary: Summary, arm: Arm) -> tuple[str, str, str]:
+def _gif(summary: Summary, arm: ArmResult) -> tuple[str, str, str]:
     """An arm's name, its median run's animation as a data URL (or nothing), and what to say below it."""
     run = summary.median_run(arm)
     if run is None:
@@ -183,13 +183,12 @@ def _trial_rows(summary: Summary) -> list[list[str]]:
     """The trials' table, header first: each arm's best first, and no more than a page can bear."""
     if not summary.trials or summary.study.kind == "search":
         return []
-    sign = 1 if summary.goal == "minimize" else -1
     order = {arm.name: arm.position for arm in summary.arms}
     ranked = sorted(
         summary.trials,
         key=lambda trial: (
-            order[trial.cell],
-            sign * trial.value if math.isfinite(trial.value) else math.inf,
+            order[trial.arm],
+            summary.target.badness(trial.value) if math.isfinite(trial.value) else math.inf,
             trial.number,
         ),
     )
@@ -234,7 +233,7 @@ def _joined(changed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]
     return rows
 
 
-def _flat(summary: Summary, arm: Arm) -> dict[str, Value]:
+def _flat(summary: Summary, arm: ArmResult) -> dict[str, Value]:
     """An arm's settings as its runs recorded them, or else as they were planned."""
     for run in arm.runs[:1]:
         path = run_directory(summary.directory, run.run_id) / "recipe.json"

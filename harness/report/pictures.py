@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.statistics import mean
-from harness.analysis.summary import Arm, Summary
+from harness.analysis.summary import ArmResult, Summary
 from harness.recipe.registry import Value, metrics
 from harness.report.gallery import Picture, draw_gallery
 from harness.report.outcomes import score_strips, verdict_timeline
@@ -102,7 +102,7 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
     return pictures
 
 
-def shown_arms(summary: Summary) -> list[Arm]:
+def shown_arms(summary: Summary) -> list[ArmResult]:
     """The arms that get a curve, a panel and a GIF: all, or the baseline, the best and the worst."""
     arms = [arm for arm in summary.arms if arm.runs]
     if len(arms) <= _MAX_CURVES:
@@ -113,7 +113,7 @@ def shown_arms(summary: Summary) -> list[Arm]:
     return sorted(chosen, key=lambda arm: arm.position)
 
 
-def _dots(summary: Summary, arm: Arm, style: int) -> Any:
+def _dots(summary: Summary, arm: ArmResult, style: int) -> Any:
     from harness.figures import Dots
 
     found = summary.estimates[arm.name]
@@ -131,7 +131,7 @@ def _dots(summary: Summary, arm: Arm, style: int) -> Any:
 
 def _curves(
     summary: Summary,
-    shown: Sequence[Arm],
+    shown: Sequence[ArmResult],
     styles: Mapping[str, int],
     histories: Mapping[str, list[list[dict[str, float]]]],
     folder: Path,
@@ -224,7 +224,7 @@ def _trials(summary: Summary, styles: Mapping[str, int]) -> list[Any]:
     from harness.figures import Trials
 
     found = []
-    for position, (cell, group) in enumerate(groupby(summary.trials, key=lambda trial: trial.cell)):
+    for position, (arm, group) in enumerate(groupby(summary.trials, key=lambda trial: trial.arm)):
         trials = [trial for trial in group if math.isfinite(trial.value)]
         keys = dict.fromkeys(key for trial in trials for key in trial.parameters)
         parameters = {
@@ -234,8 +234,8 @@ def _trials(summary: Summary, styles: Mapping[str, int]) -> list[Any]:
         }
         if parameters:
             values = np.array([trial.value for trial in trials])
-            style = styles.get(cell, position)
-            found.append(Trials(label=cell, style=style, parameters=parameters, values=values))
+            style = styles.get(arm, position)
+            found.append(Trials(label=arm, style=style, parameters=parameters, values=values))
     return found
 
 
@@ -250,7 +250,7 @@ def _history(summary: Summary, run: RunResult) -> list[dict[str, float]]:
     return read_history(path) if path.exists() else []
 
 
-def _scene(summary: Summary, arm: Arm) -> Any:
+def _scene(summary: Summary, arm: ArmResult) -> Any:
     from harness.figures import Scene
 
     run = summary.median_run(arm)
@@ -258,7 +258,7 @@ def _scene(summary: Summary, arm: Arm) -> Any:
     return Scene.load(path) if path is not None and path.exists() else None
 
 
-def _scene_title(summary: Summary, arm: Arm) -> str:
+def _scene_title(summary: Summary, arm: ArmResult) -> str:
     run = summary.median_run(arm)
     if run is None:
         return arm.name
@@ -268,11 +268,11 @@ def _scene_title(summary: Summary, arm: Arm) -> str:
 
 def metric_label(metric: str, summary: Summary) -> str:
     """A metric for an axis: its name, its unit, and which way is better."""
-    unit, goal = "", summary.goal if metric == summary.metric else ""
+    unit, direction = "", summary.target.direction if metric == summary.metric else ""
     if metric in metrics:
         info = metrics[metric]
-        unit, goal = info.unit, goal or info.goal
-    words = [unit, {"minimize": "lower is better", "maximize": "higher is better"}.get(goal, "")]
+        unit, direction = info.unit, direction or info.direction
+    words = [unit, f"{direction} is better" if direction else ""]
     inside = ", ".join(word for word in words if word)
     return f"{metric} ({inside})" if inside else metric
 

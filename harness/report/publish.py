@@ -36,11 +36,11 @@ def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             known = {column: float(row[column]) for column in _MIRRORED if row[column]}
-            scalars |= {f"table/{row['cell']}/{column}": value for column, value in known.items()}
+            scalars |= {f"table/{row['arm']}/{column}": value for column, value in known.items()}
     with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             known = {column: float(row[column]) for column in ("rate", "ci_low", "ci_high") if row[column]}
-            key = f"verdicts/{row['cell']}/{row['verdict']}"
+            key = f"verdicts/{row['arm']}/{row['verdict']}"
             scalars |= {f"{key}/{column}": value for column, value in known.items()}
     log_summary(
         plan.directory,

@@ -30,7 +30,7 @@ def rates_table(summary: Summary) -> list[list[str]]:
 
 def rates_csv(summary: Summary) -> str:
     """One row for each arm and verdict, and one for all that is wrong: counts, rate and exact interval."""
-    rows = [["cell", "verdict", "count", "num_runs", "rate", "ci_low", "ci_high"]]
+    rows = [["arm", "verdict", "count", "num_runs", "rate", "ci_low", "ci_high"]]
     for arm in judged_arms(summary):
         for name, rate in {**rates(arm), "any-wrong": rate_of_wrong(arm)}.items():
             ends = (rate.share, rate.interval.low, rate.interval.high)

@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from harness.analysis.statistics import Interval, mean
-from harness.analysis.summary import At, Summary, Trial
+from harness.analysis.summary import Summary, TrialResult
 from harness.recipe.registry import Value
+from harness.study.target import At
 from harness.words import digits, in_words, plain, rounded
 
 __all__ = [
@@ -65,7 +66,7 @@ def table_csv(summary: Summary) -> str:
     """
     others = summary.metric_names[1:]
     fields = ("mean", "iqm", "ci_low", "ci_high")
-    header = ["cell", *summary.parameter_names, "num_seeds", "num_failed", *fields]
+    header = ["arm", *summary.parameter_names, "num_seeds", "num_failed", *fields]
     header += [f"{summary.metric}_{at}" for at in _SUMMARIES]
     header += [f"{metric}_{field}" for metric in others for field in fields]
     rows = []
@@ -83,12 +84,12 @@ def table_csv(summary: Summary) -> str:
 
 def comparisons_csv(summary: Summary) -> str:
     """One row for each arm that is held against the baseline; the header alone if there is no baseline."""
-    header = ["baseline", "cell", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    header = ["baseline", "arm", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
     header += ["probability_of_improvement", "decision"]
     rows = [
         [
             summary.baseline.name if summary.baseline else "",
-            found.cell,
+            found.arm,
             digits(found.difference),
             digits(found.interval.low),
             digits(found.interval.high),
@@ -105,11 +106,11 @@ def comparisons_csv(summary: Summary) -> str:
 def trials_csv(summary: Summary) -> str:
     """One row a trial: its arm, its number, its parameters, its seeds and its value."""
     names, rows = trials_table(summary.trials, setting=plain, value=digits)
-    return csv_text([["cell", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+    return csv_text([["arm", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
 
 
 def trials_table(
-    trials: Sequence[Trial], *, setting: Callable[[Value | None], str], value: Callable[[float], str]
+    trials: Sequence[TrialResult], *, setting: Callable[[Value | None], str], value: Callable[[float], str]
 ) -> tuple[list[str], list[list[str]]]:
     """The tuned parameters' names, and a row a trial: arm, number, parameters, seeds, failed, state, value.
 
@@ -121,7 +122,7 @@ def trials_table(
     names = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
     rows = [
         [
-            trial.cell,
+            trial.arm,
             str(trial.number),
             *(setting(trial.parameters.get(name)) for name in names),
             str(len(trial.runs)),
@@ -142,7 +143,7 @@ def reading_table(summary: Summary) -> list[list[str]]:
     means at the other two summaries follow.
     """
     compared = bool(summary.comparisons)
-    decisions = {found.cell: found for found in summary.comparisons}
+    decisions = {found.arm: found for found in summary.comparisons}
     ablate = summary.study.ablate
     named = ablate.parameters if ablate is not None and ablate.arms else {}
     names = [
@@ -218,14 +219,13 @@ def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int)
 
 
 def _caption(summary: Summary) -> str:
-    better = "lower" if summary.goal == "minimize" else "higher"
     text = (
-        f"{summary.metric} {_IN_WORDS[summary.at]} ({better} is better): mean over seeds, 95 % "
-        "interval of the mean, interquartile mean (IQM)."
+        f"{summary.metric} {_IN_WORDS[summary.at]} ({summary.target.direction} is better): mean over seeds, "
+        "95 % interval of the mean, interquartile mean (IQM)."
     )
     others = [_IN_WORDS[at] for at in _SUMMARIES if at != summary.at]
     text += f" Then its mean {' and '.join(others)}."
-    halved = sum(bool(run.selection) for arm in summary.arms for run in arm.runs)
+    halved = sum(bool(run.best_checkpoint) for arm in summary.arms for run in arm.runs)
     if halved:
         text += (
             " The best checkpoint of a run was chosen on one half of the held-out data, and is scored on the "

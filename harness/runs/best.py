@@ -8,32 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Selection"]
+from harness.study.target import Target
+
+__all__ = ["BestCheckpoint"]
 
 Weights = dict[str, Any]
 
 
-class Selection:
+class BestCheckpoint:
     """The best checkpoint of one run so far.
 
     Args:
-        metric: Name of the study's metric.
-        goal: Which way it is better.
+        target: What the study compares by.
         state: What `state_dict` gave at the checkpoint that the run goes on from; None for a fresh run.
     """
 
     def __init__(
         self,
-        metric: str,
-        goal: Literal["minimize", "maximize"],
+        target: Target,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        self._metric = metric
-        self._sign = 1 if goal == "minimize" else -1
+        self._target = target
         self._best: dict[str, Any] = dict(state or {})
 
     def offer(self, step: int, select: float, report: float, weights: Callable[[], Weights]) -> None:
@@ -47,7 +46,7 @@ class Selection:
         """
         if not math.isfinite(select):
             return
-        if not self._best or self._sign * select < self._sign * self._best["select"]:
+        if not self._best or self._target.better(select, self._best["select"]):
             self._best = {"step": step, "select": select, "report": report, "weights": _on_cpu(weights())}
         self._best["last"] = report
 
@@ -74,7 +73,7 @@ class Selection:
         if not self._best:
             return {}
         known = {key: self._best[key] for key in ("step", "select", "report", "last")}
-        return {"metric": self._metric, **known}
+        return {"metric": self._target.metric, **known}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""

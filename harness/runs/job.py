@@ -13,7 +13,8 @@ from harness.recipe.registry import Value
 from harness.runs.result import CHECKPOINT_SEC, Phase
 
 if TYPE_CHECKING:
-    from harness.study.grammar import EarlyStop, Metric
+    from harness.study.grammar import EarlyStop
+    from harness.study.target import Target
     from harness.tracking import Tracker
 
 __all__ = ["Interrupted", "Job", "PlannedRun", "Progress"]
@@ -30,7 +31,7 @@ class PlannedRun:
     Args:
         recipe: What is trained.
         seed: With what seed.
-        cell: Name of the arm.
+        arm: Name of the arm.
         overrides: What sets it apart from the study's base: dotted key to value.
         phase: ``ablate``, ``search`` or ``final``; see `harness.runs.result.RunResult`.
         trial: Number of the trial, for ``search`` and ``final``.
@@ -38,7 +39,7 @@ class PlannedRun:
 
     recipe: Recipe
     seed: int
-    cell: str
+    arm: str
     overrides: Mapping[str, Value]
     phase: Phase = "ablate"
     trial: int | None = None
@@ -80,7 +81,7 @@ class Job:
         study: Name of the study.
         directory: ``runs/<study>``.
         device: The torch device.
-        metric: The metric shown, pruned and selected by.
+        target: What runs are shown, pruned and kept by.
         environment: Goes into every result; ``population``, ``data`` and how scores are measured are added.
         checkpoint: Where the population's checkpoint is; deleted at the end.
         wandb: Mode of the W&B mirror.
@@ -97,7 +98,7 @@ class Job:
     study: str
     directory: Path
     device: str
-    metric: Metric
+    target: Target
     environment: Mapping[str, Any]
     checkpoint: Path
     wandb: str = "auto"

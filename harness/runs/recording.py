@@ -18,7 +18,7 @@ from harness.engine.meter import SCORE_EDGES
 from harness.files import write_json
 from harness.objective.objective import chance_loss
 from harness.recipe.registry import metrics
-from harness.runs.best import Selection
+from harness.runs.best import BestCheckpoint
 from harness.runs.result import Outcome, RunResult, run_directory, summarise_curve
 from harness.tracking import (
     CompositeTracker,
@@ -75,7 +75,7 @@ class RunRecorder:
         self.result: RunResult | None = None
         self.alarm = ""
         self._study = job.study
-        self._metric = job.metric
+        self._target = job.target
         self._frames = frames
         self._environment = environment
         state = state or {}
@@ -86,7 +86,7 @@ class RunRecorder:
             name: dict(failure) for name, failure in state.get("failed_scores", {}).items()
         }
         self._verdicts = RunVerdicts(state.get("verdicts"), chance=chance_loss(run.recipe.loss))
-        self.selection = Selection(job.metric.name, job.metric.goal, state.get("selection"))
+        self.best_checkpoint = BestCheckpoint(job.target, state.get("best_checkpoint"))
         self._logged: dict[str, float] = dict(state.get("logged", {}))
         self._samples = self.directory / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ class RunRecorder:
                 directory=job.directory,
                 study=job.study,
                 run_id=run.run_id,
-                cell=run.cell,
+                arm=run.arm,
                 seed=run.seed,
                 config=config,
                 overrides=run.overrides,
-                tags=[run.phase, run.cell],
+                tags=[run.phase, run.arm],
                 history=history,
                 mode=job.wandb,
             )
@@ -131,7 +131,7 @@ class RunRecorder:
             "curves": self._curves,
             "failed_scores": self._failed_scores,
             "verdicts": self._verdicts.state_dict(),
-            "selection": self.selection.state_dict(),
+            "best_checkpoint": self.best_checkpoint.state_dict(),
             "logged": self._logged,
         }
 
@@ -156,7 +156,7 @@ class RunRecorder:
 
         NaN before the first evaluation.
         """
-        points = self._curves.get(self._metric.name)
+        points = self._curves.get(self._target.metric)
         if not points:
             return math.nan
         failed = self.result is not None and self.result.failed
@@ -258,12 +258,12 @@ class RunRecorder:
 
     def score_in_words(self) -> str:
         """The study's metric at the last evaluation, for a title; nothing if it has no value."""
-        known = self._metric.name in self._curves
-        return f" · {self._metric.name} {self.latest:.3g}" if known else ""
+        known = self._target.metric in self._curves
+        return f" · {self._target.metric} {self.latest:.3g}" if known else ""
 
     @property
     def _name(self) -> str:
-        return f"{self.run.cell} · seed {self.run.seed}"
+        return f"{self.run.arm} · seed {self.run.seed}"
 
     def _show(self, files: Mapping[str, Path]) -> None:
         """Hand images to the trackers, those of the run's present step, each once."""
@@ -297,17 +297,17 @@ class RunRecorder:
             name: summarise_curve(
                 [int(step) for step, _ in points],
                 [value for _, value in points],
-                self._metric.goal if name == self._metric.name else metrics[name].goal,
+                self._target if name == self._target.metric else metrics[name].target,
             )
             for name, points in self._curves.items()
         }
-        if self.selection.report is not None:
-            scores[self._metric.name]["best"] = self.selection.report
+        if self.best_checkpoint.report is not None:
+            scores[self._target.metric]["best"] = self.best_checkpoint.report
             self._save_best()
         result = RunResult(
             run_id=self.run.run_id,
             study=self._study,
-            cell=self.run.cell,
+            arm=self.run.arm,
             overrides=dict(self.run.overrides),
             seed=self.run.seed,
             phase=self.run.phase,
@@ -321,7 +321,7 @@ class RunRecorder:
             failed_scores=self._failed_scores,
             verdict=self._verdicts.to_json(),
             stopped_by=stopped_by,
-            selection=self.selection.to_json(),
+            best_checkpoint=self.best_checkpoint.to_json(),
         )
         self.flush()
         self._trackers.finish(result.to_json())
@@ -335,10 +335,15 @@ class RunRecorder:
         """Keep the checkpoint that was selected, laid out like ``checkpoint.pt``, without the optimisers."""
         run = self.run
         state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed}
-        chosen = self.selection.to_json()
+        chosen = self.best_checkpoint.to_json()
         checkpoints.save(
             self.directory / "best.pt",
-            {**state, "step": self.selection.step, "selection": chosen, **self.selection.weights},
+            {
+                **state,
+                "step": self.best_checkpoint.step,
+                "best_checkpoint": chosen,
+                **self.best_checkpoint.weights,
+            },
         )
 
     def close(self) -> None:

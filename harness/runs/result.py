@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from harness.files import encode, read_json
 from harness.recipe import Recipe
+from harness.study.target import At, Target
 
 __all__ = [
     "CHECKPOINT_SEC",
@@ -26,7 +27,6 @@ __all__ = [
 
 Phase: TypeAlias = Literal["ablate", "search", "final"]
 Outcome: TypeAlias = Literal["completed", "diverged", "stopped"]
-At: TypeAlias = Literal["first", "last", "best", "area"]
 
 CHECKPOINT_SEC = 20.0
 """Seconds of work that a run may lose when its process is killed."""
@@ -35,7 +35,7 @@ _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")
 _STOPPERS = ("", "verdict", "pruner")
 _SUMMARIES = ("first", "last", "best", "area")
-_LATER_FIELDS = {"failed_scores", "verdict", "stopped_by", "selection"}
+_LATER_FIELDS = {"failed_scores", "verdict", "stopped_by", "best_checkpoint"}
 """Fields that older results do not have."""
 
 
@@ -46,11 +46,11 @@ class RunResult:
     Args:
         run_id: Hash of recipe and seed; also the name of the run's folder.
         study: Name of the study.
-        cell: Name of the arm. A search without arms has the one arm ``search``.
+        arm: Name of the arm. A search without arms has the one arm ``search``.
         overrides: What sets this run apart from the study's base recipe: dotted key to value, tuned values
             included.
         seed: The run's seed.
-        phase: ``ablate`` for a cell of an ablation or grid, ``search`` for a trial's run, ``final`` for an
+        phase: ``ablate`` for an arm of an ablation or grid, ``search`` for a trial's run, ``final`` for an
             arm's best trained anew with fresh seeds. Arms are compared by ``ablate`` and ``final`` runs only.
         trial: Number of the trial within its arm's search (for ``final``: of the trial it repeats).
         outcome: ``completed``; ``diverged`` (a parameter, a loss or a sample was not finite: the run failed);
@@ -58,8 +58,9 @@ class RunResult:
         reason: Why it did not complete, in words, else empty.
         scores: Metric to ``{"first", "last", "best", "area"}``: the untrained generator's score, the last
             one, the best one, and the mean over training (trapezoids over steps). First, last and area are
-            measured on all held-out reals. The best of the study's metric is an honest one, see `selection`;
-            that of any other metric is its curve's optimum, which flatters: chosen and reported on one set.
+            measured on all held-out reals. The best of the study's metric is an honest one, see
+            `best_checkpoint`; that of any other metric is its curve's optimum, which flatters: chosen and
+            reported on one set.
         ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec`` of training,
             and ``diagnostics_sec`` of scores, verdicts, pictures, records and checkpoints, the run's own and
             those of the runs that trained beside it, its film at the end left out; of a run that was stopped
@@ -74,15 +75,15 @@ class RunResult:
             the evaluations. Empty in results from before there were verdicts.
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
             trial was beaten by others), or empty.
-        selection: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt`` was
-            chosen by the study's metric on one half of the held-out reals (`select`), and its score on the
-            other half (`report`) is what `scores` calls best; `last` is the last that could be had on that
+        best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt``
+            was chosen by the study's metric on one half of the held-out reals (`select`), and its score on
+            the other half (`report`) is what `scores` calls best; `last` is the last that could be had on that
             half. Empty where the metric cannot be halved: its best then is its curve's optimum.
     """
 
     run_id: str
     study: str
-    cell: str
+    arm: str
     overrides: Mapping[str, bool | int | float | str]
     seed: int
     phase: Phase
@@ -96,7 +97,7 @@ class RunResult:
     failed_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     stopped_by: str = ""
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    best_checkpoint: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.outcome not in _OUTCOMES:
@@ -131,7 +132,7 @@ class RunResult:
     @property
     def best_step(self) -> int | None:
         """The step of the checkpoint in ``best.pt``, or None where none was chosen."""
-        return int(self.selection["step"]) if self.selection else None
+        return int(self.best_checkpoint["step"]) if self.best_checkpoint else None
 
     @property
     def saved_steps(self) -> int:
@@ -157,8 +158,8 @@ class RunResult:
         decoded = dict(values)
         if "verdict" in values:
             decoded["verdict"] = _decoded_verdict(values["verdict"])
-        if "selection" in values:
-            decoded["selection"] = _decoded_selection(values["selection"])
+        if "best_checkpoint" in values:
+            decoded["best_checkpoint"] = _decoded_best(values["best_checkpoint"])
         decoded["scores"] = {
             metric: {at: float(value) for at, value in summary.items()}
             for metric, summary in values["scores"].items()
@@ -194,9 +195,7 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
     return result.scores[metric]["first" if result.failed else at]
 
 
-def summarise_curve(
-    steps: Sequence[int], values: Sequence[float], goal: Literal["minimize", "maximize"]
-) -> dict[str, float]:
+def summarise_curve(steps: Sequence[int], values: Sequence[float], target: Target) -> dict[str, float]:
     """First and last value of a curve, its optimum as ``best``, and its mean over training.
 
     ``area`` = ∫ value d(step) / (last step - first step) by trapezoids; of a single point, that point. It
@@ -205,7 +204,7 @@ def summarise_curve(
     Args:
         steps: Steps of the evaluations, increasing.
         values: The metric there, as many.
-        goal: Whether the best value is the smallest or the largest.
+        target: Says which value is the best.
 
     Returns:
         ``{"first", "last", "best", "area"}``.
@@ -219,7 +218,7 @@ def summarise_curve(
     area = values[-1] if span == 0 else math.fsum(
         (steps[i + 1] - steps[i]) * (values[i] + values[i + 1]) / 2 for i in range(len(steps) - 1)
     ) / span  # fmt: skip
-    best = min(values) if goal == "minimize" else max(values)
+    best = min(values, key=target.badness)
     return {"first": values[0], "last": values[-1], "best": best, "area": area}
 
 
@@ -276,7 +275,7 @@ def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "evidence": evidence, "since": int(values["since"]), "timeline": timeline}
 
 
-def _decoded_selection(values: Mapping[str, Any]) -> dict[str, Any]:
+def _decoded_best(values: Mapping[str, Any]) -> dict[str, Any]:
     if not values:
         return {}
     numbers = {key: float(values[key]) for key in ("select", "report")}

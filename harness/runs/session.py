@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_VERSION = 4
+_VERSION = 5
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
 """What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
@@ -150,7 +150,7 @@ class Session:
         due = [(p, row) for p, row in self._open() if self._recorders[row].last_evaluation_step < event.step]
         if not due:
             return
-        ledger, metric = self._ledger(), self._job.metric.name
+        ledger, metric = self._ledger(), self._job.target.metric
         seen = self._examiner.examine()
         shown = self._frames.shown(self._population)
         frames = self._frames.look(self._population, *seen.some(shown))
@@ -173,11 +173,12 @@ class Session:
                 scores,
                 ledger,
                 failures=scores.failures,
-                networks={key: values[position] for key, values in weights.items()} | self._trainer.stand,
+                networks={key: values[position] for key, values in weights.items()}
+                | self._trainer.growth_state,
             )
             if metric in scores:
                 select, report = seen.halves(position, metric)
-                recorder.selection.offer(event.step, select, report, partial(self._weights, row))
+                recorder.best_checkpoint.offer(event.step, select, report, partial(self._weights, row))
             recorder.draw(event.step, f"epoch {event.epoch}{recorder.score_in_words()}", frames[position])
             if event.final:
                 recorder.draw_last(frames[position], seen.rows[position])
@@ -230,7 +231,7 @@ class Session:
         self._retire_finished()
 
     def _prune_if_beaten(self, event: EvaluationDue) -> None:
-        prune, metric = self._job.prune, self._job.metric.name
+        prune, metric = self._job.prune, self._job.target.metric
         if prune is None or event.final or event.step == 0 or not self._open():
             return
         values = [recorder.latest for recorder in self._recorders.values()]
@@ -290,7 +291,7 @@ class Session:
                 num_live=len(self._open()),
                 scores={run_id: recorder.latest for run_id, recorder in recorders.items()},
                 verdicts={
-                    run_id: (recorder.run.cell, recorder.verdict.name)
+                    run_id: (recorder.run.arm, recorder.verdict.name)
                     for run_id, recorder in recorders.items()
                     if recorder.verdict is not None and recorder.result is None
                 },

@@ -1,7 +1,7 @@
 """The study's memory of trials: one Optuna journal, ``runs/<study>/journal.log``, for all of its workers.
 
 A search keeps one Optuna study an arm, so that arms neither see nor crowd out each other's trials; an
-ablation's cells are recorded, once all their seeds are in, as finished trials of a study of their own, for
+ablation's arms are recorded, once all their seeds are in, as finished trials of a study of their own, for
 the dashboards that read journals.
 
 Optuna stores no sampler and no pruner. Both are rebuilt for every question from the sweep file, the sampler
@@ -18,7 +18,6 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,33 +28,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.leases import locked
 from harness.search.space import suggest
+from harness.search.trial import Trial, best_trial
 
 if TYPE_CHECKING:
-    from harness.study.study import Cell, Study
+    from harness.study.study import Arm, Study
 
-__all__ = ["Search", "TrialRecord", "cell_values", "open_storage", "record_cell", "repair_journal"]
+__all__ = ["Search", "arm_values", "open_storage", "record_arm", "repair_journal"]
 
 _INDEX = "index"
 """User attribute of a trial whose parameters have all been drawn: its number within the budget."""
 _PRUNED_AT = "pruned_at"
 """User attribute of a trial that is to be given up: the number of the evaluation that decided it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """One trial of a search.
-
-    Args:
-        index: Its number within its arm's budget, from 0.
-        parameters: Optuna's parameters; `Study.trial_overrides` makes settings of them.
-        state: ``running``, ``complete``, ``pruned`` or ``fail``.
-        value: Mean of the study's metric over the seeds; None while running and where there is none.
-    """
-
-    index: int
-    parameters: Mapping[str, Any]
-    state: str
-    value: float | None
 
 
 class _Journal(JournalFileBackend):
@@ -125,7 +108,7 @@ class Search:
         directory: ``runs/<study>``, where the locks are.
     """
 
-    def __init__(self, storage: JournalStorage, study: Study, arm: Cell, directory: Path) -> None:
+    def __init__(self, storage: JournalStorage, study: Study, arm: Arm, directory: Path) -> None:
         self._study = study
         self._arm = arm
         self._space = study.space(arm)
@@ -134,12 +117,12 @@ class Search:
             self._search = optuna.create_study(
                 storage=storage,
                 study_name=f"{study.name}/{arm.name}",
-                direction=study.metric.goal,
+                direction=study.target.goal,
                 load_if_exists=True,
                 pruner=_make_pruner(study),
             )
 
-    def ask(self, cap: int) -> TrialRecord | None:
+    def ask(self, cap: int) -> Trial | None:
         """The next trial, every parameter drawn; None once the budget is spent.
 
         A trial whose asker was killed between its parameters is put aside and does not count.
@@ -162,13 +145,13 @@ class Search:
             for key, distribution in self._space.items():
                 suggest(distribution, asked, key)
             asked.set_user_attr(_INDEX, index)
-            return TrialRecord(index=index, parameters=dict(asked.params), state="running", value=None)
+            return Trial(number=index, parameters=dict(asked.params), state="running", value=None)
 
-    def trials(self) -> list[TrialRecord]:
+    def trials(self) -> list[Trial]:
         """Every trial asked so far, by index."""
         found = [
-            TrialRecord(
-                index=trial.user_attrs[_INDEX],
+            Trial(
+                number=trial.user_attrs[_INDEX],
                 parameters=dict(trial.params),
                 state=trial.state.name.lower(),
                 value=trial.value if trial.state.is_finished() else None,
@@ -176,7 +159,7 @@ class Search:
             for trial in self._search.get_trials(deepcopy=False)
             if _INDEX in trial.user_attrs
         ]
-        return sorted(found, key=lambda trial: trial.index)
+        return sorted(found, key=lambda trial: trial.number)
 
     def should_prune(self, index: int, evaluation: int, value: float) -> bool:
         """Report a trial's value at an evaluation, and ask whether it is to be given up.
@@ -216,17 +199,9 @@ class Search:
             else:
                 self._search.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def best(self) -> TrialRecord | None:
-        """The complete trial with the best value, the earliest of equals.
-
-        Where none is complete, a pruned one; None if there is none of either.
-        """
-        sign = 1.0 if self._study.metric.goal == "minimize" else -1.0
-        valued = [trial for trial in self.trials() if trial.value is not None and math.isfinite(trial.value)]
-        complete = [trial for trial in valued if trial.state == "complete"]
-        return min(
-            complete or valued, key=lambda trial: (sign * (trial.value or 0.0), trial.index), default=None
-        )
+    def best(self) -> Trial | None:
+        """See `best_trial`."""
+        return best_trial(self.trials(), self._study.target)
 
     def _find(self, index: int) -> FrozenTrial:
         for trial in self._search.get_trials(deepcopy=False):
@@ -235,10 +210,10 @@ class Search:
         raise AssertionError(f"trial {index} of {self._arm.name} was never asked")
 
 
-def cell_values(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def arm_values(arms: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Every value that each parameter takes somewhere in a grid, in order of appearance."""
     values: dict[str, list[Any]] = {}
-    for overrides in cells:
+    for overrides in arms:
         for key, value in overrides.items():
             known = values.setdefault(key, [])
             if value not in known:
@@ -246,10 +221,10 @@ def cell_values(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return values
 
 
-def record_cell(
+def record_arm(
     storage: JournalStorage,
     study: Study,
-    cell: str,
+    arm: str,
     overrides: Mapping[str, Any],
     values: Mapping[str, Sequence[Any]],
     *,
@@ -257,14 +232,14 @@ def record_cell(
     value: float,
     directory: Path,
 ) -> bool:
-    """Record a cell of an ablation as a finished trial, once for each set of seeds.
+    """Record an arm of an ablation as a finished trial, once for each set of seeds.
 
     Args:
         storage: The study's open journal.
         study: The ablation.
-        cell: Name of the cell.
+        arm: Name of the arm.
         overrides: Its settings.
-        values: All values of each setting over the grid, from `cell_values`.
+        values: All values of each setting over the grid, from `arm_values`.
         seeds: The seeds that are in.
         value: Mean of the study's metric over them.
         directory: ``runs/<study>``, where the lock is.
@@ -273,14 +248,14 @@ def record_cell(
         Whether it was recorded now; False if it had been before.
     """
     with locked(_trials_lock(directory)), _without_optuna_warnings():
-        cells = optuna.create_study(
-            storage=storage, study_name=study.name, direction=study.metric.goal, load_if_exists=True
+        arms = optuna.create_study(
+            storage=storage, study_name=study.name, direction=study.target.goal, load_if_exists=True
         )
-        attributes = {"cell": cell, "seeds": list(seeds)}
-        if any(trial.user_attrs == attributes for trial in cells.get_trials(deepcopy=False)):
+        attributes = {"arm": arm, "seeds": list(seeds)}
+        if any(trial.user_attrs == attributes for trial in arms.get_trials(deepcopy=False)):
             return False
         finite = math.isfinite(value)
-        cells.add_trial(
+        arms.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE if finite else TrialState.FAIL,
                 value=value if finite else None,

@@ -22,7 +22,7 @@ class Ablate:
     """The arms of a study.
 
     Attributes:
-        parameters: dotted key → the values it takes; without `arms`, every cell of their grid is an arm.
+        parameters: dotted key → the values it takes; without `arms`, every arm of their grid is an arm.
         baseline: the settings of the arm that the others are compared with.
         arms: name → settings, where the arms are listed one by one; empty for a grid.
     """

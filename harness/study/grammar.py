@@ -6,11 +6,11 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
 ``recipe``
     The recipe that everything is changed from.
 ``seeds``
-    A number n (seeds 0 to n-1) or a list of seeds: every cell and every trial is trained with each. An
+    A number n (seeds 0 to n-1) or a list of seeds: every arm and every trial is trained with each. An
     ablation must give it; elsewhere the default is one seed, W&B's one run per configuration.
 ``ablate``
     ``parameters`` (dotted recipe key, or ``recipe`` itself → a list of values, bare or under ``values``)
-    and ``baseline`` (one value for each of those keys). The cells of its grid are the study's arms. Where
+    and ``baseline`` (one value for each of those keys). The arms of its grid are the study's arms. Where
     arms are no full grid: ``arms`` (a name → dotted recipe keys and their values, one each) and ``baseline``
     (the name of one of them). What an arm does not say is as the recipe has it.
 ``parameters``
@@ -19,7 +19,7 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     parameter keeps it to the arms it is meant for: momentum, for one, has another name in each optimiser.
 ``run_cap``
     The number of trials; of trials *in each arm* where there are arms, so that their budgets are equal. A
-    grid without arms stops after that many cells, as in W&B. Random and bayes searches must give it.
+    grid without arms stops after that many arms, as in W&B. Random and bayes searches must give it.
 ``final_seeds``
     The fresh seeds with which each tuned arm's best trial is trained again, as a number (the seeds that
     follow the largest of ``seeds``) or a list; 8 where nothing is said. The arms are compared on these runs
@@ -51,12 +51,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from harness.recipe.registry import metrics, nearest
 from harness.study.arms import Ablate, read_ablate
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.parameters import read_mapping, read_parameters, read_setting
+from harness.study.target import Target
 
 __all__ = [
     "CHANGEABLE",
@@ -64,12 +65,12 @@ __all__ = [
     "Ablate",
     "EarlyStop",
     "EarlyTerminate",
-    "Metric",
+    "Target",
     "read_sections",
     "read_seeds",
 ]
 
-At = Literal["last", "best", "area"]
+_AT = ("last", "best", "area")
 METHODS = ("grid", "random", "bayes")
 CHANGEABLE = ("recipe", "seeds", "final_seeds", "run_cap")
 """The study's own keys that `smoke` and the command line may change, beside dotted recipe keys."""
@@ -93,21 +94,6 @@ _UNUSED = ("program", "command", "project", "entity", "apiVersion", "kind", "con
 _UNUSED_METRIC = ("target", "impute", "impute_while_running")
 _MAX_SEEDS = 1000
 _MAX_SEED = 2**32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """What cells and trials are compared by.
-
-    Attributes:
-        name: an entry of the metric registry.
-        goal: which way is better.
-        at: the last evaluation, the best one, or the mean over the time of training.
-    """
-
-    name: str
-    goal: Literal["minimize", "maximize"]
-    at: At = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +244,7 @@ def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
     return value
 
 
-def _metric(value: Any) -> tuple[Metric, list[str]]:
+def _metric(value: Any) -> tuple[Target, list[str]]:
     given = read_mapping(value, ("metric",), ("name", "goal", "at", *_UNUSED_METRIC))
     name = given.get("name")
     if not isinstance(name, str):
@@ -273,7 +259,7 @@ def _metric(value: Any) -> tuple[Metric, list[str]]:
     goal = given.get("goal", metrics[name].goal)
     for key, chosen, allowed in (
         ("goal", goal, ("minimize", "maximize")),
-        ("at", given.get("at", "last"), get_args(At)),
+        ("at", given.get("at", "last"), _AT),
     ):
         if chosen not in allowed:
             hint = nearest(str(chosen), allowed) or "."
@@ -282,7 +268,7 @@ def _metric(value: Any) -> tuple[Metric, list[str]]:
                 f"`metric.{key}` must be one of {', '.join(allowed)}, but got {shown(chosen)}{hint}",
             )
     unused = [f"metric.{key}" for key in _UNUSED_METRIC if key in given]
-    return Metric(name=name, goal=goal, at=given.get("at", "last")), unused
+    return Target(metric=name, goal=goal, at=given.get("at", "last")), unused
 
 
 def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:

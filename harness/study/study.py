@@ -8,7 +8,7 @@ A study is one of four kinds:
     It has ``ablate``, and something to search. In each arm ``run_cap`` trials are trained with every seed;
     then each arm's best is trained with the final seeds, and these are compared.
 ``grid``
-    It has ``method: grid``, or nothing to search. Each cell is trained with every seed, without a baseline.
+    It has ``method: grid``, or nothing to search. Each arm is trained with every seed, without a baseline.
 ``search``
     It has ``method: random`` or ``bayes``. ``run_cap`` trials are trained with every seed.
 
@@ -33,20 +33,21 @@ from harness.recipe.registry import Value, metrics, nearest
 from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.study.find import find_study, sweep_files
-from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, Metric, read_sections
+from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, read_sections
 from harness.study.space import Distribution
+from harness.study.target import Target
 
-__all__ = ["Ablate", "Cell", "EarlyStop", "EarlyTerminate", "Metric", "Study", "find_studies", "find_study"]
+__all__ = ["Ablate", "Arm", "EarlyStop", "EarlyTerminate", "Study", "Target", "find_studies", "find_study"]
 
 Kind = Literal["ablation", "tuned-ablation", "grid", "search"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-_MAX_CELLS = 1000
+_MAX_ARMS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Arm:
     """One arm: a point of the study's grid.
 
     Attributes:
@@ -71,8 +72,8 @@ class Study:
         description: what it is about, in a sentence.
         recipe: name of the recipe that everything is changed from.
         overrides: settings fixed in the whole study, by dotted key.
-        metric: what cells and trials are compared by.
-        seeds: seeds of every cell of an ablation or grid, and of every trial of a search.
+        target: what arms and trials are compared by.
+        seeds: seeds of every arm of an ablation or grid, and of every trial of a search.
         final_seeds: fresh seeds for each tuned arm's best trial; empty for the other kinds.
         ablate: the arms, or None.
         method: grid, random, bayes, or None where there is nothing to search.
@@ -91,7 +92,7 @@ class Study:
     description: str = ""
     recipe: str
     overrides: Mapping[str, Value] = field(default_factory=dict)
-    metric: Metric
+    target: Target
     seeds: tuple[int, ...]
     final_seeds: tuple[int, ...] = ()
     ablate: Ablate | None = None
@@ -227,65 +228,65 @@ class Study:
 
     @property
     def base(self) -> Recipe:
-        """The recipe that the others are seen against: the baseline's, or the first cell's."""
-        return next((cell.recipe for cell in self.cells if cell.is_baseline), self.cells[0].recipe)
+        """The recipe that the others are seen against: the baseline's, or the first arm's."""
+        return next((arm.recipe for arm in self.arms if arm.is_baseline), self.arms[0].recipe)
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
-        """The arms: of an ablation or grid the cells of its grid, of a search the one space it searches."""
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms: of an ablation or grid the arms of its grid, of a search the one space it searches."""
         if self.kind == "search":
-            return (Cell(name=self.recipe, overrides={}, recipe=self.build({})),)
-        return tuple(grid_cells(self))
+            return (Arm(name=self.recipe, overrides={}, recipe=self.build({})),)
+        return tuple(grid_arms(self))
 
-    def space(self, cell: Cell) -> dict[str, Distribution]:
+    def space(self, arm: Arm) -> dict[str, Distribution]:
         """What is searched inside an arm, by dotted key; the names of Optuna's parameters are these keys."""
         return {
             key: found
             for key, found in self.parameters.items()
-            if found.is_searched and found.applies(cell.overrides)
+            if found.is_searched and found.applies(arm.overrides)
         }
 
-    def num_trials(self, cell: Cell) -> int:
+    def num_trials(self, arm: Arm) -> int:
         """Trials inside an arm; 0 where there is nothing to search."""
         if self.kind not in ("search", "tuned-ablation"):
             return 0
         if self.method == "grid":
-            size = math.prod(len(points) for points in axes_of(self, cell.overrides).values())
+            size = math.prod(len(points) for points in axes_of(self, arm.overrides).values())
             return min(size, self.run_cap or size)
         assert self.run_cap is not None
         return self.run_cap
 
-    def grid(self, cell: Cell) -> list[dict[str, Any]]:
+    def grid(self, arm: Arm) -> list[dict[str, Any]]:
         """Optuna's parameters of each trial of an arm that is tuned by `method: grid`, in order."""
-        axes = axes_of(self, cell.overrides)
+        axes = axes_of(self, arm.overrides)
         points = itertools.product(*([param for param, _ in points] for points in axes.values()))
         return [
-            dict(zip(axes, point, strict=True)) for point in itertools.islice(points, self.num_trials(cell))
+            dict(zip(axes, point, strict=True)) for point in itertools.islice(points, self.num_trials(arm))
         ]
 
-    def trial_overrides(self, cell: Cell, params: Mapping[str, Any]) -> dict[str, Value]:
+    def trial_overrides(self, arm: Arm, params: Mapping[str, Any]) -> dict[str, Value]:
         """The settings of a trial, by dotted key: the arm's, and those that Optuna's parameters stand for.
 
         A pure function, so that a trial's runs can be rebuilt from the journal at any time.
 
         Args:
-            cell: the arm.
+            arm: the arm.
             params: what `trial.params` holds; a parameter of the space must not be missing.
 
         Raises:
             ValueError: parameters of another space.
         """
-        space = self.space(cell)
+        space = self.space(arm)
         if set(params) != set(space):
             raise ValueError(
-                f"the trial has parameters {', '.join(sorted(params)) or 'none'}, but arm {cell.name} of "
+                f"the trial has parameters {', '.join(sorted(params)) or 'none'}, but arm {arm.name} of "
                 f"{self.name} searches {', '.join(sorted(space)) or 'none'}."
             )
-        return dict(cell.overrides) | {key: found.value(params[key]) for key, found in space.items()}
+        return dict(arm.overrides) | {key: found.value(params[key]) for key, found in space.items()}
 
-    def trial_recipe(self, cell: Cell, params: Mapping[str, Any]) -> Recipe:
+    def trial_recipe(self, arm: Arm, params: Mapping[str, Any]) -> Recipe:
         """The recipe of a trial; see `trial_overrides`."""
-        return self.build(self.trial_overrides(cell, params))
+        return self.build(self.trial_overrides(arm, params))
 
     def to_json(self) -> dict[str, Any]:
         """The study in the sweep file's own grammar, all resolved: written as YAML it is a sweep file."""
@@ -293,7 +294,7 @@ class Study:
             "name": self.name,
             "description": self.description,
             "recipe": self.recipe,
-            "metric": dataclasses.asdict(self.metric),
+            "metric": self.target.to_json(),
             "seeds": list(self.seeds),
         }
         if self.final_seeds:
@@ -370,18 +371,18 @@ def find_studies() -> list[Study]:
     return [Study.load(path) for path in sweep_files().values()]
 
 
-def grid_cells(study: Study) -> Iterator[Cell]:
+def grid_arms(study: Study) -> Iterator[Arm]:
     """An ablation's arms as listed or as a grid, or a grid without arms up to its `run_cap`.
 
     Of a grid the last key goes fastest.
 
     Raises:
-        FieldError: a key cannot be gone through, or there are too many cells.
+        FieldError: a key cannot be gone through, or there are too many arms.
     """
     ablate = study.ablate
     if ablate is not None and ablate.arms:
         for name, chosen in ablate.arms.items():
-            yield _cell(study, name, chosen, ("ablate", "arms", name))
+            yield _arm(study, name, chosen, ("ablate", "arms", name))
         return
     section = ("ablate", "parameters") if ablate is not None else ("parameters",)
     axes: dict[str, list[Value]]
@@ -391,23 +392,23 @@ def grid_cells(study: Study) -> Iterator[Cell]:
         axes = {key: [value for _, value in points] for key, points in axes_of(study, {}).items()}
     size = math.prod(len(values) for values in axes.values())
     wanted = size if ablate is not None else min(size, study.run_cap or size)
-    if wanted > _MAX_CELLS:
+    if wanted > _MAX_ARMS:
         raise FieldError(
-            section, f"`{section[0]}` makes a grid of {size} cells; at most {_MAX_CELLS} are planned."
+            section, f"`{section[0]}` makes a grid of {size} arms; at most {_MAX_ARMS} are planned."
         )
     for point in itertools.islice(itertools.product(*axes.values()), wanted):
         chosen = dict(zip(axes, point, strict=True))
-        yield _cell(study, cell_name(chosen) or study.recipe, chosen, section)
+        yield _arm(study, arm_name(chosen) or study.recipe, chosen, section)
 
 
-def _cell(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPath) -> Cell:
+def _arm(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPath) -> Arm:
     """An arm with its settings, and those that are fixed in such arms only."""
     fixed = {
         key: found.arguments["value"]
         for key, found in study.parameters.items()
         if not found.is_searched and found.applies(chosen)
     }
-    return Cell(
+    return Arm(
         name=name,
         overrides=dict(chosen) | fixed,
         recipe=study.build(dict(chosen) | fixed, section),
@@ -435,7 +436,7 @@ def axes_of(study: Study, arm: Mapping[str, Value]) -> dict[str, list[tuple[Any,
     return axes
 
 
-def cell_name(chosen: Mapping[str, Value]) -> str:
+def arm_name(chosen: Mapping[str, Value]) -> str:
     """A name from the values of the grid's keys: words stand for themselves, unless two keys end alike.
 
     Args:
@@ -465,7 +466,7 @@ def _written(value: Value) -> str:
 def check_study(study: Study) -> None:
     """Check that a study can be trained as it is asked, by building every recipe it may meet.
 
-    Of a grid or an ablation each cell's recipe is built; of a search those at both ends of each range, at
+    Of a grid or an ablation each arm's recipe is built; of a search those at both ends of each range, at
     every choice and at a point inside.
 
     Raises:
@@ -474,8 +475,8 @@ def check_study(study: Study) -> None:
     _check_kind(study)
     _check_metric(study)
     _check_seeds(study)
-    _check_cells(study)
-    if study.num_trials(study.cells[0]):
+    _check_arms(study)
+    if study.num_trials(study.arms[0]):
         _check_search(study)
 
 
@@ -510,25 +511,25 @@ def _check_kind(study: Study) -> None:
     if study.early_terminate is not None and not sampled:
         raise FieldError(
             ("early_terminate",),
-            "`early_terminate` stops hopeless trials of a search, but here every cell is trained to its end; "
+            "`early_terminate` stops hopeless trials of a search, but here every arm is trained to its end; "
             "remove it, or take method: random or bayes.",
         )
 
 
 def _check_metric(study: Study) -> None:
-    if not metrics[study.metric.name].exact:
+    if not metrics[study.target.metric].exact:
         return
     listed = ", ".join(name for name in metrics.names() if not metrics[name].exact)
-    if study.metric.at != "last":
+    if study.target.at != "last":
         raise FieldError(
             ("metric", "at"),
-            f"`metric.at` is {study.metric.at}, but {study.metric.name} is only measured at the end; write "
+            f"`metric.at` is {study.target.at}, but {study.target.metric} is only measured at the end; write "
             f"at: last, or take one of {listed}.",
         )
     if study.early_terminate is not None:
         raise FieldError(
             ("early_terminate",),
-            f"`early_terminate` watches the metric, but {study.metric.name} is only measured at the end; "
+            f"`early_terminate` watches the metric, but {study.target.metric} is only measured at the end; "
             f"take one of {listed}.",
         )
 
@@ -548,36 +549,36 @@ def _check_seeds(study: Study) -> None:
         )
 
 
-def _check_cells(study: Study) -> None:
+def _check_arms(study: Study) -> None:
     section = ("ablate",) if study.ablate is not None else ("parameters",)
     seen: dict[str, str] = {}
-    for cell in study.cells:
-        fingerprint = cell.recipe.fingerprint
+    for arm in study.arms:
+        fingerprint = arm.recipe.fingerprint
         if fingerprint in seen:
             raise FieldError(
                 section,
-                f"cells `{seen[fingerprint]}` and `{cell.name}` are the same recipe; remove one of them.",
+                f"arms `{seen[fingerprint]}` and `{arm.name}` are the same recipe; remove one of them.",
             )
-        seen[fingerprint] = cell.name
+        seen[fingerprint] = arm.name
     for key, found in study.parameters.items():
-        if not any(found.applies(cell.overrides) for cell in study.cells):
+        if not any(found.applies(arm.overrides) for arm in study.arms):
             raise FieldError(("parameters", key, "when"), f"`parameters.{key}.when` fits no arm; widen it.")
 
 
 def _check_search(study: Study) -> None:
     budgets: dict[str, int] = {}
-    for cell in study.cells:
-        space = study.space(cell)
+    for arm in study.arms:
+        space = study.space(arm)
         if not space:
             raise FieldError(
                 ("ablate",),
-                f"arm `{cell.name}` has nothing to tune while others have; give it a parameter too.",
+                f"arm `{arm.name}` has nothing to tune while others have; give it a parameter too.",
             )
         inside = {key: found.probes[0] for key, found in space.items()}
         for key, found in space.items():
             for probe in found.probes:
-                study.build(dict(cell.overrides) | inside | {key: probe})
-        budgets[cell.name] = study.num_trials(cell)
+                study.build(dict(arm.overrides) | inside | {key: probe})
+        budgets[arm.name] = study.num_trials(arm)
     few, many = min(budgets, key=budgets.__getitem__), max(budgets, key=budgets.__getitem__)
     if budgets[few] != budgets[many]:
         raise FieldError(

@@ -114,7 +114,7 @@ class ConsoleTracker:
                     Text(str(name)), *(compact(values[key]) if key in values else "" for key in columns)
                 )
             self._console.print(table)
-        selection = result.get("selection")
+        selection = result.get("best_checkpoint")
         if isinstance(selection, Mapping) and selection:
             self._console.print(
                 Text(

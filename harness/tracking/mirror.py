@@ -31,10 +31,10 @@ class WandbTracker:
         directory: The study's folder; W&B's files go to its `wandb/` (to WANDB_DIR's, if that is set).
         study: Name of the study: the group.
         run_id: The run's id.
-        cell: The run's arm; with the seed it names the W&B run, `<cell>-s<seed>`.
+        arm: The run's arm; with the seed it names the W&B run, `<arm>-s<seed>`.
         seed: The run's seed.
-        config: The resolved recipe as nested JSON. `study`, `cell`, `seed` and `overrides` are added.
-        overrides: What the cell changes: dotted key → value.
+        config: The resolved recipe as nested JSON. `study`, `arm`, `seed` and `overrides` are added.
+        overrides: What the arm changes: dotted key → value.
         tags: Tags of the run, such as its phase.
         job_type: W&B's job type.
         history: The run's `history.jsonl`. Its rows and images are mirrored first, so pass it after
@@ -52,7 +52,7 @@ class WandbTracker:
         directory: Path,
         study: str,
         run_id: str,
-        cell: str,
+        arm: str,
         seed: int,
         config: Mapping[str, object],
         overrides: Mapping[str, object] | None = None,
@@ -73,12 +73,12 @@ class WandbTracker:
             init={
                 "group": study,
                 "job_type": job_type,
-                "name": f"{cell}-s{seed}",
+                "name": f"{arm}-s{seed}",
                 "tags": _tags(tags),
                 "config": {
                     **config,
                     "study": study,
-                    "cell": cell,
+                    "arm": arm,
                     "seed": seed,
                     "overrides": _nested(overrides or {}),
                 },

@@ -83,10 +83,10 @@ def test_tables_are_written_from_the_histories_of_runs(
     study = tmp_path / "study"
     train(tiny_recipe(), seed=3, directory=study, wandb="disabled")
     labels = tmp_path / "labels.csv"
-    head = "study,cell,seed,label,held_out,why\n"
+    head = "study,arm,seed,label,held_out,why\n"
     labels.write_text(head + 'study,ring-gan,3,immature,yes,"few steps, so far"\n')
     (run,) = write_calibration(tmp_path / "out", [study], labels)
-    assert (run.cell, run.seed, run.held_out, run.label) == ("ring-gan", 3, True, "immature")
+    assert (run.arm, run.seed, run.held_out, run.label) == ("ring-gan", 3, True, "immature")
     assert check_calibration(tmp_path / "out") == []
     assert read_table(tmp_path / "out" / "labels.csv")[0]["why"] == "few steps, so far"
     written = (tmp_path / "out" / "readings.csv").read_bytes()

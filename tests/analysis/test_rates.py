@@ -35,7 +35,7 @@ def judged(folder: Path, pick: Pick, **changes: Any) -> Path:
     """Give the runs of a study verdicts: `pick` names one for an arm and a seed, or none."""
     for path in sorted(folder.glob("runs/*/result.json")):
         result = json.loads(path.read_text())
-        name = pick(result["cell"], result["seed"])
+        name = pick(result["arm"], result["seed"])
         if name:
             result["verdict"] = verdict(name)
         if name in ("collapsed", "d-saturated"):
@@ -106,8 +106,8 @@ def test_fishers_test_is_exact() -> None:
 
 
 def test_rates_count_every_seed_and_stopped_runs_too(plain: Path, tmp_path: Path) -> None:
-    def pick(cell: str, seed: int) -> str:
-        return {"adam": "collapsed" if seed < 6 else "healthy"}.get(cell, "healthy")
+    def pick(arm: str, seed: int) -> str:
+        return {"adam": "collapsed" if seed < 6 else "healthy"}.get(arm, "healthy")
 
     summary = summary_of(plain, tmp_path, pick, outcome="stopped", stopped_by="verdict", reason="hopeless")
     adam = rates(arms(summary)["adam"])
@@ -116,7 +116,7 @@ def test_rates_count_every_seed_and_stopped_runs_too(plain: Path, tmp_path: Path
     assert rate_of_wrong(arms(summary)["adam"]).share == 0.75
     rows = list(csv.DictReader(io.StringIO(rates_csv(summary))))
     assert len(rows) == 3 * (len(VERDICTS) + 1)
-    row = next(row for row in rows if (row["cell"], row["verdict"]) == ("adam", "collapsed"))
+    row = next(row for row in rows if (row["arm"], row["verdict"]) == ("adam", "collapsed"))
     expected = binomial_interval(6, 8)
     assert (row["count"], row["num_runs"], row["rate"]) == ("6", "8", "0.75")
     assert float(row["ci_low"]) == pytest.approx(expected.low, rel=1e-5)
@@ -142,7 +142,7 @@ def test_rates_that_do_not_differ_clearly_are_called_undecided(
     plain: Path, tmp_path: Path, bad: dict[str, int], expected: list[str]
 ) -> None:
     summary = summary_of(
-        plain, tmp_path, lambda cell, seed: "collapsed" if seed < bad.get(cell, 0) else "immature"
+        plain, tmp_path, lambda arm, seed: "collapsed" if seed < bad.get(arm, 0) else "immature"
     )
     found = finding(summary)
     assert len(found) == len(expected)
@@ -152,14 +152,14 @@ def test_rates_that_do_not_differ_clearly_are_called_undecided(
 def test_with_too_few_seeds_the_words_say_that_nothing_could_be_found(tmp_path: Path) -> None:
     study = Study.parse(OPTIMIZERS.replace("seeds: 8", "seeds: 2"))
     folder = make_ablation(tmp_path, study)
-    summary = summarise(judged(folder, lambda cell, _: "diverged" if cell == "sgd" else "healthy"))
+    summary = summarise(judged(folder, lambda arm, _: "diverged" if arm == "sgd" else "healthy"))
     assert "with so few seeds it would be even if all runs of one did" in finding(summary)[1]
 
 
 def test_runs_from_before_verdicts_are_said_to_be_missing(plain: Path, tmp_path: Path) -> None:
     assert finding(summarise(plain)) == []
     assert rates_csv(summarise(plain)).count("\n") == 1
-    summary = summary_of(plain, tmp_path, lambda cell, _: "healthy" if cell == "adam" else "")
+    summary = summary_of(plain, tmp_path, lambda arm, _: "healthy" if arm == "adam" else "")
     assert finding(summary)[-1] == "16 runs have no verdict, and are not counted here."
     assert [row[0] for row in rates_table(summary)[1:]] == ["adam"]
 
@@ -170,8 +170,8 @@ def test_runs_from_before_verdicts_are_said_to_be_missing(plain: Path, tmp_path:
 def test_failures_are_grouped_by_verdict_capped_and_counted_and_every_arm_has_its_share(
     plain: Path, tmp_path: Path
 ) -> None:
-    def pick(cell: str, seed: int) -> str:
-        return "diverged" if cell == "sgd" and not seed else "healthy" if cell == "rmsprop" else "collapsed"
+    def pick(arm: str, seed: int) -> str:
+        return "diverged" if arm == "sgd" and not seed else "healthy" if arm == "rmsprop" else "collapsed"
 
     summary = summary_of(plain, tmp_path, pick)
     groups = failures(summary, tmp_path)
@@ -190,7 +190,7 @@ def test_failures_are_grouped_by_verdict_capped_and_counted_and_every_arm_has_it
 def test_the_page_shows_verdicts_and_escapes_what_they_say(plain: Path, tmp_path: Path) -> None:
     folder = judged(
         copied(plain, tmp_path),
-        lambda cell, seed: "d-saturated" if cell == "sgd" and seed < 3 else "healthy",
+        lambda arm, seed: "d-saturated" if arm == "sgd" and seed < 3 else "healthy",
         outcome="stopped",
         stopped_by="verdict",
         reason="hopeless",

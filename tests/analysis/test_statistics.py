@@ -172,12 +172,12 @@ def _arm(values: list[float]) -> dict[int, float]:
 
 def test_comparison_pairs_by_seed_and_says_which_side_is_better() -> None:
     baseline = _arm([0.03, 0.02, 0.025, 0.04, 0.03, 0.02, 0.035, 0.03])
-    cells = {
+    arms = {
         "worse": {seed: value + 0.4 + 0.01 * seed for seed, value in baseline.items()},
         "better": {seed: value / 2 for seed, value in baseline.items()},
         "same": dict(baseline),
     }
-    by_name = {comparison.cell: comparison for comparison in compare(baseline, cells, goal="minimize")}
+    by_name = {comparison.arm: comparison for comparison in compare(baseline, arms, goal="minimize")}
     assert {name: c.decision for name, c in by_name.items()} == {
         "worse": "worse",
         "better": "better",
@@ -189,7 +189,7 @@ def test_comparison_pairs_by_seed_and_says_which_side_is_better() -> None:
     assert by_name["worse"].probability_of_improvement == 0.0
     assert by_name["same"].p_value == 1.0
     assert by_name["same"].interval.low == by_name["same"].interval.high == 0.0
-    flipped = compare(baseline, cells, goal="maximize")
+    flipped = compare(baseline, arms, goal="maximize")
     assert [c.decision for c in flipped] == ["better", "worse", "undecided"]
 
 

@@ -186,7 +186,7 @@ def main() -> None:
         found[name] = times
         ratios = {key: times["textbook"] / sec for key, sec in times.items()}
         goal = GOALS.get(recipe.data.name, 1.0)
-        cells = [
+        arms = [
             f"{times[key] * 1e6:.0f} µs {ratios[key]:.2f}×" if key in times else "" for key in map(str, SIZES)
         ]
         share = times["data"] / times["1"]
@@ -194,7 +194,7 @@ def main() -> None:
         verdict = "[green]met" if met else "[red]missed"
         scores = f"{times['scores'] / times['1']:.1%}" if "scores" in times else ""
         table.add_row(
-            name, f"{times['textbook'] * 1e6:.0f} µs", *cells, f"{share:.1%}", scores, f"{goal:g}×", verdict
+            name, f"{times['textbook'] * 1e6:.0f} µs", *arms, f"{share:.1%}", scores, f"{goal:g}×", verdict
         )
     console = Console()
     if not console.is_terminal:

@@ -18,7 +18,7 @@ from gan_sweep_models.progan import fade
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint, measure
 from harness.engine.events import Logged
-from harness.engine.growth import Growth, Stand, growth_of
+from harness.engine.growth import Growth, GrowthState, growth_of
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, TrainSettings, find_recipe
@@ -26,7 +26,7 @@ from harness.recipe.networks import build_generator, check_networks, layer_table
 from harness.runs.job import Interrupted, Job, PlannedRun
 from harness.runs.result import run_directory
 from harness.runs.session import train_population
-from harness.study.grammar import Metric
+from harness.study.target import Target
 from harness.tracking import read_history
 
 BATCH, PHASE = 16, 48  # three steps a phase
@@ -88,7 +88,7 @@ def test_levels_are_faded_in_and_kept_for_as_many_images() -> None:
     expected = {0: (0, 1), 99: (0, 1), 100: (1, 0), 125: (1, 0.25), 199: (1, 0.99), 200: (1, 1), 299: (1, 1)}
     expected |= {300: (2, 0), 350: (2, 0.5), 399: (2, 0.99), 400: (2, 1), 10_000: (2, 1)}
     assert {seen: growth.at(seen) for seen in expected} == {
-        seen: Stand(level=level, alpha=alpha) for seen, (level, alpha) in expected.items()
+        seen: GrowthState(level=level, alpha=alpha) for seen, (level, alpha) in expected.items()
     }
     assert growth.grown_images == 400
 
@@ -119,7 +119,7 @@ def test_a_schedule_only_ever_grows(num_levels: int, phase_images: int) -> None:
     stands = [growth.at(seen) for seen in range(0, growth.grown_images + 2, max(1, phase_images // 7))]
     heights = [found.level + found.alpha for found in stands]
     assert heights == sorted(heights)
-    assert growth.at(growth.grown_images) == Stand(level=num_levels - 1, alpha=1.0)
+    assert growth.at(growth.grown_images) == GrowthState(level=num_levels - 1, alpha=1.0)
 
 
 def test_a_run_that_ends_too_early_is_refused_and_the_remedy_works() -> None:
@@ -134,7 +134,7 @@ def test_a_run_that_ends_too_early_is_refused_and_the_remedy_works() -> None:
         if fits:
             growth = growth_of(TrainSettings(batch_size=16, grow_images=images), 3, 100)
             assert growth is not None
-            assert growth.at(99 * 16) == Stand(level=2, alpha=1.0)  # the last batch is of full size
+            assert growth.at(99 * 16) == GrowthState(level=2, alpha=1.0)  # the last batch is of full size
         else:
             with pytest.raises(ValueError, match=r"397 takes 1588"):
                 growth_of(TrainSettings(batch_size=16, grow_images=images), 3, 100)
@@ -201,7 +201,7 @@ def test_images_do_not_jump_where_a_level_begins_or_ends_to_fade() -> None:
     began = found.population.generate(latents)
     found.go_to(2)
     torch.testing.assert_close(began, found.population.generate(latents))
-    found.population.grow(Stand(level=1, alpha=1 - 1e-6))
+    found.population.grow(GrowthState(level=1, alpha=1 - 1e-6))
     ending = found.population.generate(latents)
     found.go_to(6)
     torch.testing.assert_close(ending, found.population.generate(latents), rtol=1e-4, atol=1e-5)
@@ -297,7 +297,7 @@ def test_a_resumed_runs_history_says_where_it_stood_like_an_undisturbed_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.runs.session.Trainer", partial(Trainer, log_every_steps=4))
-    run = PlannedRun(recipe=recipe(train__epochs=1), seed=0, cell="a", overrides={})
+    run = PlannedRun(recipe=recipe(train__epochs=1), seed=0, arm="a", overrides={})
     found = []
     for stopped in (False, True):
         seen: list[int] = []
@@ -305,7 +305,7 @@ def test_a_resumed_runs_history_says_where_it_stood_like_an_undisturbed_ones(
             study="grown",
             directory=tmp_path / str(stopped),
             device="cpu",
-            metric=Metric(name="frechet", goal="minimize"),
+            metric=Target(metric="frechet", goal="minimize"),
             environment={},
             checkpoint=tmp_path / "population.pt",
             wandb="disabled",

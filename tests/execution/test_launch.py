@@ -26,7 +26,7 @@ from harness.analysis.load import load_results
 from harness.execution import launch
 from harness.execution.launch import WorkerError, run_study
 from harness.execution.pool import Pool
-from harness.execution.status import Standing
+from harness.execution.status import StatusReader
 from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.planning.plan import Plan
@@ -198,7 +198,7 @@ def test_the_cells_of_a_finished_ablation_are_in_the_journal(
     for _ in range(2):
         run_study(ablation(), directory=tmp_path, wandb="disabled", console=quiet())
     trials = optuna.load_study(storage=open_storage(plan.directory), study_name="tiny").trials
-    assert [trial.user_attrs["cell"] for trial in trials] == ["adam", "sgd"]
+    assert [trial.user_attrs["arm"] for trial in trials] == ["adam", "sgd"]
 
 
 def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -221,13 +221,15 @@ def test_workers_that_keep_dying_on_one_unit_are_given_up_with_its_name(tmp_path
     plan = unmeasured_plan(ablation(), tmp_path)
     pool = Pool(plan, "disabled")
     pool._folder.mkdir(exist_ok=True)
-    doing = {"pid": 1, "unit": plan.units[0].id, "label": plan.units[0].label}
+    doing = {"pid": 1, "group": plan.run_groups[0].id, "label": plan.run_groups[0].label}
     for death in range(3):
         (pool._folder / "0.json").write_text(json.dumps(doing))
         if death < 2:
             pool._note_death(0, -9)
             continue
-        with pytest.raises(WorkerError, match=r"died 3 times on adam seed 0 \(unit \w{12}, signal SIGKILL\)"):
+        with pytest.raises(
+            WorkerError, match=r"died 3 times on adam seed 0 \(group \w{12}, signal SIGKILL\)"
+        ):
             pool._note_death(0, -9)
 
 
@@ -244,32 +246,32 @@ def test_a_worker_that_is_refused_what_it_was_asked_ends_the_study_in_one_line(t
 
 def test_the_standing_counts_runs_and_means_of_each_arm(tmp_path: Path) -> None:
     plan = finished(tmp_path, ablation())
-    standing = Standing(plan)
-    assert standing.is_complete()
-    status = standing.status([])
+    reader = StatusReader(plan)
+    assert reader.is_complete()
+    status = reader.status([])
     assert [(arm.name, arm.done, arm.total) for arm in status.arms] == [("adam", 2, 2), ("sgd", 2, 2)]
-    results = [r.scores["sliced_w2"]["last"] for r in load_results(plan.directory) if r.cell == "adam"]
+    results = [r.scores["sliced_w2"]["last"] for r in load_results(plan.directory) if r.arm == "adam"]
     assert status.arms[0].mean == pytest.approx(sum(results) / 2)
     assert (status.done, status.total) == (4, 4)
 
 
 def test_the_standing_of_a_search_shows_its_best_trial(tmp_path: Path) -> None:
     plan = unmeasured_plan(search(run_cap=2), tmp_path)
-    assert not Standing(plan).is_complete()
+    assert not StatusReader(plan).is_complete()
     Worker(plan.directory, wandb="disabled").work()
-    standing = Standing(plan)
-    assert standing.is_complete()
+    reader = StatusReader(plan)
+    assert reader.is_complete()
     by_trial: dict[int | None, list[float]] = {}
     for result in load_results(plan.directory):
         by_trial.setdefault(result.trial, []).append(result.scores["sliced_w2"]["last"])
-    assert standing.status([]).arms[0].mean == pytest.approx(min(sum(v) / 2 for v in by_trial.values()))
-    assert standing.status([]).total == 4
+    assert reader.status([]).arms[0].mean == pytest.approx(min(sum(v) / 2 for v in by_trial.values()))
+    assert reader.status([]).total == 4
 
 
 def test_the_time_left_is_priced_at_first(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
     progress = [{"label": "x", "step": 50, "total_steps": 100, "num_live": 1, "elapsed_sec": 1.0}]
-    status = Standing(plan).status(progress)
+    status = StatusReader(plan).status(progress)
     assert status.eta_sec == pytest.approx(3.5)
     assert status.running[0].steps_per_sec == pytest.approx(50.0)
 
@@ -296,7 +298,7 @@ def test_an_interrupted_study_is_mirrored_whole_and_once(
     mirrored = {log.run.display_name: log for log in logs}
     assert sorted(log.run.display_name for log in logs) == ["adam-s0", "sgd-s0", "summary"]
     for run in plan.runs:
-        mirror = mirrored[f"{run.cell}-s0"]
+        mirror = mirrored[f"{run.arm}-s0"]
         history = plan.directory / "runs" / run.run_id / "history.jsonl"
         rows = [{chart_key(key): value for key, value in row.items()} for row in read_history(history)]
         assert mirror.numbers == rows

@@ -22,7 +22,7 @@ from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
-from harness.planning.plan import Plan, Unit
+from harness.planning.plan import Plan, RunGroup
 from harness.planning.plan_file import FOLDERS
 from harness.planning.planner import make_plan
 from harness.recipe import Recipe, find_recipe
@@ -32,12 +32,12 @@ from harness.runs.job import Interrupted, Job, PlannedRun, Progress
 from harness.runs.result import load_result, run_directory, score
 from harness.runs.session import train_population
 from harness.search.storage import Search, open_storage
-from harness.study.grammar import Metric
 from harness.study.study import Study
+from harness.study.target import Target
 from harness.tracking import read_history, read_images
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
-METRIC = Metric(name="sliced_w2", goal="minimize")
+METRIC = Target(metric="sliced_w2", goal="minimize")
 DIVERGING = {"optimizer__name": "sgd", "optimizer__lr": 1e30}
 
 
@@ -48,7 +48,7 @@ def _one_thread() -> None:
 
 def runs_of(*recipes: Recipe, seeds: tuple[int, ...] = (0,)) -> list[PlannedRun]:
     return [
-        PlannedRun(recipe=recipe, seed=seed, cell=f"arm {index}", overrides={"i": index})
+        PlannedRun(recipe=recipe, seed=seed, arm=f"arm {index}", overrides={"i": index})
         for index, recipe in enumerate(recipes)
         for seed in seeds
     ]
@@ -63,7 +63,7 @@ def fit(directory: Path, runs: list[PlannedRun], **more: Any) -> list[RunResult]
         "device": "cpu",
         "metric": METRIC,
         "environment": {},
-        "checkpoint": directory / "populations" / "unit.pt",
+        "checkpoint": directory / "populations" / "group.pt",
         "wandb": "disabled",
     }
     return train_population(runs, Job(**(settings | more)))
@@ -121,7 +121,7 @@ def test_a_run_leaves_all_of_its_files(tmp_path: Path) -> None:
 def test_a_result_says_what_was_run_where_and_what_it_cost(tmp_path: Path) -> None:
     recipe = tiny_recipe(train__discriminator_steps=2)
     result = train(recipe, seed=3, directory=tmp_path / "mine", wandb="disabled")
-    assert (result.study, result.cell, result.seed, result.outcome) == ("mine", "ring-gan", 3, "completed")
+    assert (result.study, result.arm, result.seed, result.outcome) == ("mine", "ring-gan", 3, "completed")
     assert result.recipe == recipe.fingerprint
     assert result.ledger["discriminator_steps"] == 38
     assert result.ledger["generator_steps"] == 19
@@ -234,8 +234,8 @@ def test_a_seed_that_is_none_is_named(tmp_path: Path, seed: Any) -> None:
 def test_a_run_is_not_trained_by_two_processes(tmp_path: Path) -> None:
     for name in FOLDERS:
         (tmp_path / name).mkdir()
-    unit = Unit(runs=(PlannedRun(recipe=tiny_recipe(), seed=0, cell="ring-gan", overrides={}),))
-    lease = take_lease(tmp_path / "leases", unit.id)
+    group = RunGroup(runs=(PlannedRun(recipe=tiny_recipe(), seed=0, arm="ring-gan", overrides={}),))
+    lease = take_lease(tmp_path / "leases", group.id)
     assert lease is not None
     with lease, pytest.raises(ValueError, match=r"is being trained by process \d+; wait for it"):
         train(tiny_recipe(), directory=tmp_path, wandb="disabled")
@@ -296,7 +296,7 @@ def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) 
         fit(tmp_path, runs, **stop_at(13))
     folder = run_directory(tmp_path, runs[0].run_id)
     torn = [
-        tmp_path / "populations" / ".unit.pt.123.partial",
+        tmp_path / "populations" / ".group.pt.123.partial",
         folder / ".result.json.123.tmp",
         folder / "samples" / ".step_00000026.png.123",
     ]
@@ -349,7 +349,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path: Path) -> Non
     calm = fit(tmp_path / "calm", runs)
     with pytest.raises(Interrupted):
         fit(tmp_path / "hurt", runs, **stop_at(26))
-    path = tmp_path / "hurt" / "populations" / "unit.pt"
+    path = tmp_path / "hurt" / "populations" / "group.pt"
     path.write_bytes(path.read_bytes()[:500])
     assert fit(tmp_path / "hurt", runs)[0].scores == calm[0].scores
     assert rows_without_seconds(tmp_path / "hurt", runs[0]) == rows_without_seconds(
@@ -458,8 +458,8 @@ def test_a_worker_trains_every_run_of_an_ablation(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path, population=2)
     work(plan)
     results = load_results(plan.directory)
-    assert [(r.cell, r.seed, r.phase, r.trial) for r in results] == [
-        (cell, seed, "ablate", None) for cell in ("adam", "sgd") for seed in (0, 1)
+    assert [(r.arm, r.seed, r.phase, r.trial) for r in results] == [
+        (arm, seed, "ablate", None) for arm in ("adam", "sgd") for seed in (0, 1)
     ]
     assert {r.run_id for r in results} == {run.run_id for run in plan.runs}
     assert list((plan.directory / "leases").glob("*.json")) == []
@@ -475,7 +475,7 @@ def test_a_second_worker_finds_nothing_to_do(tmp_path: Path, monkeypatch: pytest
 
 def test_a_unit_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
-    lease = take_lease(plan.directory / "leases", plan.units[0].id)
+    lease = take_lease(plan.directory / "leases", plan.run_groups[0].id)
     assert lease is not None
     waited: list[bool] = []
 
@@ -487,18 +487,18 @@ def test_a_unit_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     with lease, pytest.raises(Interrupted):
         work(plan, should_stop=give_up)
     done = {result.run_id for result in load_results(plan.directory)}
-    assert done == {run.run_id for unit in plan.units[1:] for run in unit.runs}
+    assert done == {run.run_id for group in plan.run_groups[1:] for run in group.runs}
 
 
 def test_a_worker_trains_only_seeds_that_are_still_asked_for(tmp_path: Path) -> None:
     unmeasured_plan(ablation(seeds=3), tmp_path)
     plan = unmeasured_plan(ablation(seeds=1), tmp_path)
     work(plan)
-    assert [(r.cell, r.seed) for r in load_results(plan.directory)] == [("adam", 0), ("sgd", 0)]
+    assert [(r.arm, r.seed) for r in load_results(plan.directory)] == [("adam", 0), ("sgd", 0)]
 
 
 def search_of(plan: Plan, arm: int = 0) -> Search:
-    return Search(open_storage(plan.directory), plan.study, plan.arms[arm].cell, plan.directory)
+    return Search(open_storage(plan.directory), plan.study, plan.arms[arm].arm, plan.directory)
 
 
 def test_a_search_trains_each_trial_with_all_seeds_and_tells_the_mean(tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ def test_a_search_trains_each_trial_with_all_seeds_and_tells_the_mean(tmp_path: 
     results = load_results(plan.directory)
     assert [trial.state for trial in trials] == ["complete"] * 3
     for trial in trials:
-        mine = [r for r in results if r.trial == trial.index]
+        mine = [r for r in results if r.trial == trial.number]
         assert [r.seed for r in mine] == [0, 1]
         assert all(r.overrides["optimizer.lr"] == trial.parameters["optimizer.lr"] for r in mine)
         assert trial.value == pytest.approx(sum(score(r, "sliced_w2") for r in mine) / 2)
@@ -563,7 +563,7 @@ def test_a_search_that_prunes_stops_hopeless_trials_and_still_finds_a_best(tmp_p
     results = load_results(plan.directory)
     assert {trial.state for trial in trials} == {"complete", "pruned"}
     for trial in trials:
-        outcomes = {r.outcome for r in results if r.trial == trial.index}
+        outcomes = {r.outcome for r in results if r.trial == trial.number}
         assert outcomes == {"stopped" if trial.state == "pruned" else "completed"}
     best = search_of(plan).best()
     assert best is not None
@@ -581,19 +581,19 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def test_a_tuned_ablation_gives_every_arm_the_same_budget(tuned: Plan) -> None:
     counts = {arm: len(search_of(tuned, arm).trials()) for arm in (0, 1)}
     assert counts == {0: 3, 1: 3}
-    searched = [r.cell for r in load_results(tuned.directory) if r.phase == "search"]
+    searched = [r.arm for r in load_results(tuned.directory) if r.phase == "search"]
     assert searched == ["adam"] * 6 + ["sgd"] * 6
 
 
 def test_a_tuned_ablation_trains_each_arms_best_anew_with_fresh_seeds(tuned: Plan) -> None:
     results = load_results(tuned.directory)
     final = [r for r in results if r.phase == "final"]
-    assert [(r.cell, r.seed) for r in final] == [("adam", 2), ("adam", 3), ("sgd", 2), ("sgd", 3)]
+    assert [(r.arm, r.seed) for r in final] == [("adam", 2), ("adam", 3), ("sgd", 2), ("sgd", 3)]
     for index, arm in enumerate(tuned.arms):
         best = search_of(tuned, index).best()
         assert best is not None
-        mine = [r for r in final if r.cell == arm.name]
-        assert {r.trial for r in mine} == {best.index}
+        mine = [r for r in final if r.arm == arm.name]
+        assert {r.trial for r in mine} == {best.number}
         assert {r.overrides["optimizer.lr"] for r in mine} == {best.parameters["optimizer.lr"]}
     assert not {r.seed for r in final} & {r.seed for r in results if r.phase == "search"}
 
@@ -603,12 +603,12 @@ def test_the_final_runs_of_a_beaten_trial_are_no_longer_counted(tuned: Plan, tmp
     shutil.copytree(tuned.directory, copy)
     winners = json.loads((copy / "winners.json").read_text())
     (copy / "winners.json").write_text(json.dumps(winners | {"adam": {"trial": 99, "value": 0.0}}))
-    final = [r.cell for r in load_results(copy) if r.phase == "final"]
+    final = [r.arm for r in load_results(copy) if r.phase == "final"]
     assert final == ["sgd", "sgd"]
 
 
 def test_two_workers_at_once_train_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The second worker takes a unit of its own while the first holds its lease.
+    # The second worker takes a group of its own while the first holds its lease.
     plan = unmeasured_plan(ablation(), tmp_path)
     trained: list[str] = []
     nested = [False]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.data import Dataset, Mixture, load_dataset
 from harness.data.dataset import from_points
 from harness.data.points import four_gaussians
-from harness.metrics.catalogue import MetricInfo
+from harness.metrics.catalogue import Metric
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.points import modes
 from harness.metrics.points.coverage import bin_recall, neighbours, pair_distance
@@ -261,7 +261,7 @@ def test_the_evaluator_says_its_minimum_and_its_shape() -> None:
 @pytest.mark.parametrize("name", metrics.names())
 def test_every_metric_is_described_in_plain_words(name: str) -> None:
     info = metrics[name]
-    assert isinstance(info, MetricInfo)
+    assert isinstance(info, Metric)
     assert info.name == name
     assert info.goal in ("minimize", "maximize")
     assert info.unit

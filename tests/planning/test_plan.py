@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.files import write_json
-from harness.planning.plan import Arm, chunks, grouped, trial_units
+from harness.planning.plan import ArmPlan, chunks, grouped, trial_groups
 from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.planning.planner import make_plan
 from harness.report.page import write_report
 from harness.runs.job import PlannedRun
-from harness.study.study import Cell, Study
+from harness.study.study import Arm, Study
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 
@@ -53,8 +53,8 @@ def tree(directory: Path) -> list[str]:
 
 def test_a_plan_holds_every_cell_with_every_seed_once(tmp_path: Path, measured: list[str]) -> None:
     plan = make_plan(ablation(seeds=3), directory=tmp_path, workers=2)
-    planned = [(run.cell, run.seed) for unit in plan.units for run in unit.runs]
-    assert sorted(planned) == [(cell, seed) for cell in ("adam", "sgd") for seed in range(3)]
+    planned = [(run.arm, run.seed) for group in plan.run_groups for run in group.runs]
+    assert sorted(planned) == [(arm, seed) for arm in ("adam", "sgd") for seed in range(3)]
     assert len({run.run_id for run in plan.runs}) == plan.num_runs == 6
 
 
@@ -127,35 +127,35 @@ def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
 
 def test_arms_that_differ_in_numbers_share_populations() -> None:
     arms = [
-        Arm(cell=Cell(name=f"{lr}", overrides={}, recipe=tiny_recipe(optimizer__lr=lr)), population=8)
+        ArmPlan(asked=Arm(name=f"{lr}", overrides={}, recipe=tiny_recipe(optimizer__lr=lr)), population=8)
         for lr in (1e-3, 1e-4)
     ]
-    units = grouped(arms, range(4), workers=1)
-    assert [len(unit.runs) for unit in units] == [8]
-    assert {run.cell for run in units[0].runs} == {"0.001", "0.0001"}
+    groups = grouped(arms, range(4), workers=1)
+    assert [len(group.runs) for group in groups] == [8]
+    assert {run.arm for run in groups[0].runs} == {"0.001", "0.0001"}
 
 
 def test_arms_of_different_structure_do_not_share_populations() -> None:
     arms = [
-        Arm(cell=Cell(name=name, overrides={}, recipe=tiny_recipe(optimizer__name=name)), population=8)
+        ArmPlan(asked=Arm(name=name, overrides={}, recipe=tiny_recipe(optimizer__name=name)), population=8)
         for name in ("adam", "sgd")
     ]
-    for unit in grouped(arms, range(4), workers=1):
-        assert len({run.cell for run in unit.runs}) == 1
+    for group in grouped(arms, range(4), workers=1):
+        assert len({run.arm for run in group.runs}) == 1
 
 
 def test_no_population_leaves_a_worker_without_work() -> None:
-    arm = Arm(cell=Cell(name="a", overrides={}, recipe=tiny_recipe()), population=64)
-    assert [len(unit.runs) for unit in grouped([arm], range(8), workers=2)] == [4, 4]
+    arm = ArmPlan(asked=Arm(name="a", overrides={}, recipe=tiny_recipe()), population=64)
+    assert [len(group.runs) for group in grouped([arm], range(8), workers=2)] == [4, 4]
 
 
 @given(count=st.integers(0, 60), population=st.integers(1, 20))
 def test_chunks_keep_order_and_are_few_and_even(count: int, population: int) -> None:
     recipe = tiny_recipe()
-    runs = [PlannedRun(recipe=recipe, seed=seed, cell="a", overrides={}) for seed in range(count)]
-    units = chunks(runs, population)
-    sizes = [len(unit.runs) for unit in units]
-    assert [run.seed for unit in units for run in unit.runs] == list(range(count))
+    runs = [PlannedRun(recipe=recipe, seed=seed, arm="a", overrides={}) for seed in range(count)]
+    groups = chunks(runs, population)
+    sizes = [len(group.runs) for group in groups]
+    assert [run.seed for group in groups for run in group.runs] == list(range(count))
     assert len(sizes) == -(-count // population)
     assert not sizes or (max(sizes) <= population and max(sizes) - min(sizes) <= 1)
 
@@ -163,7 +163,7 @@ def test_chunks_keep_order_and_are_few_and_even(count: int, population: int) -> 
 def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path, population=2)
     read = read_plan(plan.directory)
-    assert read.units == plan.units
+    assert read.groups == plan.run_groups
     assert read.arms == plan.arms
     assert read.study == plan.study
     assert (read.device, read.num_threads) == (plan.device, plan.num_threads)
@@ -179,9 +179,9 @@ def test_the_study_is_kept_as_a_sweep_file(tmp_path: Path) -> None:
 def test_more_seeds_form_new_populations_and_leave_the_old_ones(tmp_path: Path) -> None:
     old = unmeasured_plan(ablation(seeds=3), tmp_path, population=2)
     new = unmeasured_plan(ablation(seeds=5), tmp_path)
-    assert new.units[: len(old.units)] == old.units
-    assert sorted((run.cell, run.seed) for unit in new.units for run in unit.runs) == [
-        (cell, seed) for cell in ("adam", "sgd") for seed in range(5)
+    assert new.groups[: len(old.groups)] == old.groups
+    assert sorted((run.arm, run.seed) for group in new.groups for run in group.runs) == [
+        (arm, seed) for arm in ("adam", "sgd") for seed in range(5)
     ]
     assert read_plan(new.directory).study.seeds == (0, 1, 2, 3, 4)
 
@@ -189,7 +189,7 @@ def test_more_seeds_form_new_populations_and_leave_the_old_ones(tmp_path: Path) 
 def test_fewer_seeds_leave_the_populations_and_ask_for_fewer_runs(tmp_path: Path) -> None:
     old = unmeasured_plan(ablation(seeds=3), tmp_path, population=3)
     new = unmeasured_plan(ablation(seeds=1), tmp_path)
-    assert new.units == old.units
+    assert new.groups == old.groups
     assert [run.seed for run in new.runs] == [0, 0]
     assert json.loads((new.directory / "plan.json").read_text())["seeds"] == {"ablate": [0]}
 
@@ -328,8 +328,8 @@ def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path,
     one = make_plan(ablation(), directory=tmp_path, population=1)
     two = make_plan(ablation(seeds=3), directory=tmp_path, population=4)
     first, second = write_plan(one), write_plan(two)
-    assert second.units[: len(first.units)] == first.units
-    assert read_plan(first.directory).units == second.units
+    assert second.groups[: len(first.groups)] == first.groups
+    assert read_plan(first.directory).groups == second.groups
 
 
 @pytest.mark.parametrize(
@@ -368,22 +368,22 @@ def test_a_search_is_counted_in_trials_and_a_tuned_one_in_final_runs_too(tmp_pat
 def test_the_units_of_a_trial_follow_from_its_parameters(tmp_path: Path) -> None:
     plan = unmeasured_plan(search(tuned=True), tmp_path)
     arm = plan.arm("sgd")
-    units = trial_units(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
-    assert [unit.id for unit in units] == [
-        unit.id for unit in trial_units(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
+    groups = trial_groups(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
+    assert [group.id for group in groups] == [
+        group.id for group in trial_groups(plan, arm, 2, {"optimizer.lr": 0.001}, "search")
     ]
-    assert [[run.seed for run in unit.runs] for unit in units] == [[0], [1]]
-    run = units[0].runs[0]
+    assert [[run.seed for run in group.runs] for group in groups] == [[0], [1]]
+    run = groups[0].runs[0]
     assert run.overrides == {"optimizer.name": "sgd", "optimizer.lr": 0.001}
     assert run.recipe.flat()["generator_optimizer.lr"] == 0.001
-    assert (run.cell, run.phase, run.trial) == ("sgd", "search", 2)
+    assert (run.arm, run.phase, run.trial) == ("sgd", "search", 2)
 
 
 def test_a_trial_that_may_be_pruned_is_one_population(tmp_path: Path) -> None:
     study = search(early_terminate={"type": "hyperband", "min_iter": 1})
     plan = unmeasured_plan(study, tmp_path)
-    units = trial_units(plan, plan.arms[0], 0, {"optimizer.lr": 0.001}, "search")
-    assert [len(unit.runs) for unit in units] == [2]
+    groups = trial_groups(plan, plan.arms[0], 0, {"optimizer.lr": 0.001}, "search")
+    assert [len(group.runs) for group in groups] == [2]
 
 
 def test_a_metric_of_another_kind_of_data_is_refused(tmp_path: Path) -> None:

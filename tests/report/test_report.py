@@ -95,11 +95,11 @@ def test_report_leaves_every_file_that_is_promised(optimizers: Path) -> None:
 
 
 def test_table_has_the_values_that_its_columns_name(optimizers: Path) -> None:
-    rows = {row["cell"]: row for row in _rows(optimizers / "report" / "table.csv")}
+    rows = {row["arm"]: row for row in _rows(optimizers / "report" / "table.csv")}
     assert list(rows) == ["rmsprop", "sgd", "adam"]
-    for cell, row in rows.items():
-        values = [end_score(cell, seed) for seed in range(8)]
-        assert row["optimizer.name"] == cell
+    for arm, row in rows.items():
+        values = [end_score(arm, seed) for seed in range(8)]
+        assert row["optimizer.name"] == arm
         assert (row["num_seeds"], row["num_failed"]) == ("8", "0")
         assert float(row["mean"]) == pytest.approx(sum(values) / 8, rel=1e-5)
         assert float(row["iqm"]) == pytest.approx(interquartile_mean(values), rel=1e-5)
@@ -113,9 +113,9 @@ def test_table_has_the_values_that_its_columns_name(optimizers: Path) -> None:
 
 def test_comparisons_have_the_columns_promised_and_the_paired_values(optimizers: Path) -> None:
     rows = _rows(optimizers / "report" / "comparisons.csv")
-    columns = "baseline,cell,difference,ci_low,ci_high,p_value,p_holm,probability_of_improvement,decision"
+    columns = "baseline,arm,difference,ci_low,ci_high,p_value,p_holm,probability_of_improvement,decision"
     assert list(rows[0]) == columns.split(",")
-    assert [(row["baseline"], row["cell"], row["decision"]) for row in rows] == [
+    assert [(row["baseline"], row["arm"], row["decision"]) for row in rows] == [
         ("rmsprop", "sgd", "worse"),
         ("rmsprop", "adam", "worse"),
     ]
@@ -171,7 +171,7 @@ def test_arm_that_hardly_moved_and_lags_behind_is_flagged(optimizers: Path) -> N
 
 def test_arm_that_got_worse_than_untrained_is_flagged(tmp_path: Path) -> None:
     study = Study.parse(OPTIMIZERS)
-    folder = make_ablation(tmp_path, study, end=lambda cell, seed: {"adam": 0.9}.get(cell, 0.03) + seed / 1e4)
+    folder = make_ablation(tmp_path, study, end=lambda arm, seed: {"adam": 0.9}.get(arm, 0.03) + seed / 1e4)
     found = {flag.arm: flag.text for flag in flags(summarise(folder)) if flag.label == "barely moved"}
     assert list(found) == ["adam"]
     assert "did not improve on its untrained generator" in found["adam"]
@@ -180,7 +180,7 @@ def test_arm_that_got_worse_than_untrained_is_flagged(tmp_path: Path) -> None:
 def test_diverged_runs_count_as_untrained_and_are_flagged(tmp_path: Path) -> None:
     folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), diverged={("adam", 2), ("adam", 5)})
     write_report(folder)
-    row = next(row for row in _rows(folder / "report" / "table.csv") if row["cell"] == "adam")
+    row = next(row for row in _rows(folder / "report" / "table.csv") if row["arm"] == "adam")
     values = [0.59 if seed in (2, 5) else end_score("adam", seed) for seed in range(8)]
     assert (row["num_seeds"], row["num_failed"]) == ("8", "2")
     assert float(row["mean"]) == pytest.approx(sum(values) / 8, rel=1e-5)
@@ -206,10 +206,10 @@ def test_unfinished_study_is_reported_as_far_as_it_is_and_says_so(tmp_path: Path
     missing = {("adam", seed) for seed in range(8)} | {("sgd", 7)}
     folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), missing=missing)
     write_report(folder)
-    rows = {row["cell"]: row for row in _rows(folder / "report" / "table.csv")}
+    rows = {row["arm"]: row for row in _rows(folder / "report" / "table.csv")}
     assert (rows["sgd"]["num_seeds"], rows["adam"]["num_seeds"]) == ("7", "0")
     assert rows["adam"]["mean"] == rows["adam"]["ci_low"] == ""
-    decisions = {row["cell"]: row["decision"] for row in _rows(folder / "report" / "comparisons.csv")}
+    decisions = {row["arm"]: row["decision"] for row in _rows(folder / "report" / "comparisons.csv")}
     assert decisions == {"sgd": "worse", "adam": "too-few-seeds"}
     text = " ".join(_page(folder).text.split())
     assert "This study is not complete: 15 of 24 runs have finished." in text
@@ -237,7 +237,7 @@ def test_too_few_seeds_are_named_with_the_number_it_takes(tmp_path: Path) -> Non
 
 
 def test_equal_arms_are_undecided_and_not_called_equal(tmp_path: Path) -> None:
-    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), end=lambda cell, seed: 0.03 + 0.001 * seed)
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), end=lambda arm, seed: 0.03 + 0.001 * seed)
     summary = summarise(folder)
     assert {comparison.decision for comparison in summary.comparisons} == {"undecided"}
     assert headline(summary) == "sgd and adam cannot be told apart from rmsprop."
@@ -261,12 +261,12 @@ def test_metric_to_be_maximised_turns_the_decisions_round(tmp_path: Path) -> Non
 def test_grid_without_a_baseline_is_ranked_and_has_no_comparisons(tmp_path: Path) -> None:
     text = "name: grid\nrecipe: points-gan\nmetric: {name: sliced_w2}\nseeds: 2\nmethod: grid\n"
     study = Study.parse(text + "parameters: {optimizer.lr: {values: [0.001, 0.0001]}}\n")
-    folder = make_ablation(tmp_path, study, end=lambda cell, seed: 0.02 if "0.0001" in cell else 0.2)
+    folder = make_ablation(tmp_path, study, end=lambda arm, seed: 0.02 if "0.0001" in arm else 0.2)
     write_report(folder)
     comparisons = (folder / "report" / "comparisons.csv").read_text()
-    assert comparisons.startswith("baseline,cell,")
+    assert comparisons.startswith("baseline,arm,")
     assert comparisons.count("\n") == 1
-    assert "The best of 2 cells is lr=0.0001." in _page(folder).text
+    assert "The best of 2 arms is lr=0.0001." in _page(folder).text
 
 
 def test_command_on_the_page_trains_one_of_the_runs(tmp_path: Path) -> None:
@@ -284,11 +284,11 @@ def test_tuned_arms_are_compared_by_their_fresh_seeds_only(tmp_path: Path) -> No
     folder = make_search(tmp_path, Study.parse(TUNED))
     write_report(folder)
     rows = _rows(folder / "report" / "table.csv")
-    assert [(row["cell"], row["num_seeds"]) for row in rows] == [("rmsprop", "8"), ("sgd", "8")]
+    assert [(row["arm"], row["num_seeds"]) for row in rows] == [("rmsprop", "8"), ("sgd", "8")]
     assert float(rows[0]["optimizer.lr"]) > 0
     trials = _rows(folder / "report" / "trials.csv")
     assert len(trials) == 12
-    best = min((row for row in trials if row["cell"] == "sgd"), key=lambda row: float(row["value"]))
+    best = min((row for row in trials if row["arm"] == "sgd"), key=lambda row: float(row["value"]))
     assert best["optimizer.lr"] == rows[1]["optimizer.lr"]
     assert {"trials.png", "trials.pdf"} <= {path.name for path in (folder / "report" / "figures").iterdir()}
     text = _page(folder).text
@@ -301,11 +301,11 @@ def test_search_ranks_its_trials_and_warns_of_luck(tmp_path: Path) -> None:
     folder = make_search(tmp_path, Study.parse(SEARCH), num_trials=3)
     write_report(folder)
     rows = _rows(folder / "report" / "table.csv")
-    assert [row["cell"] for row in rows] == ["trial 0", "trial 1", "trial 2"]
+    assert [row["arm"] for row in rows] == ["trial 0", "trial 1", "trial 2"]
     summary = summarise(folder)
     assert not summary.is_complete
     assert (summary.num_finished, summary.num_planned) == (6, 10)
-    best = min(rows, key=lambda row: float(row["mean"]))["cell"]
+    best = min(rows, key=lambda row: float(row["mean"]))["arm"]
     text = " ".join(_page(folder).text.split())
     assert f"The best of 3 trials is {best}." in text
     assert "luck helped to choose it" in text
@@ -391,7 +391,7 @@ def test_page_of_many_arms_spells_out_only_what_was_decided_or_is_shown(tmp_path
     text = "name: grid\nrecipe: points-gan\nmetric: {name: sliced_w2}\nseeds: 1\nmethod: grid\n"
     values = [round(1e-4 * (1 + index), 6) for index in range(14)]
     study = Study.parse(f"{text}parameters: {{optimizer.lr: {{values: {values}}}}}\n")
-    folder = make_ablation(tmp_path, study, end=lambda cell, seed: 0.02 + float(cell.partition("=")[2]))
+    folder = make_ablation(tmp_path, study, end=lambda arm, seed: 0.02 + float(arm.partition("=")[2]))
     write_report(folder)
     text = " ".join(_page(folder).text.split())
     assert "8 of 14 arms: those that were decided" in text

@@ -32,11 +32,11 @@ from harness.runs.frames import frames_of
 from harness.runs.job import Interrupted, Job, PlannedRun, Progress
 from harness.runs.result import load_result, run_directory, score
 from harness.runs.session import train_population
-from harness.study.grammar import Metric
+from harness.study.target import Target
 from harness.tracking import read_history, read_images
 from support.wandb_reader import read_run
 
-METRIC = Metric(name="frechet", goal="minimize")
+METRIC = Target(metric="frechet", goal="minimize")
 SMALL: dict[str, object] = {
     "data.limit": 256,
     "train.batch_size": 32,
@@ -60,7 +60,7 @@ def small(name: str = "digits-gan", **changes: object) -> Recipe:
 
 def fit(directory: Path, *recipes: Recipe, seeds: tuple[int, ...] = (0,), **more: Any) -> list[RunResult]:
     runs = [
-        PlannedRun(recipe=recipe, seed=seed, cell=f"arm {index}", overrides={"i": index})
+        PlannedRun(recipe=recipe, seed=seed, arm=f"arm {index}", overrides={"i": index})
         for index, recipe in enumerate(recipes)
         for seed in seeds
     ]
@@ -72,7 +72,7 @@ def fit(directory: Path, *recipes: Recipe, seeds: tuple[int, ...] = (0,), **more
         "device": "cpu",
         "metric": METRIC,
         "environment": {},
-        "checkpoint": directory / "populations" / "unit.pt",
+        "checkpoint": directory / "populations" / "group.pt",
         "wandb": "disabled",
     }
     return train_population(runs, Job(**(settings | more)))
@@ -181,10 +181,10 @@ def test_grids_of_a_conditional_generator_have_a_column_a_class(tmp_path: Path) 
     (result,) = fit(tmp_path, small("digits-cgan"))
     for name in ("real.png", f"step_{TOTAL:08d}.png"):
         with Image.open(samples(tmp_path, result) / name) as file:
-            cells = np.array(json.loads(file.info["layout"])["cells"])
-        assert cells.shape == (10, 10)
+            arms = np.array(json.loads(file.info["layout"])["arms"])
+        assert arms.shape == (10, 10)
         if name.startswith("step"):
-            assert (cells % 10 == np.arange(10)).all()
+            assert (arms % 10 == np.arange(10)).all()
     dataset = load_dataset(small("digits-cgan").data)
     assert dataset.train_labels is not None
     found = nearest_images(read_grid(samples(tmp_path, result) / "real.png"), dataset.train, num=1)
@@ -216,7 +216,7 @@ def test_of_a_thousand_classes_no_more_images_are_made_than_are_shown(tmp_path: 
     frames.opening(frame, tmp_path)
     for name in ("grid.png", "real.png"):
         with Image.open(tmp_path / name) as file:
-            assert len(json.loads(file.info["layout"])["cells"][0]) == 20
+            assert len(json.loads(file.info["layout"])["arms"][0]) == 20
     assert len(read_grid(tmp_path / "grid.png")) == 200
 
 
@@ -241,11 +241,11 @@ def test_what_was_drawn_after_the_checkpoint_is_not_drawn_twice(tmp_path: Path) 
     (calm,) = fit(tmp_path / "calm", small())
     with pytest.raises(Interrupted):
         fit(tmp_path / "killed", small(), **stop_at(8))
-    unit = tmp_path / "killed" / "populations" / "unit.pt"
-    before = unit.read_bytes()
+    group = tmp_path / "killed" / "populations" / "group.pt"
+    before = group.read_bytes()
     with pytest.raises(Interrupted):
         fit(tmp_path / "killed", small(), **stop_at(8))
-    unit.write_bytes(before)
+    group.write_bytes(before)
     folder = run_directory(tmp_path / "killed", calm.run_id)
     rows = read_history(folder / "history.jsonl")
     assert "eval/frechet" in rows[-1]

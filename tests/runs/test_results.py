@@ -17,7 +17,7 @@ def make_result(**changes: Any) -> RunResult:
     values: dict[str, Any] = {
         "run_id": "0123456789ab",
         "study": "study",
-        "cell": "optimizer.name=sgd",
+        "arm": "optimizer.name=sgd",
         "overrides": {"optimizer.name": "sgd"},
         "seed": 0,
         "phase": "ablate",
@@ -87,9 +87,9 @@ def test_results_survive_the_disk_non_finite_numbers_included(tmp_path: Path) ->
 
 
 def test_results_come_in_a_fixed_order(tmp_path: Path) -> None:
-    for index, (cell, seed) in enumerate([("b", 1), ("a", 1), ("b", 0), ("a", 0)]):
-        save(tmp_path, make_result(run_id=f"{index:012x}", cell=cell, seed=seed))
-    assert [(r.cell, r.seed) for r in load_results(tmp_path)] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    for index, (arm, seed) in enumerate([("b", 1), ("a", 1), ("b", 0), ("a", 0)]):
+        save(tmp_path, make_result(run_id=f"{index:012x}", arm=arm, seed=seed))
+    assert [(r.arm, r.seed) for r in load_results(tmp_path)] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
 def test_runs_of_seeds_no_longer_asked_for_are_left_out(tmp_path: Path) -> None:
@@ -140,15 +140,15 @@ VERDICT |= {
         ("verdict", {"timeline": "abc"}),
         ("verdict", {"timeline": [[0, "fine"]]}),
         ("verdict", {"evidence": {"modes": "few"}}),
-        ("selection", {"step": None}),
-        ("selection", {"report": "low"}),
+        ("best_checkpoint", {"step": None}),
+        ("best_checkpoint", {"report": "low"}),
     ],
 )
 def test_a_result_with_a_damaged_verdict_or_selection_is_named_in_one_line(
     tmp_path: Path, field: str, changes: dict[str, Any]
 ) -> None:
     selection = {"metric": "sliced_w2", "step": 8, "select": 0.1, "report": 0.2}
-    whole = make_result(verdict=VERDICT, selection=selection)
+    whole = make_result(verdict=VERDICT, best_checkpoint=selection)
     folder = run_directory(tmp_path, whole.run_id)
     folder.mkdir(parents=True)
     write_json(folder / "result.json", whole.to_json())

@@ -21,14 +21,14 @@ from harness.analysis.summary import summarise
 from harness.cli import _print_plan
 from harness.engine import checkpoint as checkpoints
 from harness.engine.trainer import Trainer
-from harness.execution.status import Standing
+from harness.execution.status import StatusReader
 from harness.execution.worker import Worker
 from harness.features.find import check_comparable
 from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Halves
 from harness.objective.objective import chance_loss
-from harness.runs.best import Selection
+from harness.runs.best import BestCheckpoint
 from harness.runs.job import Interrupted, Progress
 from harness.runs.result import load_result, run_directory, score
 from harness.search.storage import Search, open_storage
@@ -137,7 +137,7 @@ def test_results_from_before_there_were_verdicts_are_read(
     whole: tuple[Path, RunResult], tmp_path: Path
 ) -> None:
     values = whole[1].to_json()
-    for key in ("verdict", "stopped_by", "selection"):
+    for key in ("verdict", "stopped_by", "best_checkpoint"):
         del values[key]
     write_json(tmp_path / "result.json", values)
     result = load_result(tmp_path)
@@ -221,7 +221,7 @@ def test_it_is_the_same_when_killed_after_one_of_the_results_was_written_and_bef
     runs = runs_of(LIVELY, STUCK, STUCK.override({"generator_optimizer.lr": 1.1e-2}))
     with pytest.raises(Interrupted):
         fit(tmp_path, runs, early_stop=STOP, **stop_at(13))
-    checkpoint = tmp_path / "populations" / "unit.pt"
+    checkpoint = tmp_path / "populations" / "group.pt"
     early = checkpoint.read_bytes()
     with pytest.raises(Interrupted):
         fit(tmp_path, runs, early_stop=STOP, **stop_at(26, event=2))
@@ -260,7 +260,7 @@ def test_a_trial_with_runs_given_up_is_complete_and_worth_what_they_are_worth(tm
     Worker(plan.directory, wandb="disabled").work()
     results = load_results(plan.directory)
     assert [result.stopped_by for result in results] == ["verdict"]
-    (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].cell, plan.directory).trials()
+    (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].arm, plan.directory).trials()
     assert trial.state == "complete"
     assert trial.value == results[0].scores["sliced_w2"]["first"]
     summary = summarise(plan.directory)
@@ -327,10 +327,10 @@ def test_the_best_is_chosen_on_one_half_and_reported_on_the_other(
     monkeypatch.setattr(Evaluator, "halves", lambda *_, **__: next(given))
     weights: dict[int, Any] = {}
     weights_at = _noting_weights(weights)
-    monkeypatch.setattr(Selection, "offer", weights_at)
+    monkeypatch.setattr(BestCheckpoint, "offer", weights_at)
     (result,) = fit(tmp_path, runs_of(tiny_recipe()))
     expected = {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.7, "last": 0.5}
-    assert result.selection == expected
+    assert result.best_checkpoint == expected
     assert (result.best_step, result.scores["sliced_w2"]["best"]) == (13, 0.7)
     assert score(result, "sliced_w2", "best") == 0.7
     best = checkpoints.load(run_directory(tmp_path, result.run_id) / "best.pt")
@@ -344,9 +344,9 @@ def _weights_of(step: int) -> dict[str, Any]:
 
 
 def _noting_weights(found: dict[int, Any]) -> Any:
-    offer = Selection.offer
+    offer = BestCheckpoint.offer
 
-    def noted(self: Selection, step: int, select: float, report: float, weights: Any) -> None:
+    def noted(self: BestCheckpoint, step: int, select: float, report: float, weights: Any) -> None:
         found[step] = weights()["generator"]
         offer(self, step, select, report, weights)
 
@@ -375,7 +375,7 @@ def test_a_metric_that_cannot_be_halved_has_the_best_of_its_curve(
     curve = [
         row["eval/sliced_w2"] for row in read_history(folder / "history.jsonl") if "eval/sliced_w2" in row
     ]
-    assert result.selection == {}
+    assert result.best_checkpoint == {}
     assert result.scores["sliced_w2"]["best"] == min(curve)
     assert not (folder / "best.pt").exists()
 
@@ -384,10 +384,10 @@ def test_a_metric_that_cannot_be_halved_has_the_best_of_its_curve(
 def test_a_selection_follows_the_goal_keeps_the_first_of_equals_and_survives_a_checkpoint(
     goal: Any, step: int
 ) -> None:
-    selection = Selection("m", goal)
+    selection = BestCheckpoint("m", goal)
     for at, select in ((0, 2.0), (1, 1.0), (2, 3.0), (3, 1.0), (4, 3.0), (5, float("nan"))):
         selection.offer(at, select, select + 0.5, partial(_weights_of, at))
-        selection = Selection("m", goal, selection.state_dict())
+        selection = BestCheckpoint("m", goal, selection.state_dict())
     assert selection.step == step
     assert selection.weights["generator"]["w"] == step
 
@@ -442,7 +442,7 @@ def test_progress_names_the_run_that_has_collapsed_as_soon_as_it_has(tmp_path: P
 def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path) -> None:
     study = ablation(seeds=1, settings=OUTRUN | {"generator_optimizer.lr": 3.0}, early_stop="verdict")
     plan = unmeasured_plan(study, tmp_path)
-    standing = Standing(plan)
+    reader = StatusReader(plan)
     adam = plan.runs[0].run_id
     live = [
         {
@@ -451,25 +451,25 @@ def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path
             "verdicts": {adam: ["adam", "collapsed"]},
         }
     ]
-    status = standing.status(live)
-    assert standing.news(live) == ["adam has collapsed"]
-    assert standing.news(live) == []
+    status = reader.status(live)
+    assert reader.news(live) == ["adam has collapsed"]
+    assert reader.news(live) == []
     assert [arm.bad_verdicts for arm in status.arms] == [{"collapsed": 1}, {}]
     Worker(plan.directory, wandb="disabled").work()
-    status = standing.status([])
-    (line,) = standing.news([])
+    status = reader.status([])
+    (line,) = reader.news([])
     assert "sgd · seed 0: collapsed" in line
     assert "at step 26" in line
     assert status.bad_verdicts == {"collapsed": 1, "diverged": 1}
     assert (status.saved_steps, status.failed) == (26, 2)
-    assert Standing(plan).news([]) == []
+    assert StatusReader(plan).news([]) == []
 
 
 def _plain_result() -> RunResult:
     return RunResult(
         run_id="0" * 12,
         study="s",
-        cell="a",
+        arm="a",
         overrides={},
         seed=0,
         phase="ablate",

@@ -13,7 +13,7 @@ from rich.console import Console
 from test_tracking import Child, open_trackers, segments
 
 from harness.execution.display import SweepDisplay
-from harness.execution.status import ArmStanding, SweepStatus
+from harness.execution.status import ArmStatus, StudyStatus
 from harness.tracking import ConsoleTracker
 from harness.tracking import wandb as library
 from harness.verdict.judge import Judge
@@ -140,15 +140,15 @@ def test_the_result_of_a_run_says_how_its_best_was_chosen() -> None:
     out = io.StringIO()
     tracker = ConsoleTracker(label="run", total_steps=10, console=Console(file=out, width=400))
     selection = {"metric": "frechet", "step": 4320, "select": 1.0, "report": 1.5}
-    tracker.finish({"outcome": "completed", "scores": {}, "selection": selection})
+    tracker.finish({"outcome": "completed", "scores": {}, "best_checkpoint": selection})
     assert "best frechet: of the checkpoint of step 4,320" in out.getvalue()
     assert "optimum, which flatters" in out.getvalue()
 
 
 def test_the_standing_of_a_sweep_shows_bad_verdicts_and_saved_steps_where_there_are_any() -> None:
     arms = [
-        ArmStanding(name="good", done=2, total=4),
-        ArmStanding(
+        ArmStatus(name="good", done=2, total=4),
+        ArmStatus(
             name="bad",
             done=2,
             total=4,
@@ -159,7 +159,7 @@ def test_the_standing_of_a_sweep_shows_bad_verdicts_and_saved_steps_where_there_
     ]
     out = io.StringIO()
     with SweepDisplay("study", console=Console(file=out, width=140)) as display:
-        display.update(SweepStatus(arms=arms))
+        display.update(StudyStatus(arms=arms))
         display.say("x" * 150, alarming=True)
     text = out.getvalue()
     assert text.splitlines()[0].startswith(
@@ -171,6 +171,6 @@ def test_the_standing_of_a_sweep_shows_bad_verdicts_and_saved_steps_where_there_
     assert row.endswith("4,800")
     out = io.StringIO()
     with SweepDisplay("study", console=Console(file=out, width=140)) as display:
-        display.update(SweepStatus(arms=arms[:1]))
+        display.update(StudyStatus(arms=arms[:1]))
     assert "verdicts" not in out.getvalue()
     assert "saved" not in out.getvalue()

@@ -12,7 +12,8 @@ from typing import Any
 import optuna
 import pytest
 
-from harness.search.storage import Search, TrialRecord, cell_values, open_storage, record_cell, repair_journal
+from harness.search.storage import Search, arm_values, open_storage, record_arm, repair_journal
+from harness.search.trial import Trial
 from harness.study.study import Study
 from support.tiny_studies import ablation, search
 
@@ -22,10 +23,10 @@ LR = "optimizer.lr"
 def open_search(directory: Path, study: Study | None = None, arm: int = 0) -> Search:
     """A search as another process would open it."""
     study = study or search()
-    return Search(open_storage(directory), study, study.cells[arm], directory)
+    return Search(open_storage(directory), study, study.arms[arm], directory)
 
 
-def ask_all(found: Search, cap: int = 100) -> list[TrialRecord]:
+def ask_all(found: Search, cap: int = 100) -> list[Trial]:
     asked = []
     while (trial := found.ask(cap)) is not None:
         asked.append(trial)
@@ -84,7 +85,7 @@ def test_the_budget_is_spent_exactly_by_workers_that_ask_at_once(tmp_path: Path)
     open_search(tmp_path)
     with ThreadPoolExecutor(4) as pool:
         asked = list(pool.map(lambda _: ask_all(open_search(tmp_path), cap=20), range(4)))
-    indices = sorted(trial.index for trials in asked for trial in trials)
+    indices = sorted(trial.number for trials in asked for trial in trials)
     assert indices == list(range(20))
     assert open_search(tmp_path).ask(20) is None
 
@@ -105,7 +106,7 @@ def test_a_bayesian_search_repeats_itself_given_the_same_values(tmp_path: Path) 
         (tmp_path / name).mkdir()
         found = open_search(tmp_path / name, study)
         while (trial := found.ask(14)) is not None:
-            found.tell(trial.index, abs(math.log(trial.parameters[LR] / 1e-3)))
+            found.tell(trial.number, abs(math.log(trial.parameters[LR] / 1e-3)))
         runs.append([trial.parameters[LR] for trial in found.trials()])
     assert runs[0] == runs[1]
 
@@ -136,8 +137,8 @@ def test_a_trial_whose_asker_died_between_its_parameters_does_not_count(tmp_path
     storage = open_storage(tmp_path)
     optuna.load_study(storage=storage, study_name=optuna.get_all_study_names(storage)[0]).ask()
     trials = ask_all(open_search(tmp_path), cap=2)
-    assert [trial.index for trial in trials] == [1]
-    assert [trial.index for trial in found.trials()] == [0, 1]
+    assert [trial.number for trial in trials] == [1]
+    assert [trial.number for trial in found.trials()] == [0, 1]
 
 
 def test_an_undisturbed_search_and_one_with_a_dead_asker_try_the_same(tmp_path: Path) -> None:
@@ -154,8 +155,8 @@ def test_telling_twice_keeps_the_first_value(tmp_path: Path) -> None:
     found = open_search(tmp_path)
     trial = found.ask(1)
     assert trial is not None
-    found.tell(trial.index, 0.5)
-    open_search(tmp_path).tell(trial.index, 0.7)
+    found.tell(trial.number, 0.5)
+    open_search(tmp_path).tell(trial.number, 0.7)
     assert [(t.state, t.value) for t in found.trials()] == [("complete", 0.5)]
 
 
@@ -173,10 +174,10 @@ def test_a_trial_without_a_finite_value_fails_and_uses_up_its_budget(tmp_path: P
 def test_the_best_trial_is_the_earliest_with_the_best_value(tmp_path: Path, goal: str, best: int) -> None:
     found = open_search(tmp_path, search(metric={"name": "sliced_w2", "goal": goal}))
     for trial, value in zip(ask_all(found, cap=4), [0.9, 0.1, 0.1, 0.9], strict=True):
-        found.tell(trial.index, value)
+        found.tell(trial.number, value)
     winner = found.best()
     assert winner is not None
-    assert winner.index == best
+    assert winner.number == best
 
 
 def test_a_pruned_trial_is_the_best_only_where_none_is_complete(tmp_path: Path) -> None:
@@ -186,11 +187,11 @@ def test_a_pruned_trial_is_the_best_only_where_none_is_complete(tmp_path: Path) 
     found.tell(0, 0.01, pruned=True)
     winner = found.best()
     assert winner is not None
-    assert (winner.index, winner.state, winner.value) == (0, "pruned", 0.01)
+    assert (winner.number, winner.state, winner.value) == (0, "pruned", 0.01)
     found.tell(1, 0.5)
     winner = found.best()
     assert winner is not None
-    assert winner.index == 1
+    assert winner.number == 1
 
 
 def test_successive_halving_gives_up_the_worse_of_two(tmp_path: Path) -> None:
@@ -208,8 +209,8 @@ def test_hyperband_prunes_too(tmp_path: Path) -> None:
     pruned = set()
     for trial in ask_all(found, cap=12):
         for evaluation in range(1, 9):
-            if found.should_prune(trial.index, evaluation, 1.0 + trial.index):
-                pruned.add(trial.index)
+            if found.should_prune(trial.number, evaluation, 1.0 + trial.number):
+                pruned.add(trial.number)
                 break
     assert 0 < len(pruned) < 12
 
@@ -233,13 +234,13 @@ def test_a_study_that_prunes_nothing_never_gives_up(tmp_path: Path) -> None:
 
 def record(directory: Path, seeds: list[int], value: float = 0.5) -> bool:
     study = ablation()
-    values = cell_values(cell.overrides for cell in study.cells)
-    cell = study.cells[0]
-    return record_cell(
+    values = arm_values(arm.overrides for arm in study.arms)
+    arm = study.arms[0]
+    return record_arm(
         open_storage(directory),
         study,
-        cell.name,
-        cell.overrides,
+        arm.name,
+        arm.overrides,
         values,
         seeds=seeds,
         value=value,

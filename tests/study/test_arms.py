@@ -30,16 +30,16 @@ smoke:
 def test_each_arm_is_a_cell_with_its_name_and_its_own_settings() -> None:
     study = Study.parse(ARMS)
     assert study.kind == "ablation"
-    assert [(cell.name, cell.is_baseline) for cell in study.cells] == [
+    assert [(arm.name, arm.is_baseline) for arm in study.arms] == [
         ("1:1", True),
         ("5:1", False),
         ("late Wasserstein", False),
     ]
-    plain, many, wasserstein = (cell.recipe for cell in study.cells)
+    plain, many, wasserstein = (arm.recipe for arm in study.arms)
     assert many == plain.override({"train.discriminator_steps": 5})
     assert wasserstein.loss.name == "wasserstein"
     assert wasserstein.generator_optimizer.options["lr"] == 1e-4
-    assert [dict(cell.overrides) for cell in study.cells] == [
+    assert [dict(arm.overrides) for arm in study.arms] == [
         {},
         {"train.discriminator_steps": 5},
         {"recipe": "points-wgan", "optimizer.lr": 1e-4},
@@ -56,15 +56,15 @@ def test_a_study_of_listed_arms_survives_json() -> None:
 
 def test_the_short_version_changes_what_no_arm_does() -> None:
     short = Study.parse(ARMS, smoke=True)
-    assert [cell.recipe.train.epochs for cell in short.cells] == [3, 3, 3]
-    assert [cell.name for cell in short.cells] == ["1:1", "5:1", "late Wasserstein"]
+    assert [arm.recipe.train.epochs for arm in short.arms] == [3, 3, 3]
+    assert [arm.name for arm in short.arms] == ["1:1", "5:1", "late Wasserstein"]
     message = error(ARMS, overrides={"train.discriminator_steps": 2})
     assert message == "`train.discriminator_steps` is what this study varies, so it cannot be fixed to 2."
 
 
 def test_a_setting_can_be_kept_to_some_of_the_listed_arms() -> None:
     text = ARMS + "parameters:\n  loss.drift: {value: 0.1, when: {train.discriminator_steps: 5}}\n"
-    drifts = [cell.recipe.loss.drift for cell in Study.parse(text).cells]
+    drifts = [arm.recipe.loss.drift for arm in Study.parse(text).arms]
     assert drifts == [0.0, 0.1, 0.0]
 
 
@@ -106,7 +106,7 @@ def test_listed_arms_can_be_tuned() -> None:
         (
             "{train.discriminator_steps: 5}",
             "{}",
-            "cells `1:1` and `5:1` are the same recipe; remove one of them.",
+            "arms `1:1` and `5:1` are the same recipe; remove one of them.",
         ),
     ],
 )

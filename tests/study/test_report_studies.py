@@ -56,13 +56,13 @@ def test_a_study_can_be_trained_as_it_is_asked(path: Path) -> None:
     assert find_study(path.stem).resolve() == path
     assert len(study.description) > 100
     assert Study.from_json(study.to_json()) == study
-    assert sum(cell.is_baseline for cell in study.cells) == 1
-    for cell in study.cells:
-        shape = outline(cell.recipe.data)
-        check_networks(cell.recipe, shape.sample_shape, shape.num_classes)
+    assert sum(arm.is_baseline for arm in study.arms) == 1
+    for arm in study.arms:
+        shape = outline(arm.recipe.data)
+        check_networks(arm.recipe, shape.sample_shape, shape.num_classes)
         kind = "images" if len(shape.sample_shape) == 3 else "points"
-        assert metrics[study.metric.name].kind in (kind, "any")
-        assert cell.recipe.warnings() == []
+        assert metrics[study.target.metric].kind in (kind, "any")
+        assert arm.recipe.warnings() == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
@@ -72,7 +72,7 @@ def test_enough_seeds_are_asked_for_to_decide(path: Path) -> None:
     study = Study.load(path)
     seeds = study.final_seeds or study.seeds
     base = dict.fromkeys(seeds, 0.0)
-    arms = {cell.name: {seed: 1.0 + seed for seed in seeds} for cell in study.cells if not cell.is_baseline}
+    arms = {arm.name: {seed: 1.0 + seed for seed in seeds} for arm in study.arms if not arm.is_baseline}
     assert {found.decision for found in compare(base, arms, goal="minimize")} == {"worse"}
 
 
@@ -81,13 +81,13 @@ def test_a_short_version_is_short_and_needs_no_download(path: Path, monkeypatch:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     study, short = Study.load(path), Study.load(path, smoke=True)
     assert short.name == f"{study.name}-smoke"
-    assert [cell.name for cell in short.cells] == [cell.name for cell in study.cells]
-    for cell in short.cells:
-        assert cell.recipe.data.name in EMBEDDED
-        dataset = load_dataset(cell.recipe.data)
-        check_networks(cell.recipe, dataset.sample_shape, dataset.num_classes)
-    runs = len(short.cells) * len(short.seeds)
-    epochs = max(cell.recipe.train.epochs for cell in short.cells)
+    assert [arm.name for arm in short.arms] == [arm.name for arm in study.arms]
+    for arm in short.arms:
+        assert arm.recipe.data.name in EMBEDDED
+        dataset = load_dataset(arm.recipe.data)
+        check_networks(arm.recipe, dataset.sample_shape, dataset.num_classes)
+    runs = len(short.arms) * len(short.seeds)
+    epochs = max(arm.recipe.train.epochs for arm in short.arms)
     assert runs * epochs <= 600
 
 
@@ -101,12 +101,12 @@ def test_a_short_version_runs_to_its_report(path: Path, tmp_path: Path) -> None:
     console.file.close()
     results = load_results(tmp_path / study.name)
     compared = [result for result in results if result.phase != "search"]
-    assert len(compared) == len(study.cells) * len(study.final_seeds or study.seeds)
+    assert len(compared) == len(study.arms) * len(study.final_seeds or study.seeds)
     assert [result.reason for result in results if result.outcome == "diverged"] == []
     assert all(result.failed_scores == {} for result in results)
     with (report / "table.csv").open(newline="") as file:
-        table = {row["cell"]: row for row in csv.DictReader(file)}
-    assert list(table) == [cell.name for cell in study.cells]
+        table = {row["arm"]: row for row in csv.DictReader(file)}
+    assert list(table) == [arm.name for arm in study.arms]
     assert all(float(row["mean"]) == float(row["mean"]) for row in table.values())
     page = (report / "index.html").read_text()
     assert "short version" in page
@@ -116,4 +116,4 @@ def test_a_short_version_runs_to_its_report(path: Path, tmp_path: Path) -> None:
         assert "Learnt, or learnt by heart?" in page
     else:
         assert {"arms.png", "final.png"} <= figures
-    assert len(re.findall("data:image/gif;base64", page)) == min(8, len(study.cells))
+    assert len(re.findall("data:image/gif;base64", page)) == min(8, len(study.arms))

@@ -254,11 +254,11 @@ def test_int_stays_int_all_the_way_into_the_recipe() -> None:
         "  train.discriminator_steps: {min: 1, max: 5}\n"
         "  optimizer.lr: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}\n"
     )
-    (cell,) = study.cells
+    (arm,) = study.arms
     search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     for _ in range(10):
-        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(cell).items()})
-        recipe = study.trial_recipe(cell, json.loads(json.dumps(trial.params)))
+        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(arm).items()})
+        recipe = study.trial_recipe(arm, json.loads(json.dumps(trial.params)))
         assert type(recipe.train.epochs) is int
         assert type(recipe.train.discriminator_steps) is int
         assert recipe.train.batch_size in (16, 32, 48, 64)

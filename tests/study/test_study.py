@@ -24,19 +24,19 @@ def test_an_ablations_cells_are_its_grid_with_the_baseline_marked() -> None:
     assert study.kind == "ablation"
     assert study.seeds == (0, 1, 2, 3)
     assert study.final_seeds == ()
-    assert [(cell.name, cell.is_baseline) for cell in study.cells] == [
+    assert [(arm.name, arm.is_baseline) for arm in study.arms] == [
         ("rmsprop", True),
         ("sgd", False),
         ("adam", False),
     ]
-    for cell in study.cells:
-        assert cell.overrides == {"optimizer.name": cell.name}
-        assert cell.recipe.generator_optimizer.name == cell.name
-        assert cell.recipe.discriminator_optimizer.options["lr"] == 5e-5
-        assert study.num_trials(cell) == 0
-    assert study.base == study.cells[0].recipe
-    assert study.metric.goal == "minimize"
-    assert study.metric.at == "last"
+    for arm in study.arms:
+        assert arm.overrides == {"optimizer.name": arm.name}
+        assert arm.recipe.generator_optimizer.name == arm.name
+        assert arm.recipe.discriminator_optimizer.options["lr"] == 5e-5
+        assert study.num_trials(arm) == 0
+    assert study.base == study.arms[0].recipe
+    assert study.target.goal == "minimize"
+    assert study.target.at == "last"
 
 
 def test_fixed_settings_meet_each_arms_optimizer_not_the_recipes() -> None:
@@ -45,7 +45,7 @@ def test_fixed_settings_meet_each_arms_optimizer_not_the_recipes() -> None:
             "optimizer.lr: {value: 5e-5}", "optimizer.momentum: {value: 0.9}"
         )
     )
-    assert [cell.recipe.generator_optimizer.options["momentum"] for cell in study.cells] == [0.9, 0.9]
+    assert [arm.recipe.generator_optimizer.options["momentum"] for arm in study.arms] == [0.9, 0.9]
 
 
 def test_cells_of_several_keys_have_names_that_tell_them_apart() -> None:
@@ -56,7 +56,7 @@ def test_cells_of_several_keys_have_names_that_tell_them_apart() -> None:
         "  baseline: {generator_optimizer.name: adam, discriminator_optimizer.name: adam, "
         "train.discriminator_steps: 1, train.reuse_fakes: true, train.ema: 0.5}\n",
     )
-    names = [cell.name for cell in Study.parse(text).cells]
+    names = [arm.name for arm in Study.parse(text).arms]
     assert len(set(names)) == 8
     assert names[0] == (
         "generator_optimizer.name=adam, discriminator_optimizer.name=adam, discriminator_steps=1, "
@@ -67,43 +67,43 @@ def test_cells_of_several_keys_have_names_that_tell_them_apart() -> None:
 def test_recipes_themselves_can_be_ablated() -> None:
     text = changed(ABLATION, "optimizer.name: [rmsprop, sgd, adam]", "recipe: [points-gan, points-wgan]")
     study = Study.parse(changed(text, "{optimizer.name: rmsprop}", "{recipe: points-gan}"))
-    assert [cell.name for cell in study.cells] == ["points-gan", "points-wgan"]
-    assert [cell.recipe.loss.name for cell in study.cells] == ["minimax", "wasserstein"]
+    assert [arm.name for arm in study.arms] == ["points-gan", "points-wgan"]
+    assert [arm.recipe.loss.name for arm in study.arms] == ["minimax", "wasserstein"]
 
 
 def test_tuned_arms_search_what_their_optimizer_has_with_equal_budgets() -> None:
     study = Study.parse(TUNED)
     assert study.kind == "tuned-ablation"
-    spaces = {cell.name: list(study.space(cell)) for cell in study.cells}
+    spaces = {arm.name: list(study.space(arm)) for arm in study.arms}
     assert spaces == {
         "rmsprop": ["optimizer.lr", "optimizer.momentum"],
         "sgd": ["optimizer.lr", "optimizer.momentum"],
         "adam": ["optimizer.lr", "optimizer.beta1"],
     }
-    assert [study.num_trials(cell) for cell in study.cells] == [5, 5, 5]
+    assert [study.num_trials(arm) for arm in study.arms] == [5, 5, 5]
     assert study.seeds == (0, 1)
     assert study.final_seeds == (2, 3, 4)
     assert study.base.generator_optimizer.name == "sgd"
-    adam = study.cells[2]
+    adam = study.arms[2]
     assert adam.overrides == {"optimizer.name": "adam", "optimizer.beta2": 0.99}
-    assert study.metric.name == "sliced_w2"
-    assert study.metric.at == "best"
+    assert study.target.metric == "sliced_w2"
+    assert study.target.at == "best"
 
 
 def test_a_trials_recipe_follows_from_its_params_alone() -> None:
     study = Study.parse(TUNED)
     again = Study.from_json(json.loads(json.dumps(study.to_json())))
-    for cell, twin in zip(study.cells, again.cells, strict=True):
+    for arm, twin in zip(study.arms, again.arms, strict=True):
         search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(cell).items()})
+        trial = search.ask({key: optuna_distribution(found) for key, found in study.space(arm).items()})
         params = json.loads(json.dumps(trial.params))
-        overrides = study.trial_overrides(cell, params)
-        assert overrides.items() >= cell.overrides.items()
-        assert set(overrides) == set(cell.overrides) | set(study.space(cell))
-        assert study.trial_recipe(cell, params) == again.trial_recipe(twin, params)
-        assert study.trial_recipe(cell, params).train.epochs == 10
+        overrides = study.trial_overrides(arm, params)
+        assert overrides.items() >= arm.overrides.items()
+        assert set(overrides) == set(arm.overrides) | set(study.space(arm))
+        assert study.trial_recipe(arm, params) == again.trial_recipe(twin, params)
+        assert study.trial_recipe(arm, params).train.epochs == 10
     with pytest.raises(ValueError, match="the trial has parameters none, but arm adam of tuned searches"):
-        study.trial_overrides(study.cells[2], {})
+        study.trial_overrides(study.arms[2], {})
 
 
 def test_tuned_arms_by_grid_list_their_trials() -> None:
@@ -111,12 +111,12 @@ def test_tuned_arms_by_grid_list_their_trials() -> None:
     text = text.replace("{distribution: log_uniform_values, min: 1e-5, max: 1e-1}", "{values: [1e-4, 1e-3]}")
     text = text.replace("min: 0.0, max: 0.95", "values: [0.0, 0.5, 0.9]").replace("random", "grid")
     study = Study.parse(text)
-    assert study.num_trials(study.cells[0]) == 5
-    trials = study.grid(study.cells[2])
+    assert study.num_trials(study.arms[0]) == 5
+    trials = study.grid(study.arms[2])
     assert trials[0] == {"optimizer.lr": 1e-4, "optimizer.beta1": 0.0}
     assert len(trials) == 5
     study = Study.parse(text.replace("run_cap: 5\n", "").replace("  run_cap: 2\n", ""))
-    assert len(study.grid(study.cells[1])) == 6
+    assert len(study.grid(study.arms[1])) == 6
     message = error(
         text.replace("run_cap: 5\n", "").replace("values: [0.0, 0.5, 0.9], when", "values: [0.5], when", 1)
     )
@@ -141,8 +141,8 @@ def test_a_wandb_file_runs_as_it_is_once_it_names_a_recipe() -> None:
         "train.discriminator_steps",
     ]
     assert study.parameters["train.discriminator_steps"].name == "int_uniform"
-    (cell,) = study.cells
-    assert study.num_trials(cell) == 20
+    (arm,) = study.arms
+    assert study.num_trials(arm) == 20
     assert study.seeds == (0,)
     assert study.early_terminate is not None
     assert (study.early_terminate.max_iter, study.early_terminate.s, study.early_terminate.eta) == (27, 2, 3)
@@ -152,20 +152,20 @@ def test_a_wandb_file_runs_as_it_is_once_it_names_a_recipe() -> None:
 def test_a_grid_has_cells_without_a_baseline_and_stops_at_its_run_cap() -> None:
     study = Study.parse(GRID)
     assert study.kind == "grid"
-    assert len(study.cells) == 3 * 2 * 3
-    assert not any(cell.is_baseline for cell in study.cells)
-    assert study.cells[1].name == "discriminator_steps=1, reuse_fakes=true, ema=0.25"
-    assert study.cells[1].recipe.train.epochs == 7
-    assert study.metric.goal == "minimize"
+    assert len(study.arms) == 3 * 2 * 3
+    assert not any(arm.is_baseline for arm in study.arms)
+    assert study.arms[1].name == "discriminator_steps=1, reuse_fakes=true, ema=0.25"
+    assert study.arms[1].recipe.train.epochs == 7
+    assert study.target.goal == "minimize"
     capped = Study.parse(GRID + "run_cap: 4\n")
-    assert capped.cells == study.cells[:4]
+    assert capped.arms == study.arms[:4]
 
 
 def test_a_study_of_one_recipe_repeats_it() -> None:
     study = Study.parse("recipe: points-wgan\nmetric: {name: sliced_w2}\nseeds: [3, 1]\n")
     assert study.kind == "grid"
-    assert [cell.name for cell in study.cells] == ["points-wgan"]
-    assert study.cells[0].recipe == find_recipe("points-wgan")
+    assert [arm.name for arm in study.arms] == ["points-wgan"]
+    assert study.arms[0].recipe == find_recipe("points-wgan")
     assert study.seeds == (3, 1)
 
 
@@ -174,7 +174,7 @@ def test_json_keeps_everything(text: str) -> None:
     study = Study.parse(text)
     again = Study.from_json(json.loads(json.dumps(study.to_json())))
     assert again == study
-    assert again.cells == study.cells
+    assert again.arms == study.arms
     assert study.difference(again) == []
     assert pickle.loads(pickle.dumps(study)) == study
 
@@ -196,8 +196,8 @@ def test_smoke_changes_the_study_and_its_name() -> None:
     assert study.seeds == (0,)
     assert len(study.final_seeds) == 3
     assert not set(study.seeds) & set(study.final_seeds)
-    assert [study.num_trials(cell) for cell in study.cells] == [2, 2, 2]
-    assert {cell.recipe.train.epochs for cell in study.cells} == {2}
+    assert [study.num_trials(arm) for arm in study.arms] == [2, 2, 2]
+    assert {arm.recipe.train.epochs for arm in study.arms} == {2}
     assert Study.parse(TUNED).overrides == {"train.epochs": 10}
     assert "`smoke` is missing" in error(TUNED.split("smoke:")[0], smoke=True)
 
@@ -210,7 +210,7 @@ def test_seeds_and_overrides_go_before_the_file() -> None:
     )
     assert study.seeds == (0, 1, 2, 3, 4, 5)
     assert study.final_seeds == (99,)
-    assert study.num_trials(study.cells[0]) == 3
+    assert study.num_trials(study.arms[0]) == 3
     assert study.base.train.epochs == 4
     assert Study.parse(TUNED, seeds=[5, 7]).final_seeds == (8, 9, 10)
     assert Study.parse(ABLATION, overrides={"recipe": "points-wgan"}).base.loss.name == "wasserstein"
@@ -238,7 +238,7 @@ def test_a_script_can_give_the_grammar_as_a_dictionary() -> None:
         }
     )
     assert study.seeds == (0, 1, 2)
-    assert len(study.cells) == 2
+    assert len(study.arms) == 2
     with pytest.raises(ValueError, match=r"^unknown key `metrik`; did you mean `metric`"):
         Study.from_json({"recipe": "points-gan", "metrik": 1})
 
@@ -264,21 +264,21 @@ def test_shipped_studies_are_found_by_name(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_the_shipped_ablation_has_the_reports_settings() -> None:
     study = Study.load(ROOT / "sweeps/optimizers.yaml")
-    assert [cell.name for cell in study.cells] == ["rmsprop", "sgd", "adam"]
+    assert [arm.name for arm in study.arms] == ["rmsprop", "sgd", "adam"]
     assert study.base.generator_optimizer.name == "rmsprop"
     assert len(study.seeds) == 8
-    for cell in study.cells:
-        assert cell.recipe.train.epochs == 320
-        assert cell.recipe.generator_optimizer.options["lr"] == 5e-5
-        assert cell.recipe.discriminator_optimizer.options["lr"] == 5e-5
+    for arm in study.arms:
+        assert arm.recipe.train.epochs == 320
+        assert arm.recipe.generator_optimizer.options["lr"] == 5e-5
+        assert arm.recipe.discriminator_optimizer.options["lr"] == 5e-5
     assert study.base.override({}) == find_recipe("points-gan")
     assert len(Study.load(ROOT / "sweeps/optimizers.yaml", smoke=True).seeds) >= 3
 
 
 def test_the_shipped_tuned_ablation_gives_each_arm_its_momentum() -> None:
     study = Study.load(ROOT / "sweeps/optimizers-tuned.yaml")
-    assert len({study.num_trials(cell) for cell in study.cells}) == 1
-    assert [len(study.space(cell)) for cell in study.cells] == [2, 2, 2]
+    assert len({study.num_trials(arm) for arm in study.arms}) == 1
+    assert [len(study.space(arm)) for arm in study.arms] == [2, 2, 2]
     assert len(study.final_seeds) == 8
     assert Study.load(ROOT / "sweeps/optimizers-tuned.yaml", smoke=True).kind == "tuned-ablation"
 

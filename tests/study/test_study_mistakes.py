@@ -64,7 +64,7 @@ from support.sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
         (
             "seeds: 4",
             "seeds: 4\nearly_terminate: {type: hyperband, min_iter: 2}",
-            r"`early_terminate` stops hopeless trials of a search, but here every cell is trained to its end",
+            r"`early_terminate` stops hopeless trials of a search, but here every arm is trained to its end",
         ),
         ("name: optimizers", "name: my study!", r"`name` names a folder, .* write name: my-study\."),
         ("name: optimizers", "name: ../up", r"`name` names a folder.*write name: up"),
@@ -255,7 +255,7 @@ def test_a_mistake_in_an_ablation_is_named_with_its_place(old: str, new: str, me
 def test_a_mistake_in_a_search_is_named_with_its_place(old: str, new: str, message: str | None) -> None:
     text = changed(TUNED, old, new)
     if message is None:
-        assert [len(Study.parse(text).space(cell)) for cell in Study.parse(text).cells] == [2, 2, 1]
+        assert [len(Study.parse(text).space(arm)) for arm in Study.parse(text).arms] == [2, 2, 1]
         return
     found = error(text)
     assert re.search(message, found), found
@@ -278,7 +278,7 @@ def test_cells_that_are_the_same_recipe_are_refused() -> None:
     text = changed(text, "{optimizer.name: rmsprop}", "{optimizer.lr: 1}")
     text = changed(text, "  optimizer.lr: {value: 5e-5}", "  train.epochs: {value: 3}")
     text = text.replace("  train.epochs: 3\n", "")
-    assert "cells `lr=1` and `lr=1` are the same recipe" in error(text)
+    assert "arms `lr=1` and `lr=1` are the same recipe" in error(text)
 
 
 def test_nested_and_dotted_keys_cannot_meet() -> None:
@@ -289,8 +289,8 @@ def test_nested_and_dotted_keys_cannot_meet() -> None:
 
 def test_a_grid_of_too_many_cells_is_refused() -> None:
     text = GRID.replace("{min: 1, max: 3}", "{min: 1, max: 900}")
-    assert "`parameters` makes a grid of 5400 cells; at most 1000 are planned" in error(text)
-    assert len(Study.parse(text + "run_cap: 3\n").cells) == 3
+    assert "`parameters` makes a grid of 5400 arms; at most 1000 are planned" in error(text)
+    assert len(Study.parse(text + "run_cap: 3\n").arms) == 3
 
 
 def test_mistakes_of_the_command_line_do_not_blame_the_file() -> None:

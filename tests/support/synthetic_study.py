@@ -12,12 +12,12 @@ import numpy as np
 
 from harness.figures import Scene, gif, scatter_over_surface, scatter_window, surface_points
 from harness.files import write_json
-from harness.planning.plan import Arm, Plan
+from harness.planning.plan import ArmPlan, Plan
 from harness.planning.plan_file import write_plan
 from harness.recipe import Recipe, run_id
 from harness.runs.result import RunResult, summarise_curve
 from harness.search.storage import Search, open_storage
-from harness.study.study import Cell, Study
+from harness.study.study import Arm, Study
 
 UNTRAINED = 0.59
 NUM_EVALUATIONS = 33
@@ -64,17 +64,17 @@ parameters:
 """
 
 
-def end_score(cell: str, seed: int) -> float:
+def end_score(arm: str, seed: int) -> float:
     """A made-up last score: rmsprop is best, adam a little worse on every seed, sgd hardly moves."""
-    rng = np.random.default_rng([seed, *cell.encode()])
-    middle = {"rmsprop": 0.027, "adam": 0.075, "sgd": 0.501}.get(cell, 0.05)
-    return float(middle * math.exp(rng.normal() * (0.01 if cell == "sgd" else 0.2)))
+    rng = np.random.default_rng([seed, *arm.encode()])
+    middle = {"rmsprop": 0.027, "adam": 0.075, "sgd": 0.501}.get(arm, 0.05)
+    return float(middle * math.exp(rng.normal() * (0.01 if arm == "sgd" else 0.2)))
 
 
 def plan_study(directory: Path, study: Study) -> Path:
     """Write the study's plan; return its folder."""
     folder = directory / study.name
-    arms = tuple(Arm(cell=cell) for cell in study.cells)
+    arms = tuple(ArmPlan(asked=arm) for arm in study.arms)
     units = ()
     write_plan(
         Plan(study=study, directory=folder, device="cpu", num_threads=1, workers=1, arms=arms, units=units)
@@ -91,19 +91,19 @@ def make_ablation(
     missing: Collection[tuple[str, int]] = (),
     pictures: bool = False,
 ) -> Path:
-    """An ablation's folder: every cell with every seed, except for those missing."""
+    """An ablation's folder: every arm with every seed, except for those missing."""
     folder = plan_study(directory, study)
-    for cell in study.cells:
+    for arm in study.arms:
         for seed in study.seeds:
-            if (cell.name, seed) not in missing:
+            if (arm.name, seed) not in missing:
                 write_run(
                     folder,
                     study,
-                    cell,
+                    arm,
                     seed,
-                    recipe=cell.recipe,
-                    end=end(cell.name, seed),
-                    failed=(cell.name, seed) in diverged,
+                    recipe=arm.recipe,
+                    end=end(arm.name, seed),
+                    failed=(arm.name, seed) in diverged,
                     pictures=pictures,
                 )
     return folder
@@ -113,34 +113,34 @@ def make_search(directory: Path, study: Study, *, num_trials: int | None = None)
     """A search's or a tuned ablation's folder, with its journal; its final runs too, if all trials are in."""
     folder = plan_study(directory, study)
     storage = open_storage(folder)
-    for cell in study.cells:
-        search = Search(storage, study, cell, folder)
-        cap = study.num_trials(cell)
+    for arm in study.arms:
+        search = Search(storage, study, arm, folder)
+        cap = study.num_trials(arm)
         for _ in range(cap if num_trials is None else num_trials):
             record = search.ask(cap)
             assert record is not None
-            overrides = study.trial_overrides(cell, record.parameters)
-            recipe = study.trial_recipe(cell, record.parameters)
+            overrides = study.trial_overrides(arm, record.parameters)
+            recipe = study.trial_recipe(arm, record.parameters)
             distance = abs(math.log10(float(overrides["optimizer.lr"])) + 3)
             ends = [0.02 + 0.1 * distance + 0.001 * seed for seed in study.seeds]
             for seed, end in zip(study.seeds, ends, strict=True):
-                extra = {"phase": "search", "trial": record.index, "overrides": overrides}
-                write_run(folder, study, cell, seed, recipe=recipe, end=end, **extra)
-            search.tell(record.index, sum(ends) / len(ends))
+                extra = {"phase": "search", "trial": record.number, "overrides": overrides}
+                write_run(folder, study, arm, seed, recipe=recipe, end=end, **extra)
+            search.tell(record.number, sum(ends) / len(ends))
         best = search.best()
         if study.final_seeds and num_trials is None and best is not None:
-            overrides = study.trial_overrides(cell, best.parameters)
-            recipe = study.trial_recipe(cell, best.parameters)
+            overrides = study.trial_overrides(arm, best.parameters)
+            recipe = study.trial_recipe(arm, best.parameters)
             for seed in study.final_seeds:
-                extra = {"phase": "final", "trial": best.index, "overrides": overrides}
-                write_run(folder, study, cell, seed, recipe=recipe, end=end_score(cell.name, seed), **extra)
+                extra = {"phase": "final", "trial": best.number, "overrides": overrides}
+                write_run(folder, study, arm, seed, recipe=recipe, end=end_score(arm.name, seed), **extra)
     return folder
 
 
 def write_run(
     folder: Path,
     study: Study,
-    cell: Cell,
+    arm: Arm,
     seed: int,
     *,
     recipe: Recipe,
@@ -155,14 +155,14 @@ def write_run(
     identity = run_id(recipe, seed)
     run = folder / "runs" / identity
     (run / "samples").mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([seed, len(cell.name)])
+    rng = np.random.default_rng([seed, len(arm.name)])
     steps = np.linspace(0, TOTAL_STEPS, NUM_EVALUATIONS).astype(int)[
         : NUM_EVALUATIONS // 2 if failed else None
     ]
     noise = np.exp(0.15 * rng.normal(size=len(steps))) ** (steps > 0)
     curve = (end + (UNTRAINED - end) * np.exp(-steps / 1200)) * noise
     curve[-1] = end
-    speed = {"sgd": 480.0, "adam": 360.0}.get(cell.name, 400.0)
+    speed = {"sgd": 480.0, "adam": 360.0}.get(arm.name, 400.0)
     rows, scores = [], {"sliced_w2": curve, "modes": np.minimum(4, 1 + steps // 1000)}
     scores["coverage"] = 1 - curve / UNTRAINED
     for index, step in enumerate(steps.tolist()):
@@ -185,8 +185,8 @@ def write_run(
     result = RunResult(
         run_id=identity,
         study=study.name,
-        cell=cell.name,
-        overrides=cell.overrides if overrides is None else overrides,
+        arm=arm.name,
+        overrides=arm.overrides if overrides is None else overrides,
         seed=seed,
         phase=phase,
         trial=trial,
@@ -203,7 +203,7 @@ def write_run(
         environment={"python": "3.11.7", "torch": "2.15.0", "device": "cpu", "git_commit": "0123abc"},
     )
     if pictures:
-        _draw(run / "samples", steps.tolist(), curve, cell.name, seed, final=not failed)
+        _draw(run / "samples", steps.tolist(), curve, arm.name, seed, final=not failed)
     write_json(run / "result.json", result.to_json())
 
 

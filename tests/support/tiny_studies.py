@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import num_cores
-from harness.planning.plan import Arm, Plan, Price, finished_runs, with_all_units
+from harness.planning.plan import ArmPlan, Plan, Price, finished_runs, with_all_groups
 from harness.planning.plan_file import extended, read_plan, write_plan
 from harness.recipe import Recipe, find_recipe
 from harness.study.study import Study
@@ -77,9 +77,9 @@ def unmeasured_plan(study: Study, directory: Path, *, workers: int = 1, populati
         plan = extended(read_plan(folder), study)
     else:
         plan = Plan(
-            study=study, directory=folder, device="cpu", num_threads=1, workers=workers, arms=(), units=()
+            study=study, directory=folder, device="cpu", num_threads=1, workers=workers, arms=(), groups=()
         )
-        arms = tuple(Arm(cell=cell, population=population, price=price) for cell in study.cells)
+        arms = tuple(ArmPlan(asked=arm, population=population, price=price) for arm in study.arms)
         plan = replace(plan, arms=arms)
     plan = replace(plan, workers=min(workers, num_cores()), done=finished_runs(folder))
-    return write_plan(with_all_units(plan))
+    return write_plan(with_all_groups(plan))

@@ -108,7 +108,7 @@ def test_offline_files_hold_the_histograms(tmp_path: Path) -> None:
         directory=tmp_path,
         study="study",
         run_id="abc",
-        cell="adam",
+        arm="adam",
         seed=1,
         config={},
         history=history,

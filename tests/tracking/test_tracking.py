@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.execution.display import SweepDisplay
-from harness.execution.status import ArmStanding, RunningUnit, SweepStatus
+from harness.execution.status import ArmStatus, RunningGroup, StudyStatus
 from harness.tracking import (
     CompositeTracker,
     ConsoleTracker,
@@ -75,7 +75,7 @@ def open_trackers(
         directory=study,
         study=study.name,
         run_id=run_id,
-        cell="optimizer.name=adam",
+        arm="optimizer.name=adam",
         seed=seed,
         config={"loss": {"name": "minimax", "options": {"r1": 0.5}}, "train": {"epochs": 320}},
         overrides={"optimizer.name": "adam", "optimizer.lr": 1e-4},
@@ -301,7 +301,7 @@ def test_offline_files_hold_every_row_config_image_and_result(tmp_path: Path) ->
         "loss": {"name": "minimax", "options": {"r1": 0.5}},
         "train": {"epochs": 320},
         "study": "optimizers",
-        "cell": "optimizer.name=adam",
+        "arm": "optimizer.name=adam",
         "seed": 3,
         "overrides": {"optimizer": {"name": "adam", "lr": 1e-4}},
     }
@@ -497,7 +497,7 @@ def test_summary_run_holds_scalars_images_and_files_and_is_replaced(tmp_path: Pa
     figure = write_png(study / "report" / "figures" / "arms.png", 9)
     table = study / "report" / "table.csv"
     for mean in (1.0, 2.0):
-        table.write_text(f"cell,mean\nadam,{mean}\n")
+        table.write_text(f"arm,mean\nadam,{mean}\n")
         failures = log_summary(
             study,
             "study",
@@ -721,16 +721,16 @@ def test_offline_runs_are_uploaded_whole_even_after_their_folder_moved(tmp_path:
 # The terminal
 
 
-def status(done: int) -> SweepStatus:
-    return SweepStatus(
+def status(done: int) -> StudyStatus:
+    return StudyStatus(
         arms=[
-            ArmStanding(name="rmsprop", done=done, total=8, mean=0.021 if done else None),
-            ArmStanding(
+            ArmStatus(name="rmsprop", done=done, total=8, mean=0.021 if done else None),
+            ArmStatus(
                 name="sgd [lr]", done=done, total=8, mean=0.5 if done else None, failed=1 if done else 0
             ),
-            ArmStanding(name="adam", done=0, total=8, mean=math.nan),
+            ArmStatus(name="adam", done=0, total=8, mean=math.nan),
         ],
-        running=[RunningUnit(label="adam, seeds 0–7", step=4320, total_steps=8640, steps_per_sec=812.0)],
+        running=[RunningGroup(label="adam, seeds 0–7", step=4320, total_steps=8640, steps_per_sec=812.0)],
         metric="sliced_w2",
         eta_sec=125.0,
     )
@@ -773,11 +773,11 @@ def test_sweep_display_prints_a_line_now_and_then_elsewhere() -> None:
 @pytest.mark.parametrize(("goal", "leader"), [("minimize", "a"), ("maximize", "b")])
 def test_leading_arm_follows_the_goal_and_skips_what_is_not_finite(goal: Any, leader: str) -> None:
     means = {"a": 0.1, "b": 0.9, "c": math.nan, "d": math.inf, "e": None}
-    arms = [ArmStanding(name=name, done=1, total=1, mean=mean) for name, mean in means.items()]
-    best = SweepStatus(arms=arms, goal=goal).best
+    arms = [ArmStatus(name=name, done=1, total=1, mean=mean) for name, mean in means.items()]
+    best = StudyStatus(arms=arms, goal=goal).best
     assert best is not None
     assert best.name == leader
-    assert SweepStatus(arms=[]).best is None
+    assert StudyStatus(arms=[]).best is None
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

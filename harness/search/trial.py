@@ -1,0 +1,60 @@
+"""A trial of a search, and which of several is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from harness.study.target import Target
+
+__all__ = ["Trial", "best_trial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trial of a search.
+
+    Args:
+        number: Its number within its arm's budget, from 0.
+        parameters: Optuna's parameters; `Study.trial_overrides` makes settings of them.
+        state: ``running``, ``complete``, ``pruned`` or ``fail``.
+        value: Mean of the study's metric over the seeds; None while running and where there is none.
+    """
+
+    number: int
+    parameters: Mapping[str, Any]
+    state: str
+    value: float | None
+
+
+class _Trial(Protocol):
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def value(self) -> float | None: ...
+
+
+T = TypeVar("T", bound=_Trial)
+
+
+def best_trial(trials: Iterable[T], target: Target) -> T | None:
+    """The best of an arm's trials, the earliest of equals.
+
+    A trial counts where it has run to its end with a finite value; where none has, those that were given up
+    early count, by the last value they reached.
+
+    Args:
+        trials: of one arm.
+        target: what they are compared by.
+
+    Returns:
+        It, or None where no trial has a finite value.
+    """
+    valued = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    complete = [trial for trial in valued if trial.state == "complete"]
+    ranked = sorted(complete or valued, key=lambda trial: (target.badness(trial.value or 0.0), trial.number))
+    return ranked[0] if ranked else None
