@@ -77,8 +77,8 @@ class RunResult:
             trial was beaten by others), or empty.
         best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt``
             was chosen by the study's metric on one half of the held-out reals (`select`), and its score on
-            the other half (`report`) is what `scores` calls best; `last` is the last that could be had on that
-            half. Empty where the metric cannot be halved: its best then is its curve's optimum.
+            the other half (`report`) is what `scores` calls best; `last` is the last that could be had on
+            that half. Empty where the metric cannot be halved: its best then is its curve's optimum.
     """
 
     run_id: str
