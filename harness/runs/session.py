@@ -41,7 +41,7 @@ _WEIGHTS = ("generator", "discriminator", "generator_average")
 
 
 class Session:
-    """Trains one population; see `harness.runs.job.train_population`.
+    """Trains one population; see `harness.runs.session.train_population`.
 
     Args:
         runs: The population.

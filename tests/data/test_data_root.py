@@ -14,7 +14,7 @@ from PIL import Image
 from test_idx import parts, write
 from test_latent import make_recipe, make_run
 
-from harness.cli import harness
+from harness.cli.main import harness
 from harness.data.dataset import _load
 
 TINY = ["data.path=faces", "data.size=8", "train.epochs=1", "train.batch_size=16", "evaluate.num_samples=100"]

@@ -381,7 +381,7 @@ def test_the_price_of_a_run_is_that_of_all_its_phases(monkeypatch: pytest.Monkey
 def test_show_lists_what_each_size_takes() -> None:
     from click.testing import CliRunner
 
-    from harness.cli import harness
+    from harness.cli.main import harness
 
     done = CliRunner().invoke(harness, ["show", "progan-fashion32"], catch_exceptions=False)
     lines = [line.split() for line in done.output.split("Growth\n")[1].splitlines()[1:5]]
@@ -409,7 +409,7 @@ def test_show_refuses_a_run_that_ends_too_early_as_training_does(
 def test_show_says_where_it_cannot_tell_whether_a_run_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
-    from harness.cli import harness
+    from harness.cli.main import harness
 
     def missing(_: object) -> Dataset:
         raise ValueError("there are no files")

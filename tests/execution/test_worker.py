@@ -95,7 +95,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("nothing was to be trained")
 
-    monkeypatch.setattr("harness.runs.job.train_population", fail)
+    monkeypatch.setattr("harness.runs.session.train_population", fail)
 
 
 def test_a_run_leaves_all_of_its_files(tmp_path: Path) -> None:
@@ -623,7 +623,7 @@ def test_two_workers_at_once_train_each_run_once(tmp_path: Path, monkeypatch: py
             nested[0] = False
         return whole(runs, job)
 
-    monkeypatch.setattr("harness.runs.job.train_population", noted)
+    monkeypatch.setattr("harness.runs.session.train_population", noted)
     work(plan)
     assert sorted(trained) == sorted(run.run_id for run in plan.runs)
 

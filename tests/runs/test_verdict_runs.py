@@ -18,7 +18,7 @@ from test_worker import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 from harness import RunResult, train
 from harness.analysis.load import load_results
 from harness.analysis.summary import summarise
-from harness.cli import _print_plan
+from harness.cli.main import _print_plan
 from harness.engine import checkpoint as checkpoints
 from harness.engine.trainer import Trainer
 from harness.execution.status import StatusReader
