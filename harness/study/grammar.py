@@ -177,7 +177,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
         "description": _text(data, "description", ""),
         "recipe": _text(data, "recipe", ""),
         "overrides": overrides,
-        "metric": metric,
+        "target": metric,
         "seeds": seeds,
         "final_seeds": read_seeds(final, ("final_seeds",), after=max(seeds)) if final != [] or tuned else (),
         "ablate": ablate,

@@ -236,7 +236,7 @@ def test_workers_that_keep_dying_on_one_unit_are_given_up_with_its_name(tmp_path
 def test_a_worker_that_is_refused_what_it_was_asked_ends_the_study_in_one_line(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
     path = plan.directory / "plan.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 99'))
     with Pool(replace(plan, workers=1), "disabled") as pool, pytest.raises(WorkerError) as caught:
         wait_for(lambda: not pool.watch())
     assert "has version 99, but this harness" in str(caught.value)

@@ -77,7 +77,13 @@ def unmeasured_plan(study: Study, directory: Path, *, workers: int = 1, populati
         plan = extended(read_plan(folder), study)
     else:
         plan = Plan(
-            study=study, directory=folder, device="cpu", num_threads=1, workers=workers, arms=(), groups=()
+            study=study,
+            directory=folder,
+            device="cpu",
+            num_threads=1,
+            workers=workers,
+            arms=(),
+            run_groups=(),
         )
         arms = tuple(ArmPlan(asked=arm, population=population, price=price) for arm in study.arms)
         plan = replace(plan, arms=arms)
