@@ -11,6 +11,7 @@ from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.planning.plan_file import FOLDERS
 from harness.recipe import Recipe
+from harness.recipe.registry import plain_value
 from harness.runs.job import Job, PlannedRun, Progress
 from harness.runs.result import RunResult, load_result, run_directory
 from harness.runs.session import train_population
@@ -53,7 +54,7 @@ def train(
             the result that is there, the device is not there, the folder cannot be written to, or another
             process is training this very run.
     """
-
+    seed = plain_value(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
     device, directory = resolve_device(device), Path(directory)

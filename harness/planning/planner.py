@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.machine import num_cores, resolve_device
 from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
 from harness.planning.plan_file import FOLDERS, extended, read_plan
+from harness.recipe.registry import plain_value
 
 if TYPE_CHECKING:
     from harness.data import Dataset
@@ -61,6 +62,7 @@ def make_plan(
         ValueError: If the study's folder holds something else, its networks do not fit its data, its data
             cannot be read, or an argument is out of range.
     """
+    workers, population = plain_value(workers), plain_value(population)
     for name, number in (("workers", workers), ("population", population)):
         if number is not None and number < 1:
             raise ValueError(f"`{name}` must be at least 1, but got {number}.")

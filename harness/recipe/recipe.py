@@ -24,6 +24,7 @@ from harness.recipe.registry import (
     nearest,
     optimizers,
     options_of,
+    plain_value,
     recipes,
 )
 from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSettings
@@ -103,9 +104,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for section in SECTIONS:
+            self._take_plain(section)
             self._check_section(section)
         self._check_losses()
         self._check_combination()
+
+    def _take_plain(self, section: str) -> None:
+        """Let a section hold Python's values where it was made with NumPy's."""
+        part = getattr(self, section)
+        values = _values(part)
+        plain = {key: plain_value(value) for key, value in values.items()}
+        if any(plain[key] is not value for key, value in values.items()):
+            taken = Choice(name=part.name, options=plain) if isinstance(part, Choice) else type(part)(**plain)
+            object.__setattr__(self, section, taken)
 
     def _check_section(self, section: str) -> None:
         allowed = _options(section, self)

@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -32,6 +33,7 @@ __all__ = [
     "nearest",
     "optimizers",
     "options_of",
+    "plain_value",
     "recipes",
 ]
 
@@ -39,6 +41,23 @@ Value = bool | int | float | str
 """What an option's value may be: all of it survives a round trip through JSON."""
 
 T = TypeVar("T")
+
+
+def plain_value(value: Any) -> Any:
+    """A NumPy scalar as the Python value that it reads as; anything else as it is.
+
+    A float32 becomes the shortest decimal that stands for it, not the binary fraction that it holds:
+    ``np.float32(0.1)`` is 0.1, and not 0.10000000149011612, so that it names the same setting as in a file.
+
+    Example:
+        >>> import numpy as np
+        >>> plain_value(np.float32(0.1)), plain_value(np.int64(3)), plain_value(np.True_)
+        (0.1, 3, True)
+    """
+    numpy = sys.modules.get("numpy")  # where nobody has imported it there is no such scalar
+    if numpy is None or not isinstance(value, numpy.generic):
+        return value
+    return float(str(value)) if isinstance(value, numpy.floating) else value.item()
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -100,8 +119,8 @@ class Option:
     def check(self, value: object, field: str) -> Value:
         """`value` as this option's type.
 
-        An int is taken for a float, and a float without a fraction for an int (1e3); nothing else is
-        converted.
+        An int is taken for a float, a float without a fraction for an int (1e3), and a NumPy scalar for the
+        number that it is; nothing else is converted.
 
         Args:
             value: what the user gave.
@@ -110,8 +129,13 @@ class Option:
         Raises:
             ValueError: wrong type, not finite, out of bounds or not one of the choices.
         """
+        value = plain_value(value)
         if self.choices is not None:
-            if value not in self.choices or isinstance(value, bool) != isinstance(self.choices[0], bool):
+            if (
+                not isinstance(value, (bool, int, float, str))
+                or value not in self.choices
+                or isinstance(value, bool) != isinstance(self.choices[0], bool)
+            ):
                 listed = ", ".join(str(choice) for choice in self.choices)
                 hint = nearest(str(value), [str(choice) for choice in self.choices])
                 raise ValueError(f"`{field}` must be one of {listed}, but got {value!r}{hint or '.'}")

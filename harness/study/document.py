@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.recipe.registry import plain_value
+
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
@@ -119,7 +121,7 @@ def one_line(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Tuples and ranges as lists and mappings as dictionaries, all the way down.
+    """Tuples and ranges as lists, mappings as dictionaries, NumPy's scalars as numbers, all the way down.
 
     Raises:
         ValueError: a key is no string.
@@ -131,7 +133,7 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, range)):
         return [plain(item) for item in value]
-    return value
+    return plain_value(value)
 
 
 def read_file(path: str | Path) -> Document:

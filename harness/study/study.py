@@ -22,7 +22,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,7 +180,7 @@ class Study:
             raise document.locate(error) from None
         changes = dict(overrides or {})
         if seeds is not None:
-            changes["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
+            changes["seeds"] = list(seeds) if isinstance(seeds, Iterable) else seeds
         return study._changed(changes) if changes else study
 
     def smoked(self) -> Study:

@@ -231,6 +231,12 @@ def test_a_seed_that_is_none_is_named(tmp_path: Path, seed: Any) -> None:
         train(tiny_recipe(), seed=seed, directory=tmp_path)
 
 
+def test_a_numpy_seed_is_the_same_run(tmp_path: Path) -> None:
+    first = train(tiny_recipe(), seed=1, directory=tmp_path)
+    again = train(tiny_recipe(), seed=np.int64(1), directory=tmp_path)
+    assert again == first
+
+
 def test_a_run_is_not_trained_by_two_processes(tmp_path: Path) -> None:
     for name in FOLDERS:
         (tmp_path / name).mkdir()
@@ -498,7 +504,7 @@ def test_a_worker_trains_only_seeds_that_are_still_asked_for(tmp_path: Path) -> 
 
 
 def search_of(plan: Plan, arm: int = 0) -> Search:
-    return Search(open_storage(plan.directory), plan.study, plan.arms[arm].arm, plan.directory)
+    return Search(open_storage(plan.directory), plan.study, plan.arms[arm].asked, plan.directory)
 
 
 def test_a_search_trains_each_trial_with_all_seeds_and_tells_the_mean(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness.recipe import LossSettings, Recipe, TrainSettings, find_recipe, run_id
+from harness.recipe import Choice, LossSettings, Recipe, TrainSettings, find_recipe, run_id
 from harness.recipe.registry import recipes
 
 
@@ -58,6 +59,19 @@ def test_the_original_is_not_changed(recipe: Recipe) -> None:
     before = recipe.to_json()
     recipe.override({"optimizer.name": "sgd", "generator.depth": 2})
     assert recipe.to_json() == before
+
+
+def test_a_recipe_made_of_numpy_scalars_is_the_same_experiment(recipe: Recipe) -> None:
+    plain = recipe.override({"optimizer.lr": 0.1, "train.epochs": 3})
+    assert recipe.override({"optimizer.lr": np.float32(0.1), "train.epochs": np.int64(3)}) == plain
+    options = {**plain.generator_optimizer.options, "lr": np.float32(0.1)}
+    made = dataclasses.replace(
+        recipe.override({"discriminator_optimizer.lr": np.float64(0.1)}),
+        generator_optimizer=Choice(name=plain.generator_optimizer.name, options=options),
+        train=dataclasses.replace(plain.train, epochs=np.int32(3)),
+    )
+    assert made == plain
+    assert made.fingerprint == plain.fingerprint
 
 
 def test_every_flat_key_can_be_overridden_with_its_own_value(recipe: Recipe) -> None:

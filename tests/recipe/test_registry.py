@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 
 from harness.recipe.registry import Bounds, Fraction, NonNegative, Positive, Registry, nearest, options_of
@@ -92,6 +93,33 @@ def test_numbers_become_the_option_s_type(
     value = registry.options("adam")[key].check(given, key)
     assert value == kept
     assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("lr", np.float32(0.1), 0.1),
+        ("lr", np.float16(1e-3), 1e-3),
+        ("lr", np.float64(1 / 3), 1 / 3),
+        ("lr", np.int8(2), 2.0),
+        ("steps", np.int64(3), 3),
+        ("steps", np.float32(1e3), 1000),
+        ("nesterov", np.True_, True),
+        ("order", np.str_("second"), "second"),
+    ],
+)
+def test_a_numpy_scalar_is_the_number_that_it_reads_as(
+    registry: Registry[object], key: str, given: object, kept: object
+) -> None:
+    value = registry.options("adam")[key].check(given, key)
+    assert value == kept
+    assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize("key", ["lr", "nesterov", "order", "path"])
+def test_an_array_is_no_setting(registry: Registry[object], key: str) -> None:
+    with pytest.raises(ValueError, match=f"`{key}` must be"):
+        registry.options("adam")[key].check(np.array([0.1]), key)
 
 
 @pytest.mark.parametrize(

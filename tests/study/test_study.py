@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -241,6 +242,38 @@ def test_a_script_can_give_the_grammar_as_a_dictionary() -> None:
     assert len(study.arms) == 2
     with pytest.raises(ValueError, match=r"^unknown key `metrik`; did you mean `metric`"):
         Study.from_json({"recipe": "points-gan", "metrik": 1})
+
+
+def test_numpy_scalars_in_a_study_are_the_numbers_that_they_read_as() -> None:
+    nested = {
+        "name": "scripted",
+        "recipe": "points-gan",
+        "metric": {"name": "sliced_w2"},
+        "seeds": np.arange(2).tolist(),
+        "method": "random",
+        "run_cap": 3,
+        "parameters": {
+            "optimizer.lr": {"min": 0.001, "max": 0.1, "distribution": "log_uniform_values"},
+            "train.ema": {"values": [0.0, 0.9]},
+        },
+    }
+    plain = Study.from_json(nested)
+    nested["seeds"] = np.int64(2)
+    nested["run_cap"] = np.int32(3)
+    nested["parameters"] = {
+        "optimizer.lr": {
+            "min": np.float32(0.001),
+            "max": np.float64(0.1),
+            "distribution": "log_uniform_values",
+        },
+        "train.ema": {"values": [np.float64(0.0), np.float32(0.9)]},
+    }
+    assert Study.from_json(nested) == plain
+    assert json.loads(json.dumps(Study.from_json(nested).to_json())) == plain.to_json()
+    changes = {"train.epochs": np.int64(7), "run_cap": np.int64(2)}
+    loaded = Study.parse(GRID, seeds=np.int64(2), overrides={"train.epochs": np.int64(7)})
+    assert loaded == Study.parse(GRID, seeds=2, overrides={"train.epochs": 7})
+    assert Study.parse(GRID, seeds=list(np.arange(2)), overrides=changes).run_cap == 2
 
 
 def test_a_study_takes_its_name_from_its_file(tmp_path: Path) -> None:
