@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["encode", "read_json", "write_json", "write_text"]
+__all__ = ["encode", "leftovers", "read_json", "replaced", "write_json", "write_text"]
 
 
 def read_json(path: Path) -> Any:
@@ -36,15 +37,54 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one move, on the disk before it has its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with replaced(path, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replaced(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A file to be written beside another, whose place it takes when the block ends well.
+
+    At every moment a reader finds the old file or the new one, whole. If the block raises, the old one stays
+    and nothing is left of the new one.
+
+    Args:
+        path: The file; its folder must exist.
+        durable: Whether it is to survive a power cut: on the disk before it has its name.
+
+    Yields:
+        Where to write: a hidden file of the same suffix, by which many writers tell the format.
+    """
+    temporary = _temporary(path, os.getpid())
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    if durable:
+        with suppress(OSError):  # not every system lets a folder be synced
+            _sync(path.parent)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What writers of a file left beside it when they were killed, or write at this moment."""
+    pattern = _temporary(path, "*").name
+    return list(path.parent.glob(pattern))
+
+
+def _temporary(path: Path, writer: object) -> Path:
+    return path.with_name(f".{path.stem}.{writer}{path.suffix}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def encode(value: Any) -> Any:

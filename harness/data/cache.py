@@ -6,7 +6,6 @@ entries appear whole or not at all, and any of them may be deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -20,7 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["cached", "digest_of", "drop_rows", "map_bytes", "reserve", "write_whole"]
+from harness.files import read_json, replaced, write_text
+
+__all__ = ["cached", "digest_of", "drop_rows", "map_bytes", "reserve"]
 
 VERSION = 1
 """Part of every key; raised when the same content is to be decoded differently."""
@@ -49,20 +50,16 @@ def cached(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tu
     found = _read(pixels, facts)
     if found is None:
         # Another process may make the same entry at the same time; the last one in replaces equal bytes.
-        scratch = folder / f"{key}.{os.getpid()}.part"
         try:
-            made = make(scratch)
-            made["sha256"] = _hash(scratch)
-            write_whole(facts, json.dumps(made))
-            scratch.replace(pixels)
+            with replaced(pixels) as scratch:
+                made = make(scratch)
+                made["sha256"] = _hash(scratch)
+                write_text(facts, json.dumps(made))
         except OSError as error:
             raise ValueError(
                 f"decoded images cannot be written to {folder} ({error.strerror or error}); free some space, "
                 "or set HARNESS_CACHE to another folder."
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
         found = _read(pixels, facts)
         assert found is not None, key
     return found
@@ -115,20 +112,13 @@ def map_bytes(path: Path, shape: tuple[int, ...]) -> Tensor:
 def _read(pixels: Path, facts: Path) -> tuple[Tensor, dict[str, Any]] | None:
     """An entry that is there and whole."""
     try:
-        told = json.loads(facts.read_text())
+        told = read_json(facts)
         shape = tuple(told["shape"])
         if pixels.stat().st_size != math.prod(shape):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return map_bytes(pixels, shape), told
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that others see whole or not at all."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
 
 
 def _hash(path: Path) -> str:

@@ -22,8 +22,9 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve, write_whole
+from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve
 from harness.data.decode import REMARKS, decode_rows
+from harness.files import write_text
 
 __all__ = ["FolderImages", "ImageFile", "find_images", "read_images"]
 
@@ -237,7 +238,7 @@ def _ordered(
             stamp in _NO_FILE or digest != _NO_HASH for digest, stamp in zip(digests, stamps, strict=True)
         ):
             try:
-                write_whole(index, "\n".join(digests))
+                write_text(index, "\n".join(digests))
             except OSError as error:
                 raise ValueError(
                     f"`{cache}` cannot be written to ({error.strerror or error}); set HARNESS_CACHE to a "
@@ -306,7 +307,7 @@ def _keep_names(path: Path, named: Sequence[str]) -> Path | None:
             path.unlink(missing_ok=True)
             return None
         if not path.exists() or path.read_bytes() != text.encode():
-            write_whole(path, text)
+            write_text(path, text)
     except OSError:
         return None  # a cache that may only be read
     return path

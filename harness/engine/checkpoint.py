@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from harness.files import replaced
 
 __all__ = ["check_identity", "load", "save"]
 
@@ -27,19 +27,8 @@ def save(path: str | Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written; the old one is left as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save({"format": _FORMAT, "state": dict(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    _sync_folder(path.parent)
+    with replaced(Path(path), durable=True) as temporary, temporary.open("wb") as file:
+        torch.save({"format": _FORMAT, "state": dict(state)}, file)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -80,15 +69,3 @@ def check_identity(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
                 f"the checkpoint is of other {key} than this population's ({theirs.get(key)} instead of "
                 f"{value}); delete it to train anew."
             )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the move itself survive a power cut, where the system lets a folder be synced."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,7 +7,6 @@ is done to them first, so it is never stale; files appear whole or not at all, a
 from __future__ import annotations
 
 import contextlib
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from harness.data.cache import digest_of
 from harness.data.places import cache_folder
 from harness.features.extractors import Features
+from harness.files import replaced
 
 __all__ = ["cached_features"]
 
@@ -67,10 +67,5 @@ def _write(path: Path, features: Features) -> None:
     }
     # The networks compute in float32, so nothing is lost.
     arrays = {name: values.float().cpu().numpy() for name, values in given.items() if values is not None}
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replaced(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]

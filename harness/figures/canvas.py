@@ -5,7 +5,6 @@ Shapes: N images of (C, H, W), C being 1 or 3.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.files import replaced
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -209,9 +210,8 @@ def write_png(picture: Image, path: Path) -> None:
     notes = PngInfo()
     if "layout" in picture.info:
         notes.add_text("layout", picture.info["layout"])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(temporary, format="png", compress_level=_COMPRESSION, pnginfo=notes)
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        picture.save(temporary, format="png", compress_level=_COMPRESSION, pnginfo=notes)
 
 
 def write_images(images: Images, paths: Sequence[Path]) -> None:
@@ -262,14 +262,13 @@ def write_gif(
     palette = strip.quantize(_GIF_COLOURS)
     frames = [p.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     each = max(20, 10 * int(100 * seconds / len(frames)))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    frames[0].save(
-        temporary,
-        format="gif",
-        save_all=True,
-        append_images=frames[1:],
-        duration=[each] * (len(frames) - 1) + [each + round(1000 * hold_seconds)],
-        loop=0,
-        optimize=False,
-    )
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        frames[0].save(
+            temporary,
+            format="gif",
+            save_all=True,
+            append_images=frames[1:],
+            duration=[each] * (len(frames) - 1) + [each + round(1000 * hold_seconds)],
+            loop=0,
+            optimize=False,
+        )

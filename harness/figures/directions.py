@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from harness.figures.canvas import Bytes, image_bytes
 from harness.figures.grids import grid
 from harness.figures.page import page, plain_log_ticks, wants_log, write_figure
 from harness.figures.style import FAKE_COLOUR, REAL_COLOUR, mix
+from harness.files import write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -131,9 +131,7 @@ def direction_pages(
         (sample_first, "sample first", by_direction),
         (semantic_first, "semantic first", by_sample),
     ):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(_rendered({**common, "order": order, "blocks": blocks}), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, _rendered({**common, "order": order, "blocks": blocks}))
 
 
 def strength_plot(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,6 +137,5 @@ def write_figure(figure: Figure, stem: Path) -> None:
     """Write both files, each in one move, and without a date in them."""
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-        os.replace(temporary, path)
+        with replaced(path) as temporary:
+            figure.savefig(temporary, metadata=metadata)

@@ -9,7 +9,6 @@ window and only their data change; a frame costs a few tens of milliseconds, the
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.figures.style import FAKE_COLOUR, FAKE_TINT, NEUTRAL_TINT, REAL_COLOUR, REAL_TINT, mix
+from harness.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,16 +146,15 @@ class Scene:
     def save(self, path: Path) -> None:
         """Write the scene as a compressed `.npz`, atomically, for a report to redraw later."""
         window = np.array([self.window.left, self.window.right, self.window.bottom, self.window.top])
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        np.savez_compressed(
-            temporary,
-            real=self.real.astype(np.float32),
-            fake=self.fake.astype(np.float32),
-            surface=self.surface.astype(np.float32),
-            window=window,
-            critic=np.array(self.critic),
-        )
-        os.replace(temporary, path)
+        with replaced(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                real=self.real.astype(np.float32),
+                fake=self.fake.astype(np.float32),
+                surface=self.surface.astype(np.float32),
+                window=window,
+                critic=np.array(self.critic),
+            )
 
     @classmethod
     def load(cls, path: Path) -> Scene:
@@ -289,9 +288,8 @@ def scatter_over_surface(scene: Scene, path: Path, *, title: str) -> None:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
     picture = picture.quantize(palette=_palette(), dither=Image.Dither.NONE)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(temporary, format="png", compress_level=6, bits=8)
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        picture.save(temporary, format="png", compress_level=6, bits=8)
 
 
 @lru_cache(maxsize=1)
@@ -335,17 +333,16 @@ def gif(frames: Sequence[Path], path: Path, *, seconds: float = 6.0, hold_second
     pictures = [Image.open(frame) for frame in frames]
     each = max(20, 10 * math.floor(100 * seconds / len(pictures)))
     durations = [each] * (len(pictures) - 1) + [each + round(1000 * hold_seconds)]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pictures[0].save(
-        temporary,
-        format="gif",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-        disposal=1,
-    )
+    with replaced(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="gif",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+            optimize=False,
+            disposal=1,
+        )
     for picture in pictures:
         picture.close()
-    os.replace(temporary, path)

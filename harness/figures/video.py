@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from harness.files import replaced
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,18 +55,16 @@ def write_mp4(pictures: Sequence[Image], path: Path, *, seconds: float = 4.0) ->
     height, width = (side + side % 2 for side in frames.shape[1:3])
     padding = ((0, 0), (0, height - frames.shape[1]), (0, width - frames.shape[2]), (0, 0))
     frames = np.pad(frames, padding, constant_values=255)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     rate = f"{len(frames) / seconds:.6g}"
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", rate, "-i", "-"]
     made = ["-an", "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    done = subprocess.run(
-        [program, "-y", "-loglevel", "error", *given, *made, str(temporary)],
-        input=frames.tobytes(),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        temporary.unlink(missing_ok=True)
-        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
-        raise ValueError(f"ffmpeg could not write {path}; it said: {said}")
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        done = subprocess.run(
+            [program, "-y", "-loglevel", "error", *given, *made, str(temporary)],
+            input=frames.tobytes(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            raise ValueError(f"ffmpeg could not write {path}; it said: {said}")

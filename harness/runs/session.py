@@ -21,6 +21,7 @@ from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDi
 from harness.engine.population import Population
 from harness.engine.spectra import spectra
 from harness.engine.trainer import Trainer
+from harness.files import leftovers
 from harness.metrics.scores import Scores
 from harness.recipe.registry import metrics
 from harness.runs.examining import Examiner, evaluator_of
@@ -63,7 +64,7 @@ class Session:
         self._elapsed_sec = 0.0
         self._diagnostics_sec = 0.0
         self._handling_since: float | None = None
-        for torn in job.checkpoint.parent.glob(f".{job.checkpoint.name}.*"):
+        for torn in leftovers(job.checkpoint):
             torn.unlink()  # left by a worker that was killed while it wrote
         state = self._load()
         environment = {

@@ -26,6 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.files import replaced
 from harness.leases import locked
 from harness.search.space import suggest
 from harness.search.trial import Trial, best_trial
@@ -90,9 +91,8 @@ def repair_journal(path: Path) -> int:
         lines = path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if _is_whole(line)]
         if len(kept) < len(lines):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(b"".join(kept))
-            temporary.replace(path)
+            with replaced(path) as temporary:
+                temporary.write_bytes(b"".join(kept))
         return len(lines) - len(kept)
 
 

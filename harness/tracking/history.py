@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
+from harness.files import write_text
 from harness.tracking.tracker import Histogram, Tracker
 
 __all__ = ["HistoryTracker", "read_histograms", "read_history", "read_images", "replay"]
@@ -47,7 +48,7 @@ class HistoryTracker:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [] if resume_step is None else [row for row in _rows(self.path) if row[STEP] <= resume_step]
-        _write_atomically(self.path, "".join(_line(row) for row in kept))
+        write_text(self.path, "".join(_line(row) for row in kept))
         self._file = self.path.open("a", encoding="utf-8")
 
     def log(self, row: Mapping[str, float]) -> None:
@@ -186,15 +187,6 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     f"to train it again."
                 )
             yield row
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _line(row: Mapping[str, object]) -> str:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from harness.files import write_text
+
 __all__ = ["claim_id", "drop_segment", "find_segments", "is_first_alert", "settle_id"]
 
 _DONE = "done"
@@ -87,6 +89,4 @@ def _base(study: str, run_id: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(f"{text}\n", encoding="utf-8")
-    part.replace(path)
+    write_text(path, f"{text}\n")

@@ -141,7 +141,7 @@ def test_a_file_beside_the_decoded_images_names_every_unreadable_file(tmp_path: 
         (tmp_path / name).unlink()
     load(tmp_path)
     assert len(list(cache.glob("*.u8"))) == 1
-    assert not list(cache.glob("*.part"))
+    assert not list(cache.glob(".*"))
 
 
 def test_images_decoded_by_an_older_version_keep_their_notes(tmp_path: Path, cache: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_cache_goes_by_content_and_size(
     Image.fromarray(picture(99)).save(tmp_path / "there" / "zzz.png")
     assert load(tmp_path / "there").fingerprint != first.fingerprint
     assert len(list(cache.glob("*.u8"))) == 3
-    assert not list(cache.glob("*.part"))
+    assert not list(cache.glob(".*"))
 
 
 def test_a_cache_that_was_cut_short_is_made_anew(tmp_path: Path, cache: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(ValueError, match=r"No space left on device\); free some space, or set HARNESS_CACHE"):
         load(fill(tmp_path))
-    assert not list(cache.glob("*.part"))
+    assert not list(cache.glob(".*"))
 
 
 def test_images_that_come_leave_the_others_on_their_side_of_the_split(tmp_path: Path) -> None:

@@ -302,9 +302,9 @@ def test_what_a_killed_writer_left_half_written_is_cleared_away(tmp_path: Path) 
         fit(tmp_path, runs, **stop_at(13))
     folder = run_directory(tmp_path, runs[0].run_id)
     torn = [
-        tmp_path / "populations" / ".group.pt.123.partial",
-        folder / ".result.json.123.tmp",
-        folder / "samples" / ".step_00000026.png.123",
+        tmp_path / "populations" / ".group.123.pt",
+        folder / ".result.123.json",
+        folder / "samples" / ".step_00000026.123.png",
     ]
     for path in torn:
         path.write_bytes(b"half")

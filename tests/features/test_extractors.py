@@ -226,7 +226,7 @@ def test_features_come_from_the_disk_the_second_time_and_anew_for_other_data(
         path.write_bytes(path.read_bytes()[:40])
     cached_features({"data": "a"}, make)
     assert len(made) == 3
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(
