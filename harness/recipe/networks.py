@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,11 +123,11 @@ class LayerRow:
     """One layer of a network, as `harness show` prints it.
 
     Attributes:
-        name: dotted name within the network.
+        name: dotted name within the network; the network itself has none.
         kind: the layer's class.
         output_shape: shape of its output for one sample.
-        num_parameters: its own trainable numbers.
-        multiply_adds: multiplications with an addition for one sample; of linear and convolution layers.
+        num_parameters: its own trainable numbers, at its first call.
+        multiply_adds: multiplications with an addition that one sample takes in it, outside of its layers.
     """
 
     name: str
@@ -136,8 +137,33 @@ class LayerRow:
     multiply_adds: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """One call of a layer.
+
+    Attributes:
+        name: dotted name of the layer.
+        layer: the layer.
+        output_shape: of its first output, the batch left out.
+        flops: spent in it, but not in layers that it called.
+    """
+
+    name: str
+    layer: nn.Module
+    output_shape: tuple[int, ...]
+    flops: int
+
+
 def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
-    """One row for every layer without children, in the order of the forward pass.
+    """What every layer of a network holds and costs, in the order of the forward pass.
+
+    There is a row for each call of a layer without children, and of any other module that holds parameters
+    or multiplies outside of its layers. Every parameter counts once, however many layers share it: with the
+    module that holds it, or, where that is never called, as the projection of `nn.MultiheadAttention`, with
+    the one around it. What makes a weight (`spectral_norm`, say) belongs to the weight's layer.
+
+    Multiply-adds are what a second sample adds to a batch of one: matrix products, convolutions and
+    attention, wherever they stand, and nothing that is done once for all samples. A look-up costs nothing.
 
     Args:
         network: the network, on any device, the meta device included.
@@ -146,51 +172,95 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
     Returns:
         The rows; sums over them are the network's totals.
     """
-    import torch
+    from torch import nn
+    from torch.nn.utils.parametrize import type_before_parametrizations
 
-    rows: list[LayerRow] = []
-
-    def record(name: str, layer: nn.Module) -> Any:
-        def hook(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    one, two = (_calls(network, example[:1].repeat(n, *[1] * (example.ndim - 1))) for n in (1, 2))
+    own = _own_parameters(network, {call.layer for call in one})
+    rows = []
+    for call, doubled in zip(one, two, strict=True):
+        parameters = own.pop(call.layer, 0)
+        looks_up = isinstance(call.layer, nn.Embedding)
+        multiply_adds = 0 if looks_up else (doubled.flops - call.flops) // 2
+        is_leaf = all(name == "parametrizations" for name, _ in call.layer.named_children())
+        if is_leaf or parameters or multiply_adds:
             rows.append(
                 LayerRow(
-                    name=name,
-                    kind=type(layer).__name__,
-                    output_shape=tuple(output.shape[1:]),
-                    num_parameters=sum(p.numel() for p in layer.parameters(recurse=False)),
-                    multiply_adds=_multiply_adds(layer, inputs[0], output),
+                    name=call.name,
+                    kind=type_before_parametrizations(call.layer).__name__,
+                    output_shape=call.output_shape,
+                    num_parameters=parameters,
+                    multiply_adds=multiply_adds,
                 )
             )
+    return rows
 
-        return layer.register_forward_hook(hook)
 
-    leaves = [(name, layer) for name, layer in network.named_modules() if not list(layer.children())]
-    handles = [record(name, layer) for name, layer in leaves]
+def _calls(network: nn.Module, batch: Tensor) -> list[_Call]:
+    """Every call of a module in one forward pass in evaluation mode, in the order in which they end."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def of_bilinear(left: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
+        return 2 * left[0] * math.prod(weight)
+
+    aten = torch.ops.aten
+    counter = FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten.mv: lambda matrix, *_, **__: 2 * math.prod(matrix),
+            aten._trilinear: of_bilinear,
+        },
+    )
+    calls: list[_Call] = []
+    spent = [0]  # by the layers that each module under way has called
+    begun: list[int] = []
+
+    def begin(*_: Any) -> None:
+        begun.append(counter.get_total_flops())
+        spent.append(0)
+
+    def end(name: str, layer: nn.Module, output: Any) -> None:
+        total, inner = counter.get_total_flops() - begun.pop(), spent.pop()
+        spent[-1] += total
+        first = next(item for item in tree_leaves(output) if isinstance(item, torch.Tensor))
+        calls.append(_Call(name=name, layer=layer, output_shape=tuple(first.shape[1:]), flops=total - inner))
+
+    handles = []
+    for name, layer in network.named_modules():
+        if "parametrizations" not in name.split("."):
+            handles.append(layer.register_forward_pre_hook(begin, prepend=True))
+            handles.append(
+                layer.register_forward_hook(lambda own, _, output, name=name: end(name, own, output))
+            )
     training = network.training
     try:
-        with torch.no_grad():
-            _called(network.eval(), example, example.new_zeros(len(example), dtype=torch.int64))
+        with torch.enable_grad(), counter:  # without gradients attention is one operation nobody can count
+            _called(network.eval(), batch, batch.new_zeros(len(batch), dtype=torch.int64))
     finally:
         network.train(training)
         for handle in handles:
             handle.remove()
-    return rows
+    return calls
+
+
+def _own_parameters(network: nn.Module, called: set[nn.Module]) -> dict[nn.Module, int]:
+    """Numbers in the parameters that each called module answers for: its own and those of uncalled ones."""
+    seen: set[int] = set()
+    found: dict[nn.Module, int] = {}
+    for path, layer in network.named_modules():
+        names = path.split(".") if path else []
+        around = (network.get_submodule(".".join(names[:end])) for end in range(len(names), -1, -1))
+        owner = next(module for module in around if module in called)
+        for parameter in layer.parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                found[owner] = found.get(owner, 0) + parameter.numel()
+    return found
 
 
 def _called(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     """A network's output, of the labels too where it takes them."""
     output: Tensor = network(inputs, labels) if getattr(network, "takes_labels", False) else network(inputs)
     return output
-
-
-def _multiply_adds(layer: nn.Module, taken: Tensor, output: Tensor) -> int:
-    from torch import nn
-
-    if isinstance(layer, nn.Linear):
-        return layer.weight.numel() * (output[0].numel() // layer.out_features)
-    if isinstance(layer, nn.ConvTranspose2d):
-        return layer.weight.numel() * taken.shape[-2] * taken.shape[-1]
-    if isinstance(layer, nn.Conv2d):  # one that takes a vector is a product with all of its weights
-        places = output.shape[-2] * output.shape[-1] if taken.ndim == 4 else 1
-        return layer.weight.numel() * places
-    return 0

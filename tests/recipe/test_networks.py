@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 from harness.recipe import Recipe, find_recipe, networks
 from harness.recipe.networks import build_discriminator, build_generator, check_networks, layer_table
@@ -187,3 +189,97 @@ def test_a_layer_table_of_a_conditional_network_adds_up() -> None:
         assert rows[0].output_shape == (10,)
         linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
         assert sum(row.multiply_adds for row in rows) == linear
+
+
+class Attention(nn.Module):
+    """Attention whose products and scale stand in its own forward pass, over images of 4 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv1d(4, 12, 1, bias=False)
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        query, key, value = self.mix(images.flatten(2)).mT.chunk(3, dim=-1)
+        weights = torch.einsum("bld,bmd->blm", query, key).softmax(-1)
+        found: Tensor = torch.bmm(weights, value)
+        return found * self.scale
+
+
+class TwoLabels(nn.Module):
+    """A bilinear layer, a head that is a bare vector, and one layer used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meet = nn.Bilinear(5, 5, 6)
+        self.again = nn.Linear(6, 6)
+        self.head = nn.Parameter(torch.ones(6))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        score: Tensor = self.again(self.again(self.meet(inputs, inputs))) @ self.head
+        return score
+
+
+class LookUp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(10, 7)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.table(inputs.long()).flatten(1)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, words: Tensor) -> Tensor:
+        found: Tensor = self.attend(words, words, words, need_weights=False)[0]
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated.*:FutureWarning")
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("make", "shape", "multiply_adds"),
+    [
+        (lambda: spectral_norm(nn.Conv2d(3, 8, 3, padding=1)), (3, 6, 6), 3 * 8 * 9 * 36),
+        (lambda: torch.nn.utils.spectral_norm(nn.Linear(5, 4)), (5,), 20),
+        (lambda: weight_norm(nn.Linear(5, 4)), (5,), 20),
+        (lambda: torch.nn.utils.weight_norm(nn.Linear(5, 4)), (5,), 20),
+        (lambda: orthogonal(nn.Linear(5, 4)), (5,), 20),
+        (lambda: nn.Conv2d(4, 6, 3, groups=2, dilation=2), (4, 9, 9), 2 * 6 * 9 * 25),
+        (lambda: nn.Conv1d(4, 6, 3), (4, 9), 4 * 6 * 3 * 7),
+        (lambda: nn.Conv3d(4, 6, 3), (4, 5, 5, 5), 4 * 6 * 27 * 27),
+        (lambda: nn.ConvTranspose3d(4, 6, 2, groups=2), (4, 3, 3, 3), 2 * 6 * 8 * 27),
+        (Attention, (4, 3, 3), 4 * 12 * 9 + 2 * 81 * 4),
+        (SelfAttention, (5, 8), 5 * 8 * 32 + 2 * 25 * 8),
+        (TwoLabels, (5,), 5 * 5 * 6 + 2 * 36 + 6),
+        (LookUp, (3,), 0),
+    ],
+)
+def test_a_layer_table_counts_every_parameter_and_every_product(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], multiply_adds: int, device: str
+) -> None:
+    network = nn.Sequential(make().to(device))
+    rows = layer_table(network, torch.zeros(3, *shape, device=device))
+    assert sum(row.num_parameters for row in rows) == count(network)
+    assert sum(row.multiply_adds for row in rows) == multiply_adds
+
+
+def test_a_layer_table_names_a_layer_and_not_what_makes_its_weight() -> None:
+    network = nn.Sequential(spectral_norm(nn.Linear(5, 4)), Attention())
+    network[1].register_forward_pre_hook(lambda _, args: (args[0].view(-1, 4, 1),))
+    rows = layer_table(network, torch.zeros(1, 5))
+    assert [(row.name, row.kind) for row in rows] == [
+        ("0", "Linear"),
+        ("1.mix", "Conv1d"),
+        ("1", "Attention"),
+    ]
+
+
+def test_shared_layers_have_a_row_a_call_and_their_parameters_once() -> None:
+    rows = layer_table(TwoLabels(), torch.zeros(1, 5))
+    assert [row.name for row in rows] == ["meet", "again", "again", ""]
+    assert [row.num_parameters for row in rows] == [156, 42, 0, 6]
