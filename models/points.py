@@ -10,43 +10,25 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from harness.recipe.registry import Bounds, NonNegative, Positive, discriminators, generators
+from harness.recipe.registry import NonNegative, Positive, discriminators, generators
 
-from .layers import fully_connected, widen, with_depth
+from .layers import Depth, Size, Width, fully_connected, widen, with_depth
 
 __all__ = ["PointsDiscriminator", "PointsGenerator"]
 
-_Depth = Annotated[int, Bounds(low=0, high=16)]
-_Size = Annotated[int, Bounds(low=1, high=65536)]
-_Width = Annotated[float, Bounds(low=0.0, high=64.0, open_low=True)]
-
 
 class PointsGenerator(nn.Module):
-    """latent_dim → widths → a point.
+    """Layers from z to a point's numbers, in the shape of a point.
 
     Args:
         sample_shape: shape of one point.
-        latent_dim: numbers in z.
-        widths: units of the hidden layers.
-        normalized: hidden layers (0-based) followed by batch norm.
-        eps: batch norm's ε.
-        slope: negative slope of the LeakyReLU; 0 is a ReLU.
+        layers: (B, latent_dim) → (B, numbers of a point).
     """
 
-    def __init__(
-        self,
-        sample_shape: tuple[int, ...],
-        latent_dim: int,
-        widths: list[int],
-        *,
-        normalized: frozenset[int],
-        eps: float,
-        slope: float,
-    ) -> None:
+    def __init__(self, sample_shape: tuple[int, ...], layers: nn.Module) -> None:
         super().__init__()
         self.sample_shape = sample_shape
-        sizes = [latent_dim, *widths, math.prod(sample_shape)]
-        self.layers = fully_connected(sizes, slope=slope, normalized=normalized, eps=eps)
+        self.layers = layers
 
     def forward(self, z: Tensor) -> Tensor:
         points: Tensor = self.layers(z)
@@ -54,21 +36,16 @@ class PointsGenerator(nn.Module):
 
 
 class PointsDiscriminator(nn.Module):
-    """A point → widths → one score.
+    """Layers from a point's numbers to one score.
 
     Args:
-        sample_shape: shape of one point.
-        widths: units of the hidden layers.
-        slope: negative slope of the LeakyReLU; 0 is a ReLU.
+        layers: (B, numbers of a point) → (B, 1).
         sigmoid: squash the score into (0, 1).
     """
 
-    def __init__(
-        self, sample_shape: tuple[int, ...], widths: list[int], *, slope: float, sigmoid: bool
-    ) -> None:
+    def __init__(self, layers: nn.Module, *, sigmoid: bool = False) -> None:
         super().__init__()
-        sizes = [math.prod(sample_shape), *widths, 1]
-        self.layers = fully_connected(sizes, slope=slope)
+        self.layers = layers
         self.squash = nn.Sigmoid() if sigmoid else nn.Identity()
 
     def forward(self, points: Tensor) -> Tensor:
@@ -81,19 +58,22 @@ def points_generator(
     *,
     sample_shape: tuple[int, ...],
     num_classes: int,
-    latent_dim: _Size = 2,
-    depth: _Depth = 0,
-    width: _Width = 1.0,
+    latent_dim: Size = 2,
+    depth: Depth = 0,
+    width: Width = 1.0,
     batch_norm: bool = True,
     batch_norm_eps: Annotated[float, Positive] = 0.8,
     slope: Annotated[float, NonNegative] = 0.2,
 ) -> nn.Module:
     """2-64-256-512-2, LeakyReLU, batch norm after 256 and 512; `depth` repeats the last hidden layer."""
     widths = with_depth([widen(units, width) for units in (64, 256, 512)], depth)
-    normalized = frozenset(range(1, len(widths))) if batch_norm else frozenset[int]()
-    return PointsGenerator(
-        sample_shape, latent_dim, widths, normalized=normalized, eps=batch_norm_eps, slope=slope
+    layers = fully_connected(
+        [latent_dim, *widths, math.prod(sample_shape)],
+        slope=slope,
+        normalized=frozenset(range(1, len(widths))) if batch_norm else frozenset(),
+        eps=batch_norm_eps,
     )
+    return PointsGenerator(sample_shape, layers)
 
 
 @discriminators.register("points-mlp")
@@ -101,14 +81,15 @@ def points_discriminator(
     *,
     sample_shape: tuple[int, ...],
     num_classes: int,
-    depth: _Depth = 0,
-    width: _Width = 1.0,
+    depth: Depth = 0,
+    width: Width = 1.0,
     slope: Annotated[float, NonNegative] = 0.2,
     sigmoid: bool = False,
 ) -> nn.Module:
     """2-64-256-1, LeakyReLU; `depth` repeats the last hidden layer."""
     widths = with_depth([widen(units, width) for units in (64, 256)], depth)
-    return PointsDiscriminator(sample_shape, widths, slope=slope, sigmoid=sigmoid)
+    layers = fully_connected([math.prod(sample_shape), *widths, 1], slope=slope)
+    return PointsDiscriminator(layers, sigmoid=sigmoid)
 
 
 @generators.register("tiny-mlp")
@@ -116,14 +97,15 @@ def tiny_generator(
     *,
     sample_shape: tuple[int, ...],
     num_classes: int,
-    latent_dim: _Size = 2,
-    units: _Size = 64,
-    depth: _Depth = 0,
+    latent_dim: Size = 2,
+    units: Size = 64,
+    depth: Depth = 0,
     slope: Annotated[float, NonNegative] = 0.2,
 ) -> nn.Module:
     """z-64-64-2 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
     widths = with_depth([units, units], depth)
-    return PointsGenerator(sample_shape, latent_dim, widths, normalized=frozenset(), eps=1e-5, slope=slope)
+    layers = fully_connected([latent_dim, *widths, math.prod(sample_shape)], slope=slope)
+    return PointsGenerator(sample_shape, layers)
 
 
 @discriminators.register("tiny-mlp")
@@ -131,11 +113,12 @@ def tiny_discriminator(
     *,
     sample_shape: tuple[int, ...],
     num_classes: int,
-    units: _Size = 64,
-    depth: _Depth = 0,
+    units: Size = 64,
+    depth: Depth = 0,
     slope: Annotated[float, NonNegative] = 0.2,
     sigmoid: bool = False,
 ) -> nn.Module:
     """2-64-64-1 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
     widths = with_depth([units, units], depth)
-    return PointsDiscriminator(sample_shape, widths, slope=slope, sigmoid=sigmoid)
+    layers = fully_connected([math.prod(sample_shape), *widths, 1], slope=slope)
+    return PointsDiscriminator(layers, sigmoid=sigmoid)

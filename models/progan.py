@@ -187,30 +187,39 @@ class _MinibatchStd(nn.Module):
         return torch.cat([inputs, spread.expand_as(inputs[:, :1])], dim=1)
 
 
+@generators.register("progan")
 class GrowingGenerator(Growing):
-    """z → images.
+    """Two convolutions a level of min(base_channels / size, max_channels) channels, pixel norm, no tanh.
+
+    The published faces of 1024×1024 have `latent_dim` 512, `base_channels` 16384 and `max_channels` 512.
+    `pixel_norm` normalises z, and the input of every convolution; without `equalized` the scale of a weight
+    is part of its first value, not of its use.
 
     Args:
-        channels: of the levels, from 4×4 up; there are as many levels.
-        latent_dim: Z.
-        image_channels: C.
-        slope: of the LeakyReLU.
-        pixel_norm: normalise z, and the input of every convolution.
-        equalized: see `_Equalized`.
-        tanh: squash the images into (-1, 1).
+        channels: of the levels, from 4×4 up; as many as reach the images' size, for files of other widths.
+
+    Raises:
+        ValueError: the data are no square images with sides that are a power of two, 4 or more.
     """
 
     def __init__(
         self,
-        channels: Sequence[int],
+        channels: Sequence[int] = (),
         *,
-        latent_dim: int,
-        image_channels: int,
-        slope: float = 0.2,
+        sample_shape: tuple[int, ...],
+        num_classes: int,
+        latent_dim: Size = 128,
+        base_channels: Size = 2048,
+        max_channels: Size = 128,
+        slope: Annotated[float, NonNegative] = 0.2,
         pixel_norm: bool = True,
         equalized: bool = True,
         tanh: bool = False,
     ) -> None:
+        image_channels, levels = _pyramid(
+            "`generator.name` progan", sample_shape, base_channels, max_channels
+        )
+        channels = channels or levels
         super().__init__(len(channels))
         for level, count in enumerate(channels):
             first = (
@@ -245,26 +254,28 @@ class GrowingGenerator(Growing):
         return _repeated(squashed, self.num_levels - 1 - self.level)
 
 
+@discriminators.register("progan")
 class GrowingDiscriminator(Growing):
-    """Images → scores; level by level the mirror of G, and numbered as it.
+    """The mirror of the generator: averages over 2×2 between levels, the batch's spread at 4×4.
 
-    Args:
-        channels: of the levels, from 4×4 up.
-        image_channels: C.
-        slope: of the LeakyReLU.
-        minibatch_std: add the batch's spread as a channel at 4×4.
-        equalized: see `_Equalized`.
+    Raises:
+        ValueError: the data are no square images with sides that are a power of two, 4 or more.
     """
 
     def __init__(
         self,
-        channels: Sequence[int],
         *,
-        image_channels: int,
-        slope: float = 0.2,
+        sample_shape: tuple[int, ...],
+        num_classes: int,
+        base_channels: Size = 2048,
+        max_channels: Size = 128,
+        slope: Annotated[float, NonNegative] = 0.2,
         minibatch_std: bool = True,
         equalized: bool = True,
     ) -> None:
+        image_channels, channels = _pyramid(
+            "`discriminator.name` progan", sample_shape, base_channels, max_channels
+        )
         super().__init__(len(channels))
         self.spread = _MinibatchStd() if minibatch_std else nn.Identity()
         for level, count in enumerate(channels):
@@ -295,64 +306,6 @@ class GrowingDiscriminator(Growing):
         x = self.activation(self._layer("layer", 0)(x))
         scores: Tensor = self.score(x)
         return scores.flatten()
-
-
-@generators.register("progan")
-def progan_generator(
-    *,
-    sample_shape: tuple[int, ...],
-    num_classes: int,
-    latent_dim: Size = 128,
-    base_channels: Size = 2048,
-    max_channels: Size = 128,
-    slope: Annotated[float, NonNegative] = 0.2,
-    pixel_norm: bool = True,
-    equalized: bool = True,
-    tanh: bool = False,
-) -> nn.Module:
-    """Two convolutions a level of min(base_channels / size, max_channels) channels, pixel norm, no tanh.
-
-    The published faces of 1024×1024 have `latent_dim` 512, `base_channels` 16384 and `max_channels` 512.
-
-    Raises:
-        ValueError: the data are no square images with sides that are a power of two, 4 or more.
-    """
-    channels, levels = _pyramid("`generator.name` progan", sample_shape, base_channels, max_channels)
-    return GrowingGenerator(
-        levels,
-        latent_dim=latent_dim,
-        image_channels=channels,
-        slope=slope,
-        pixel_norm=pixel_norm,
-        equalized=equalized,
-        tanh=tanh,
-    )
-
-
-@discriminators.register("progan")
-def progan_discriminator(
-    *,
-    sample_shape: tuple[int, ...],
-    num_classes: int,
-    base_channels: Size = 2048,
-    max_channels: Size = 128,
-    slope: Annotated[float, NonNegative] = 0.2,
-    minibatch_std: bool = True,
-    equalized: bool = True,
-) -> nn.Module:
-    """The mirror of the generator: averages over 2×2 between levels, the batch's spread at 4×4.
-
-    Raises:
-        ValueError: the data are no square images with sides that are a power of two, 4 or more.
-    """
-    channels, levels = _pyramid("`discriminator.name` progan", sample_shape, base_channels, max_channels)
-    return GrowingDiscriminator(
-        levels,
-        image_channels=channels,
-        slope=slope,
-        minibatch_std=minibatch_std,
-        equalized=equalized,
-    )
 
 
 def _pyramid(

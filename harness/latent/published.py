@@ -215,9 +215,11 @@ class _Unfilled(TorchFunctionMode):
 
 
 def _progan(channels: Sequence[int], *, latent_dim: int, image_channels: int) -> nn.Module:
-    """The registry's growing generator, of other widths than its builder's options can say."""
-    kind = type(generators["progan"](sample_shape=(3, 8, 8), num_classes=0))
-    generator: nn.Module = kind(channels, latent_dim=latent_dim, image_channels=image_channels)
+    """The registry's growing generator, of other widths than its options can say."""
+    size = 2 << len(channels)
+    generator: nn.Module = generators["progan"](
+        channels, sample_shape=(image_channels, size, size), num_classes=0, latent_dim=latent_dim
+    )
     return generator
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_sweep_models.layers import fully_connected
 from gan_sweep_models.points import PointsDiscriminator
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint
@@ -495,7 +497,7 @@ class Dropped(PointsDiscriminator):
 @pytest.mark.parametrize("K", [1, 2])
 def test_dropout_is_resumed_bit_for_bit(K: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*, sample_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> nn.Module:
-        return Dropped(sample_shape, [8], slope=0.2, sigmoid=False)
+        return Dropped(fully_connected([math.prod(sample_shape), 8, 1], slope=0.2))
 
     discriminators.names()
     monkeypatch.setitem(discriminators._entries, "dropped", build)

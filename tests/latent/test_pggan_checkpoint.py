@@ -79,7 +79,7 @@ def straight(state: State, z: Tensor) -> Tensor:
 def test_the_layout_of_1024_pixels_has_23_079_115_parameters() -> None:
     channels = [min(4096 >> level, 512) for level in range(9)]
     with torch.random.fork_rng(devices=[]):
-        generator = GrowingGenerator(channels, latent_dim=512, image_channels=3)
+        generator = GrowingGenerator(channels, sample_shape=(3, 1024, 1024), num_classes=0, latent_dim=512)
     ours = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
     assert ours == shapes(1024)
     assert sum(math.prod(shape) for name, shape in ours.items() if name != "lod") == 23_079_115
