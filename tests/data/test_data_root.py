@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from test_idx import parts, write
-from test_latent import make_recipe, make_run
 
 from harness.cli.main import harness
 from harness.data.dataset import _load
+from support.idx_files import parts, write
+from support.untrained_runs import make_recipe, make_run
 
 TINY = ["data.path=faces", "data.size=8", "train.epochs=1", "train.batch_size=16", "evaluate.num_samples=100"]
 TINY += ["generator.width=0.05", "discriminator.width=0.05", "evaluate.num_grids=0"]

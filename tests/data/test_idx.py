@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,14 +15,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
-from numpy.typing import NDArray
 
 from harness.data import Dataset, load_dataset
 from harness.data.idx import find_idx_files, read_idx_part
 from harness.recipe import choose
 from harness.recipe.registry import datasets
-
-Bytes = NDArray[np.uint8]
+from support.idx_files import encode, parts, write
 
 
 @pytest.fixture(autouse=True)
@@ -33,29 +30,6 @@ def _nowhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     for name in ("HARNESS_DATA", "HARNESS_DOWNLOAD", "HARNESS_CACHE"):
         monkeypatch.delenv(name, raising=False)
-
-
-def encode(array: Bytes) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def parts(num_train: int = 60, num_test: int = 25, side: int = 28) -> dict[str, Bytes]:
-    random = np.random.RandomState(1)
-    return {
-        "train-images": random.randint(256, size=(num_train, side, side)).astype(np.uint8),
-        "train-labels": (np.arange(num_train) % 10).astype(np.uint8),
-        "t10k-images": random.randint(256, size=(num_test, side, side)).astype(np.uint8),
-        "t10k-labels": (np.arange(num_test) % 10).astype(np.uint8),
-    }
-
-
-def write(folder: Path, arrays: dict[str, Bytes], suffix: str = "", mark: str = "-") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, array in arrays.items():
-        content = encode(array)
-        path = folder / f"{key}{mark}idx{array.ndim}-ubyte{suffix}"
-        path.write_bytes(gzip.compress(content) if suffix else content)
-    return folder
 
 
 def load(name: str = "mnist", **options: bool | int | float | str) -> Dataset:

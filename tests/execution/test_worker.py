@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,63 +27,18 @@ from harness.planning.planner import make_plan
 from harness.recipe import Recipe, find_recipe
 from harness.runs import job as training
 from harness.runs import session
-from harness.runs.job import Interrupted, Job, PlannedRun, Progress
+from harness.runs.job import Interrupted, Job, PlannedRun
 from harness.runs.result import load_result, run_directory, score
-from harness.runs.session import train_population
 from harness.search.storage import Search, open_storage
 from harness.study.study import Study
-from harness.study.target import Target
 from harness.tracking import read_history, read_images
+from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
-
-METRIC = Target(metric="sliced_w2", goal="minimize")
-DIVERGING = {"optimizer__name": "sgd", "optimizer__lr": 1e30}
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def runs_of(*recipes: Recipe, seeds: tuple[int, ...] = (0,)) -> list[PlannedRun]:
-    return [
-        PlannedRun(recipe=recipe, seed=seed, arm=f"arm {index}", overrides={"i": index})
-        for index, recipe in enumerate(recipes)
-        for seed in seeds
-    ]
-
-
-def fit(directory: Path, runs: list[PlannedRun], **more: Any) -> list[RunResult]:
-    for name in FOLDERS:
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {
-        "study": directory.name,
-        "directory": directory,
-        "device": "cpu",
-        "metric": METRIC,
-        "environment": {},
-        "checkpoint": directory / "populations" / "group.pt",
-        "wandb": "disabled",
-    }
-    return train_population(runs, Job(**(settings | more)))
-
-
-def rows_without_seconds(directory: Path, run: PlannedRun) -> list[dict[str, float]]:
-    rows = read_history(run_directory(directory, run.run_id) / "history.jsonl")
-    return [{key: value for key, value in row.items() if not key.endswith("_sec")} for row in rows]
-
-
-def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
-    """Arguments that stop a training at the first, or a later, event at or after a step.
-
-    Of a step that ends an epoch, the first event is the log of its losses and the second its evaluation.
-    """
-    seen = [0]
-
-    def note(progress: Progress) -> None:
-        seen[0] += progress.step >= step
-
-    return {"progress": note, "should_stop": lambda: seen[0] >= event}
 
 
 def work(plan: Plan, **more: Any) -> None:

@@ -17,8 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli.main import main
-from harness.data import outline
-from harness.engine import checkpoint as checkpoints
 from harness.figures import read_grid, write_png
 from harness.latent import (
     choose_dims,
@@ -30,13 +28,10 @@ from harness.latent import (
     interpolate,
     walk_figure,
 )
-from harness.recipe import LossSettings, Recipe, choose, run_id
-from harness.recipe.networks import build_generator
-from harness.recipe.registry import datasets, discriminators, generators, optimizers
 from harness.runs.load import find_run, load_run
 from harness.runs.sampling import draw_latents, sample
+from support.untrained_runs import DIMS, make_recipe, make_run
 
-DIMS = 6
 STRENGTHS = torch.tensor([0.01, 0.0, 0.05, 0.02, 0.04, 0.03])
 
 
@@ -273,40 +268,6 @@ def test_walks_that_cannot_be_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             interpolate(first, last, **{"steps": 5, **options})  # type: ignore[arg-type]
-
-
-def make_recipe(generator: str = "mnist-g1", data: str = "digits") -> Recipe:
-    adam = choose(optimizers, "adam", lr=2e-4)
-    return Recipe(
-        name=f"{data}-{generator}",
-        data=choose(datasets, data),
-        generator=choose(generators, generator, latent_dim=DIMS),
-        discriminator=choose(
-            discriminators, {"mnist-g1": "mnist-d1", "tiny-mlp": "tiny-mlp"}.get(generator, generator)
-        ),
-        loss=LossSettings(name="non-saturating"),
-        generator_optimizer=adam,
-        discriminator_optimizer=adam,
-    )
-
-
-def make_run(
-    runs: Path, recipe: Recipe, *, seed: int = 4, study: str = "train", averaged: bool = False
-) -> tuple[Path, nn.Module]:
-    """A finished run's folder with an untrained generator, and that generator."""
-    torch.manual_seed(seed)
-    known = outline(recipe.data)
-    generator, other = (
-        build_generator(recipe, known.sample_shape, known.num_classes).eval() for _ in range(2)
-    )
-    folder = runs / study / "runs" / run_id(recipe, seed)
-    folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text(json.dumps(recipe.to_json()))
-    state: dict[str, Any] = {"seed": seed, "step": 120, "generator": dict(generator.state_dict())}
-    if averaged:
-        state["generator_average"] = dict(other.state_dict())
-    checkpoints.save(folder / "checkpoint.pt", state)
-    return folder, other if averaged else generator
 
 
 @pytest.mark.parametrize("averaged", [False, True])

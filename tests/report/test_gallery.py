@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_image_runs import SMALL
 
 from harness.analysis.findings import flags
 from harness.analysis.summary import Summary, summarise
@@ -23,6 +22,7 @@ from harness.report.page import write_report
 from harness.report.pictures import shown_arms
 from harness.runs.result import run_directory
 from harness.study.study import Study
+from support.image_recipes import SMALL
 from support.tiny_studies import unmeasured_plan
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,72 +22,21 @@ from harness.figures import nearest_images, read_grid, shown_classes
 from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
-from harness.planning.plan_file import FOLDERS
-from harness.recipe import Recipe, choose, find_recipe
+from harness.recipe import choose
 from harness.recipe.registry import datasets
 from harness.runs import recording
 from harness.runs.examining import Examiner
 from harness.runs.frames import frames_of
-from harness.runs.job import Interrupted, Job, PlannedRun, Progress
+from harness.runs.job import Interrupted
 from harness.runs.result import load_result, run_directory, score
-from harness.runs.session import train_population
-from harness.study.target import Target
 from harness.tracking import read_history, read_images
+from support.image_recipes import small
+from support.populations import fit, runs_of, stop_at
 from support.wandb_reader import read_run
 
-METRIC = Target(metric="frechet", goal="minimize")
-SMALL: dict[str, object] = {
-    "data.limit": 256,
-    "train.batch_size": 32,
-    "train.epochs": 2,
-    "evaluate.every_epochs": 1,
-    "evaluate.num_samples": 100,
-    "evaluate.num_grids": 6,
-    "generator.width": 0.25,
-    "discriminator.width": 0.25,
-}
 TOTAL = 16
 EVALUATIONS = (0, 8, 16)
 FRAMES = tuple(sorted({*EVALUATIONS, *log_spaced_steps(TOTAL, 6)}))
-
-
-def small(name: str = "digits-gan", **changes: object) -> Recipe:
-    """16 steps on 256 digits; `changes` have double underscores for dots."""
-    dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    return find_recipe(name).override(SMALL | dotted)
-
-
-def fit(directory: Path, *recipes: Recipe, seeds: tuple[int, ...] = (0,), **more: Any) -> list[RunResult]:
-    runs = [
-        PlannedRun(recipe=recipe, seed=seed, arm=f"arm {index}", overrides={"i": index})
-        for index, recipe in enumerate(recipes)
-        for seed in seeds
-    ]
-    for name in FOLDERS:
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {
-        "study": directory.name,
-        "directory": directory,
-        "device": "cpu",
-        "metric": METRIC,
-        "environment": {},
-        "checkpoint": directory / "populations" / "group.pt",
-        "wandb": "disabled",
-    }
-    return train_population(runs, Job(**(settings | more)))
-
-
-def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
-    """Arguments that stop a training at the first, or a later, event at or after a step.
-
-    Of a step that ends an epoch, the first event is the log of its losses and the second its evaluation.
-    """
-    seen = [0]
-
-    def note(progress: Progress) -> None:
-        seen[0] += progress.step >= step
-
-    return {"progress": note, "should_stop": lambda: seen[0] >= event}
 
 
 def samples(directory: Path, result: RunResult) -> Path:
@@ -178,7 +126,7 @@ def test_a_run_on_images_has_the_scores_of_images(done: tuple[Path, RunResult]) 
 
 
 def test_grids_of_a_conditional_generator_have_a_column_a_class(tmp_path: Path) -> None:
-    (result,) = fit(tmp_path, small("digits-cgan"))
+    (result,) = fit(tmp_path, runs_of(small("digits-cgan")), metric="frechet")
     for name in ("real.png", f"step_{TOTAL:08d}.png"):
         with Image.open(samples(tmp_path, result) / name) as file:
             arms = np.array(json.loads(file.info["layout"])["arms"])
@@ -222,11 +170,11 @@ def test_of_a_thousand_classes_no_more_images_are_made_than_are_shown(tmp_path: 
 
 @pytest.mark.parametrize("step", [0, 2, 8, 16])
 def test_a_stopped_and_resumed_run_leaves_the_same_pictures(tmp_path: Path, step: int) -> None:
-    (calm,) = fit(tmp_path / "calm", small())
+    (calm,) = fit(tmp_path / "calm", runs_of(small()), metric="frechet")
     with pytest.raises(Interrupted):
-        fit(tmp_path / "stopped", small(), **stop_at(step))
+        fit(tmp_path / "stopped", runs_of(small()), metric="frechet", **stop_at(step))
     assert load_results(tmp_path / "stopped") == []
-    (resumed,) = fit(tmp_path / "stopped", small())
+    (resumed,) = fit(tmp_path / "stopped", runs_of(small()), metric="frechet")
     assert resumed.scores == calm.scores
     assert shown(tmp_path / "stopped", resumed) == shown(tmp_path / "calm", calm)
     folders = [samples(tmp_path / "calm", calm), samples(tmp_path / "stopped", resumed)]
@@ -238,18 +186,18 @@ def test_a_stopped_and_resumed_run_leaves_the_same_pictures(tmp_path: Path, step
 
 def test_what_was_drawn_after_the_checkpoint_is_not_drawn_twice(tmp_path: Path) -> None:
     # Killed after it had evaluated and drawn step 8, with a checkpoint of step 8 from just before.
-    (calm,) = fit(tmp_path / "calm", small())
+    (calm,) = fit(tmp_path / "calm", runs_of(small()), metric="frechet")
     with pytest.raises(Interrupted):
-        fit(tmp_path / "killed", small(), **stop_at(8))
+        fit(tmp_path / "killed", runs_of(small()), metric="frechet", **stop_at(8))
     group = tmp_path / "killed" / "populations" / "group.pt"
     before = group.read_bytes()
     with pytest.raises(Interrupted):
-        fit(tmp_path / "killed", small(), **stop_at(8))
+        fit(tmp_path / "killed", runs_of(small()), metric="frechet", **stop_at(8))
     group.write_bytes(before)
     folder = run_directory(tmp_path / "killed", calm.run_id)
     rows = read_history(folder / "history.jsonl")
     assert "eval/frechet" in rows[-1]
-    (resumed,) = fit(tmp_path / "killed", small())
+    (resumed,) = fit(tmp_path / "killed", runs_of(small()), metric="frechet")
     assert resumed.scores == calm.scores
     again = [row for row in read_history(folder / "history.jsonl") if row["train/step"] <= 8]
     assert [row["train/step"] for row in again] == [row["train/step"] for row in rows]
@@ -269,7 +217,7 @@ def test_d_is_asked_about_held_out_images_in_the_evaluators_order_not_in_the_fil
 
 def test_a_diverged_run_keeps_its_last_grid_and_has_a_film(tmp_path: Path) -> None:
     wild = small(optimizer__name="sgd", optimizer__lr=1e30)
-    (result,) = fit(tmp_path, wild)
+    (result,) = fit(tmp_path, runs_of(wild), metric="frechet")
     assert result.outcome == "diverged"
     names = {path.name for path in samples(tmp_path, result).iterdir()}
     assert {"step_00000000.png", "real.png", "run.gif", "filmstrip.png"} <= names
@@ -288,7 +236,7 @@ def test_images_that_are_not_finite_are_a_divergence_between_evaluations_too(
         return made
 
     monkeypatch.setattr(Population, "generate", spoilt)
-    first, second = fit(tmp_path, small(evaluate__num_samples=200), seeds=(0, 1))
+    first, second = fit(tmp_path, runs_of(small(evaluate__num_samples=200), seeds=(0, 1)), metric="frechet")
     assert (first.outcome, second.outcome) == ("diverged", "diverged")
     assert "samples are not finite (step 1)" in first.reason
     assert "samples are not finite (step 2)" in second.reason
@@ -305,8 +253,8 @@ def test_a_score_that_fails_is_counted_with_its_reason_and_stops_nothing(
 
     monkeypatch.setattr(Evaluator, "evaluate", without_swd)
     with pytest.raises(Interrupted):
-        fit(tmp_path, small(), **stop_at(8))
-    (result,) = fit(tmp_path, small())
+        fit(tmp_path, runs_of(small()), metric="frechet", **stop_at(8))
+    (result,) = fit(tmp_path, runs_of(small()), metric="frechet")
     assert result.outcome == "completed"
     assert result.failed_scores == {"swd": {"count": 3, "reason": "no patches today."}}
     assert "swd" not in result.scores
@@ -334,10 +282,10 @@ def test_a_run_killed_between_wandbs_end_and_its_result_is_one_run_in_wandb(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(recording, "write_json", die)
     with pytest.raises(Killed):
-        fit(tmp_path, small(), wandb="offline")
+        fit(tmp_path, runs_of(small()), metric="frechet", wandb="offline")
     monkeypatch.undo()
     assert load_results(tmp_path) == []
-    (result,) = fit(tmp_path, small(), wandb="offline")
+    (result,) = fit(tmp_path, runs_of(small()), metric="frechet", wandb="offline")
     (log,) = (tmp_path / "wandb").glob(f"*run-*/run-*{result.run_id}*.wandb")
     run = read_run(log.parent)
     assert [(key, step) for key, _, step in run.images] == shown(tmp_path, result)
@@ -355,5 +303,5 @@ def test_d_judges_as_many_held_out_images_as_are_generated(
         return evaluate(self, fake, **options)
 
     monkeypatch.setattr(Evaluator, "evaluate", noted)
-    fit(tmp_path, small(train__epochs=1))
+    fit(tmp_path, runs_of(small(train__epochs=1)), metric="frechet")
     assert set(sizes) == {(100, 100)}

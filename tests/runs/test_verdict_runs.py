@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from test_worker import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 
 from harness import RunResult, train
 from harness.analysis.load import load_results
@@ -37,6 +36,7 @@ from harness.study.study import Study
 from harness.tracking import read_history
 from harness.verdict.judge import VERDICTS, Judge, judge_history
 from harness.verdict.timeline import RunVerdicts
+from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 LIVELY = tiny_recipe(optimizer__lr=3e-3, train__ema=0.0)

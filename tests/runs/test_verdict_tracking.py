@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_tracking import Child, open_trackers, segments
 
 from harness.execution.display import SweepDisplay
 from harness.execution.status import ArmStatus, StudyStatus
@@ -18,6 +17,7 @@ from harness.tracking import ConsoleTracker
 from harness.tracking import wandb as library
 from harness.verdict.judge import Judge
 from harness.verdict.timeline import RunVerdicts, verdict_numbers
+from support.tracked_runs import Child, open_trackers, segments
 from support.wandb_standin import StandIn
 
 BAD = {"bin_recall": 0.04, "coverage": 0.01, "density": 1.0, "pair_distance": 0.04, "high_quality": 0.9}
@@ -63,12 +63,12 @@ def test_the_summary_names_the_verdict_its_rule_and_its_evidence_and_a_tag_does_
 
 
 ALARM = """
-tracker, wandb = test.open_trackers(study, resume_step={resume_step})
-test.train(tracker, study / "runs" / "abc", range({start}, {stop}))
+tracker, wandb = open_trackers(study, resume_step={resume_step})
+log_steps(tracker, study / "runs" / "abc", range({start}, {stop}))
 for _ in range(2):
     tracker.alarm("arm · seed 0: collapsed", "abc arm · seed 0: collapsed at step 3")
 {end}
-print(test.json.dumps([wandb.mode, dict(wandb.failures)]))
+print(json.dumps([wandb.mode, dict(wandb.failures)]))
 """
 
 

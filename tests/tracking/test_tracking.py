@@ -6,14 +6,10 @@ import io
 import json
 import math
 import os
-import signal
-import struct
 import subprocess
 import sys
-import time
-import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,6 @@ from harness.tracking import (
     CompositeTracker,
     ConsoleTracker,
     HistoryTracker,
-    WandbTracker,
     log_summary,
     read_history,
     read_images,
@@ -37,10 +32,10 @@ from harness.tracking import (
 )
 from harness.tracking import wandb as library
 from harness.tracking.segments import claim_id, settle_id
+from support.tracked_runs import Child, log_steps, open_trackers, segments, wait_for, write_png
 from support.wandb_reader import LoggedRun, read_run
 from support.wandb_standin import StandIn
 
-ROOT = Path(__file__).parents[2]
 KEY = "0" * 40
 
 
@@ -52,70 +47,6 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setattr(library, "_session", library._Session())
-
-
-def write_png(path: Path, level: int) -> Path:
-    """A grey 8×8 PNG; its level tells it from the others."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress((b"\0" + bytes([level]) * 8) * 8))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
-    return path
-
-
-def open_trackers(
-    study: Path, run_id: str = "abc", *, seed: int = 3, resume_step: int | None = None, **options: Any
-) -> tuple[CompositeTracker, WandbTracker]:
-    history = HistoryTracker(study / "runs" / run_id / "history.jsonl", resume_step=resume_step)
-    wandb = WandbTracker(
-        directory=study,
-        study=study.name,
-        run_id=run_id,
-        arm="optimizer.name=adam",
-        seed=seed,
-        config={"loss": {"name": "minimax", "options": {"r1": 0.5}}, "train": {"epochs": 320}},
-        overrides={"optimizer.name": "adam", "optimizer.lr": 1e-4},
-        tags=["ablate", "ablate", ""],
-        history=history.path,
-        **options,
-    )
-    return CompositeTracker([history, wandb]), wandb
-
-
-def train(tracker: CompositeTracker, folder: Path, steps: range, *, offset: float = 0.0) -> None:
-    """Log a row every step and an image every third one."""
-    for step in steps:
-        tracker.log({"train/step": step, "train/d_loss": offset + step / 7, "ledger/elapsed_sec": 0.5 * step})
-        if step % 3 == 0:
-            tracker.log({"train/step": step, "eval/sliced_w2": math.nan if step == 3 else 1 / (1 + step)})
-            tracker.image(
-                "samples/scatter", write_png(folder / "samples" / f"step_{step:08d}.png", step), step
-            )
-
-
-def wait_for(condition: Callable[[], bool], *, timeout_sec: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_sec
-    while time.monotonic() < deadline:
-        with suppress(ValueError):  # not there yet
-            if condition():
-                return
-        time.sleep(0.02)
-    pytest.fail("waited in vain")
-
-
-def segments(study: Path, run_id: str = "abc") -> list[LoggedRun]:
-    """What W&B's folders hold of a run; the library's service may still be writing when `finish` returns."""
-
-    def read() -> list[LoggedRun]:
-        logs = sorted((study / "wandb").glob(f"*/run-{study.name}-{run_id}-*.wandb"))
-        return [read_run(log.parent) for log in logs]
-
-    wait_for(lambda: all(run.finished for run in read()))
-    return read()
 
 
 def assert_complete(run: LoggedRun, history: Path, *, non_finite: float = math.nan) -> None:
@@ -204,7 +135,7 @@ def test_history_finds_its_images_after_the_folder_moved(tmp_path: Path) -> None
 
 def test_replayed_history_is_the_same_history(tmp_path: Path) -> None:
     first = HistoryTracker(tmp_path / "history.jsonl")
-    train(CompositeTracker([first]), tmp_path, range(7))
+    log_steps(CompositeTracker([first]), tmp_path, range(7))
     second = HistoryTracker(tmp_path / "copy.jsonl")
     assert replay(first.path, second) == 7 + 2 * 3
     assert second.path.read_bytes() == first.path.read_bytes()
@@ -263,7 +194,7 @@ def test_disabled_wandb_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(library, "_library", pytest.fail)
     tracker, wandb = open_trackers(tmp_path / "study", mode="online")
-    train(tracker, tmp_path / "study" / "runs" / "abc", range(4))
+    log_steps(tracker, tmp_path / "study" / "runs" / "abc", range(4))
     tracker.flush()
     tracker.finish({"outcome": "completed"})
     assert (wandb.mode, wandb.failures, wandb.url) == ("disabled", {}, None)
@@ -278,7 +209,7 @@ def test_disabled_wandb_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_offline_files_hold_every_row_config_image_and_result(tmp_path: Path) -> None:
     study = tmp_path / "optimizers"
     tracker, wandb = open_trackers(study)
-    train(tracker, study / "runs" / "abc", range(40))
+    log_steps(tracker, study / "runs" / "abc", range(40))
     tracker.flush()
     tracker.finish(
         {
@@ -333,66 +264,11 @@ def test_runs_of_a_population_do_not_mix(tmp_path: Path) -> None:
         assert run.config["seed"] == seed
 
 
-CHILD = """
-import os, sys
-from pathlib import Path
-import test_tracking as test
-from harness.tracking import wandb as library
-library.FINISH_TIMEOUT_SEC, library.INIT_TIMEOUT_SEC, library.ABANDONED_FINISH_SEC = 2.0, 3.0, 0.5
-study = Path(sys.argv[1])
-def wait(word):
-    print(word, flush=True)
-    sys.stdin.readline()
-"""
-
-
-class Child:
-    """A Python process that runs a script step by step: it waits where the script says `wait(word)`."""
-
-    def __init__(self, script: str, study: Path, env: Mapping[str, str] | None = None) -> None:
-        home = study.parent / "home"
-        home.mkdir(exist_ok=True)
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith("WANDB_") and key != "NETRC"
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD + script, str(study)],
-            env={**kept, "HOME": str(home), "XDG_CACHE_HOME": "", "PYTHONPATH": path, **(env or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def until(self, word: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.strip() == word:
-                return
-        pytest.fail(f"the process ended before {word!r}: {self.end()}")
-
-    def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-
-    def end(self) -> tuple[list[str], str]:
-        """The lines it printed last, and what it wrote to stderr."""
-        out, err = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, err
-        return out.splitlines(), err
-
-
 def test_killed_and_resumed_offline_run_has_every_row_once(tmp_path: Path) -> None:
     study = tmp_path / "study"
     child = Child(
-        "tracker, _ = test.open_trackers(study)\n"
-        "test.train(tracker, study / 'runs' / 'abc', range(200))\n"
+        "tracker, _ = open_trackers(study)\n"
+        "log_steps(tracker, study / 'runs' / 'abc', range(200))\n"
         "wait('killed here')",
         study,
     )
@@ -402,7 +278,7 @@ def test_killed_and_resumed_offline_run_has_every_row_once(tmp_path: Path) -> No
     log.write_bytes(log.read_bytes()[:5000])  # at the worst the end of the log is lost with the process
 
     tracker, wandb = open_trackers(study, resume_step=149)
-    train(tracker, study / "runs" / "abc", range(150, 210))
+    log_steps(tracker, study / "runs" / "abc", range(150, 210))
     tracker.finish({"outcome": "completed"})
     (run,) = segments(study)
     history = study / "runs" / "abc" / "history.jsonl"
@@ -416,7 +292,7 @@ def test_interrupted_run_is_taken_up_again_without_doubled_rows(tmp_path: Path) 
     study = tmp_path / "study"
     for start, resume_step in ((0, None), (10, 9), (20, 19)):
         tracker, _ = open_trackers(study, resume_step=resume_step)
-        train(tracker, study / "runs" / "abc", range(start, start + 15))
+        log_steps(tracker, study / "runs" / "abc", range(start, start + 15))
         tracker.close()
     (run,) = segments(study)
     assert [row["train/step"] for row in run.rows if "train/d_loss" in row] == list(range(35))
@@ -458,7 +334,7 @@ def test_library_that_cannot_start_costs_the_mirror_but_not_the_run(
     said: list[str] = []
     for run_id in ("one", "two"):
         tracker, wandb = open_trackers(tmp_path / "study", run_id, notify=said.append)
-        train(tracker, tmp_path / "study" / "runs" / run_id, range(4))
+        log_steps(tracker, tmp_path / "study" / "runs" / run_id, range(4))
         tracker.finish({"outcome": "completed"})
         assert (wandb.mode, dict(wandb.failures)) == ("disabled", {"init": 1})
     assert said == ["W&B: could not be started, so runs are not mirrored. Their history.jsonl is complete."]
@@ -520,18 +396,18 @@ def test_summary_run_holds_scalars_images_and_files_and_is_replaced(tmp_path: Pa
 # Online
 
 TRAIN = """
-runs = [test.open_trackers(study, f"run{seed}", seed=seed) for seed in range(2)]
+runs = [open_trackers(study, f"run{seed}", seed=seed) for seed in range(2)]
 wait("open")
 for seed, (tracker, _) in enumerate(runs):
-    test.train(tracker, study / "runs" / f"run{seed}", range(30))
+    log_steps(tracker, study / "runs" / f"run{seed}", range(30))
 wait("trained")
 for tracker, wandb in runs:
-    started = test.time.monotonic()
+    started = time.monotonic()
     tracker.finish({"outcome": "completed", "scores": {"w2": {"last": 0.5}}})
-    print(test.json.dumps([wandb.mode, test.time.monotonic() - started, dict(wandb.failures)]))
-tracker, wandb = test.open_trackers(study, "late")
+    print(json.dumps([wandb.mode, time.monotonic() - started, dict(wandb.failures)]))
+tracker, wandb = open_trackers(study, "late")
 tracker.close()
-print(test.json.dumps([wandb.mode, 0, {}]))
+print(json.dumps([wandb.mode, 0, {}]))
 """
 
 
@@ -639,11 +515,11 @@ def test_server_that_cannot_be_reached_sends_every_run_offline_after_one_wait(tm
 
 
 RESUME = """
-tracker, wandb = test.open_trackers(study, resume_step={resume_step})
-test.train(tracker, study / "runs" / "abc", range({start}, {stop}))
+tracker, wandb = open_trackers(study, resume_step={resume_step})
+log_steps(tracker, study / "runs" / "abc", range({start}, {stop}))
 wait("trained")
 {end}
-print(test.json.dumps([wandb.mode, dict(wandb.failures)]))
+print(json.dumps([wandb.mode, dict(wandb.failures)]))
 """
 
 
@@ -688,7 +564,7 @@ def test_finished_run_trained_anew_is_another_run_online_and_replaces_the_older_
     assert [len(run.history) for run in server.runs.values()] == [4 + 2 * 2, 6 + 2 * 2]
     for stop in (4, 6):
         tracker, _ = open_trackers(tmp_path / "local")
-        train(tracker, tmp_path / "local" / "runs" / "abc", range(stop))
+        log_steps(tracker, tmp_path / "local" / "runs" / "abc", range(stop))
         tracker.finish({"outcome": "completed"})
     (run,) = segments(tmp_path / "local")
     assert len(run.rows) == 6 + 2 * 2
@@ -698,7 +574,7 @@ def test_finished_run_trained_anew_is_another_run_online_and_replaces_the_older_
 def test_offline_runs_are_uploaded_whole_even_after_their_folder_moved(tmp_path: Path) -> None:
     study, moved = tmp_path / "study", tmp_path / "elsewhere"
     tracker, _ = open_trackers(study)
-    train(tracker, study / "runs" / "abc", range(20))
+    log_steps(tracker, study / "runs" / "abc", range(20))
     tracker.finish({"outcome": "completed"})
     figure = write_png(study / "report" / "arms.png", 1)
     log_summary(
