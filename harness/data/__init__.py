@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.data import images as images
 from harness.data import points as points
 from harness.data import points_file as points_file
-from harness.data.dataset import Dataset, Outline, known_outline, load_dataset, outline
+from harness.data.dataset import Dataset, Outline, known_outline, load_dataset, outline, outlined
 from harness.data.mixture import Mixture
 from harness.data.samples import as_bytes, gather, scaled
 
@@ -18,5 +18,6 @@ __all__ = [
     "known_outline",
     "load_dataset",
     "outline",
+    "outlined",
     "scaled",
 ]

@@ -61,7 +61,8 @@ def cached(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tu
                 "or set HARNESS_CACHE to another folder."
             ) from error
         found = _read(pixels, facts)
-        assert found is not None, key
+        if found is None:
+            raise ValueError(f"decoded images in {folder} were removed as they were made; start again.")
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.data.arrays import Channels, Given, read_images, read_labels, read_points, same_shape
 from harness.data.mixture import Mixture
 from harness.recipe import Choice
 from harness.recipe.registry import Value, datasets
@@ -65,11 +66,14 @@ _outlines: dict[str, Callable[[Mapping[str, Value]], Outline | None]] = {}
 class Dataset:
     """A data set, split and ready.
 
+    Made from arrays of one's own by `of_images` and `of_points`.
+
     Attributes:
-        name: the registered name.
+        name: the registered name, which `load_dataset` sees to.
         kind: what a sample is, `points` or `images`.
-        train: (N, *sample_shape), to train on: points as float32, images (N, C, H, W) as uint8. Networks and
-            scores see `harness.data.scaled` of it. A large set is a file mapped into memory.
+        train: (N, *sample_shape), to train on: points as float32, images (N, C, H, W) as uint8, or as float32
+            in [-1, 1]. Networks and scores see `harness.data.scaled` of it. A large set is a file mapped into
+            memory.
         test: (M, *sample_shape), the same, held out: seen by scores only.
         train_labels: (N,) int64 classes, or None.
         test_labels: (M,) int64 classes, or None.
@@ -78,6 +82,10 @@ class Dataset:
         notes: what had to be done to files on the way in, one line each: files left out, conversions.
         mixture: the Gaussian mixture that the samples were drawn from, where it is known.
         fingerprint: 16 hexadecimal digits of a SHA-256 that covers all samples, labels and the split.
+
+    Raises:
+        ValueError: parts that are not of one kind, types other than these, or labels that do not go with
+            samples and classes.
     """
 
     name: str
@@ -93,15 +101,140 @@ class Dataset:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        assert self.train.shape[1:] == self.test.shape[1:], (self.train.shape, self.test.shape)
-        stored = torch.uint8 if self.kind == "images" else torch.float32
-        assert self.train.dtype == self.test.dtype == stored, (self.train.dtype, self.test.dtype)
-        for samples, labels in ((self.train, self.train_labels), (self.test, self.test_labels)):
-            assert (labels is None) == (self.num_classes == 0), (labels is None, self.num_classes)
-            assert labels is None or (labels.dtype, len(labels)) == (torch.int64, len(samples)), labels
-        assert len(self.class_names) in (0, self.num_classes), self.class_names
+        same_shape(self.train, self.test, "train", "test")
+        stored = (torch.uint8, torch.float32) if self.kind == "images" else (torch.float32,)
+        if self.train.dtype not in stored:
+            raise ValueError(
+                f"`train` of {self.kind} must be {' or '.join(str(dtype)[6:] for dtype in stored)}, but is "
+                f"{str(self.train.dtype)[6:]}; Dataset.of_{self.kind} converts arrays."
+            )
+        for part in ("train", "test"):
+            samples, labels = getattr(self, part), getattr(self, f"{part}_labels")
+            if (labels is None) != (self.num_classes == 0):
+                raise ValueError(
+                    f"`num_classes` is {self.num_classes}, but `{part}_labels` "
+                    f"{'are missing' if labels is None else 'are given'}; give both parts their labels and "
+                    "the number of classes, or none of them."
+                )
+            if labels is not None and (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(samples),)):
+                raise ValueError(
+                    f"`{part}_labels` must be int64 of shape ({len(samples)},), but are "
+                    f"{str(labels.dtype)[6:]} of shape {tuple(labels.shape)}."
+                )
+        if len(self.class_names) not in (0, self.num_classes):
+            raise ValueError(
+                f"`class_names` must be {self.num_classes} names or none, but got {len(self.class_names)}."
+            )
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+    @classmethod
+    def of_images(
+        cls,
+        name: str,
+        images: Given,
+        *,
+        labels: Given | None = None,
+        range: tuple[float, float] | None = None,
+        channels: Channels | None = None,
+        test: Given | None = None,
+        test_labels: Given | None = None,
+        test_share: float | None = None,
+        class_names: Sequence[str] = (),
+    ) -> Dataset:
+        """A data set of images of one's own.
+
+        Bytes are kept as bytes. Floats are kept as float32: `range` is spread over [-1, 1], which is exact to
+        the last bit where it is (-1.0, 1.0), and to float32's rounding elsewhere.
+
+        Args:
+            name: the registered name.
+            images: (N, S, S), (N, C, S, S) or (N, S, S, C), C being 1 or 3: uint8, or floats whose `range` is
+                given. A NumPy array, a tensor, or a memory-mapped array, which stays mapped where it is
+                opened read-only, needs no conversion and comes with a `test` part.
+            labels: (N,) whole numbers from 0, or none.
+            range: the values that stand for black and white, of floats; it is never guessed.
+            channels: where C stands, `first` or `last`; needed only where the shape leaves it open.
+            test: held-out images of the same kind; without them a share of `images` is held out, chosen by a
+                fixed seed.
+            test_labels: the classes of `test`.
+            test_share: the share held out; by default about 15 %.
+            class_names: a name a class, or none.
+
+        Raises:
+            ValueError: an array that will not do; one line with argument, value and fix.
+
+        Example:
+            >>> import numpy as np
+            >>> faces = np.random.default_rng(0).random((200, 16, 16), dtype=np.float32)
+            >>> data = Dataset.of_images("faces", faces, range=(0.0, 1.0))
+            >>> data.sample_shape, len(data.train), len(data.test)
+            ((1, 16, 16), 171, 29)
+        """
+        try:
+            train = read_images(images, "images", range=range, channels=channels)
+            _check_parts(test, labels, test_labels, test_share)
+            train_classes = None if labels is None else read_labels(labels, "labels", len(train))
+            test_classes = None
+            if test is None:
+                order, num_train = _split(len(train), TEST_SHARE if test_share is None else test_share)
+                held_out, kept = torch.from_numpy(order[num_train:]), torch.from_numpy(order[:num_train])
+                train, found = train[kept], train[held_out]
+                if train_classes is not None:
+                    train_classes, test_classes = train_classes[kept], train_classes[held_out]
+            else:
+                found = read_images(test, "test", range=range, channels=channels)
+                same_shape(train, found, "images", "test")
+                _check_enough(len(train), len(found))
+                if test_labels is not None:
+                    test_classes = read_labels(test_labels, "test_labels", len(found))
+            return cls(
+                name=name,
+                kind="images",
+                train=train,
+                test=found,
+                train_labels=train_classes,
+                test_labels=test_classes,
+                num_classes=_count_classes(train_classes, test_classes, len(class_names)),
+                class_names=tuple(class_names),
+            )
+        except ValueError as error:
+            raise ValueError(f"data set `{name}`: {error}") from error
+
+    @classmethod
+    def of_points(
+        cls, name: str, points: Given, *, test: Given | None = None, test_share: float | None = None
+    ) -> Dataset:
+        """A data set of points in the plane of one's own, kept as float32.
+
+        Args:
+            name: the registered name.
+            points: (N, 2) numbers.
+            test: (M, 2) held-out points; without them a share of `points` is held out, chosen by a fixed
+                seed.
+            test_share: the share held out; by default about 15 %.
+
+        Raises:
+            ValueError: an array that will not do; one line with argument, value and fix.
+
+        Example:
+            >>> import numpy as np
+            >>> angles = np.random.default_rng(0).uniform(0, 6.3, 500)
+            >>> data = Dataset.of_points("circle", np.stack([np.cos(angles), np.sin(angles)], axis=1))
+            >>> data.sample_shape, len(data.train), len(data.test)
+            ((2,), 427, 73)
+        """
+        try:
+            _check_parts(test, None, None, test_share)
+            read = read_points(points, "points")
+            if test is None:
+                return from_points(name, read, test_share=TEST_SHARE if test_share is None else test_share)
+            held_out = read_points(test, "test")
+            _check_enough(len(read), len(held_out))
+            train, found = (torch.from_numpy(part.astype(np.float32)) for part in (read, held_out))
+            return cls(name=name, kind="points", train=train, test=found)
+        except ValueError as error:
+            raise ValueError(f"data set `{name}`: {error}") from error
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -142,24 +275,71 @@ def from_points(
     Raises:
         ValueError: fewer than `MIN_HELD_OUT` rows would be held out, or fewer left to train on.
     """
-    num_test = round(len(points) * test_share)
-    num_train = len(points) - num_test
-    if min(num_test, num_train) < MIN_HELD_OUT:
-        raise ValueError(
-            f"`data.test_share` {test_share:g} splits {len(points)} rows into {num_train} to train on and "
-            f"{num_test} held out, but both need at least {MIN_HELD_OUT}; change the share or give more rows."
-        )
-    # RandomState's streams are frozen by numpy's promise (NEP 19), so the split is the same everywhere.
-    order = np.random.RandomState(_SPLIT_SEED).permutation(len(points))
+    order, num_train = _split(len(points), test_share)
     shuffled = torch.from_numpy(points[order].astype(np.float32))
-    split = len(points) - num_test
     return Dataset(
         name=name,
         kind="points",
-        train=shuffled[:split].clone(),
-        test=shuffled[split:].clone(),
+        train=shuffled[:num_train].clone(),
+        test=shuffled[num_train:].clone(),
         mixture=mixture,
     )
+
+
+def _split(num_rows: int, test_share: float) -> tuple[NDArray[np.int64], int]:
+    """The rows in an order that a fixed seed gives, and how many of the first are to train on."""
+    if not 0.0 < test_share < 1.0:
+        raise ValueError(f"`test_share` must be in (0, 1), but got {test_share}.")
+    num_test = round(num_rows * test_share)
+    if min(num_test, num_rows - num_test) < MIN_HELD_OUT:
+        raise ValueError(
+            f"`test_share` {test_share:g} splits {num_rows} rows into {num_rows - num_test} to train on and "
+            f"{num_test} held out, but both need at least {MIN_HELD_OUT}; change the share or give more rows."
+        )
+    # RandomState's streams are frozen by numpy's promise (NEP 19), so the split is the same everywhere.
+    return np.random.RandomState(_SPLIT_SEED).permutation(num_rows).astype(np.int64), num_rows - num_test
+
+
+def _check_parts(
+    test: Given | None, labels: Given | None, test_labels: Given | None, test_share: float | None
+) -> None:
+    """Raise a ValueError where arguments do not go together."""
+    if test is None and test_labels is not None:
+        raise ValueError("`test_labels` are given without `test`; give the images that they are of.")
+    if test is not None and test_share is not None:
+        raise ValueError("`test` and `test_share` both say what is held out; leave one of them out.")
+    if test is not None and (labels is None) != (test_labels is None):
+        lacking = "labels" if labels is None else "test_labels"
+        raise ValueError(f"`{lacking}` are missing, though the other part has labels; give both or neither.")
+
+
+def _check_enough(num_train: int, num_test: int) -> None:
+    for field, count in (("train", num_train), ("test", num_test)):
+        if count < MIN_HELD_OUT:
+            what = "to train on" if field == "train" else "in `test`"
+            raise ValueError(f"{count} samples {what} are too few; give at least {MIN_HELD_OUT}.")
+
+
+def _count_classes(train: Tensor | None, test: Tensor | None, num_names: int) -> int:
+    """How many classes labels are of, 0 where there are none."""
+    if train is None or test is None:
+        if num_names:
+            raise ValueError(f"`class_names` names {num_names} classes, but `labels` are missing; give both.")
+        return 0
+    found = torch.unique(torch.cat([train, test]))
+    highest = int(found[-1])
+    if num_names and highest >= num_names:
+        raise ValueError(f"`labels` holds {highest}, but `class_names` names {num_names} classes, from 0.")
+    if not num_names and len(found) <= highest:
+        lacking = next(number for number, label in enumerate(found.tolist()) if number != label)
+        raise ValueError(
+            f"`labels` go up to {highest}, but no sample is of class {lacking}; number the classes without "
+            "gaps with numpy.unique(labels, return_inverse=True)[1], or give `class_names`."
+        )
+    count = num_names or highest + 1
+    if count < 2:
+        raise ValueError("`labels` are all 0: one class is none; leave `labels` out.")
+    return count
 
 
 def load_dataset(choice: Choice) -> Dataset:
@@ -214,15 +394,31 @@ def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -
     Args:
         name: the registered name.
         tell: from the options to the outline, or to None where these options leave it to the files.
+
+    Raises:
+        ValueError: the data set has an outline already.
     """
-    assert name not in _outlines, name
+    if name in _outlines:
+        raise ValueError(f"the data set `{name}` is outlined twice; remove one of them.")
     _outlines[name] = tell
 
 
 @lru_cache(maxsize=16)
 def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object, ...]) -> Dataset:
     dataset = datasets[name](**dict(options))
-    assert isinstance(dataset, Dataset), f"{name} made a {type(dataset).__name__}"
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"data set `{name}` made a {type(dataset).__name__}, and no Dataset; return "
+            "Dataset.of_images(...) or Dataset.of_points(...)."
+        )
+    dataset = dataset if dataset.name == name else replace(dataset, name=name)
+    told = _outlines[name](dict(options)) if name in _outlines else None
+    made = Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)
+    if told is not None and told != made:
+        raise ValueError(
+            f"data set `{name}` is outlined as {told.sample_shape} with {told.num_classes} classes, but has "
+            f"{made.sample_shape} with {made.num_classes}; correct its outline."
+        )
     if dataset.notes:
         _show_notes(dict(options).get("path") or name, dataset.notes)
     return dataset

@@ -224,8 +224,9 @@ def _ordered(
     index = cache / f"{digest_of('index', VERSION, *lines)}.index"
     try:
         digests = index.read_text().split()
-        assert len(digests) == len(files)
-    except (OSError, ValueError, AssertionError):
+    except (OSError, ValueError):
+        digests = []
+    if len(digests) != len(files):
         task = progress.add_task(f"{title}: reading", total=len(files))
         with ThreadPoolExecutor(min(8, _num_cores() * 2)) as pool:
             digests = []

@@ -25,6 +25,9 @@ class Mixture:
         means: (C, 2) centres.
         covariances: (C, 2, 2) symmetric positive definite.
         weights: (C,) shares, positive, with sum 1.
+
+    Raises:
+        ValueError: another shape, or weights that are no shares.
     """
 
     names: tuple[str, ...]
@@ -34,11 +37,17 @@ class Mixture:
 
     def __post_init__(self) -> None:
         count = len(self.names)
-        assert self.means.shape == (count, 2), self.means.shape
-        assert self.covariances.shape == (count, 2, 2), self.covariances.shape
-        assert self.weights.shape == (count,), self.weights.shape
-        assert bool((self.weights > 0).all()), self.weights
-        assert math.isclose(float(self.weights.sum()), 1.0), self.weights
+        for field, shape in (("means", (count, 2)), ("covariances", (count, 2, 2)), ("weights", (count,))):
+            if getattr(self, field).shape != shape:
+                raise ValueError(
+                    f"`{field}` of a mixture of {count} parts must have the shape {shape}, but has "
+                    f"{getattr(self, field).shape}."
+                )
+        if not (self.weights > 0).all() or not math.isclose(float(self.weights.sum()), 1.0):
+            raise ValueError(
+                f"`weights` must be positive and add up to 1, but got {self.weights.tolist()}; divide them "
+                "by their sum."
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -45,7 +45,7 @@ def points_file(
     try:
         return from_points("points-file", points, test_share=test_share)
     except ValueError as error:
-        raise ValueError(f"`{path}`: {error}") from error
+        raise ValueError(f"`{path}`: {str(error).replace('`test_share`', '`data.test_share`')}") from error
 
 
 def read_points(path: str, *, key: str = "xx", columns: str = "0,1") -> Array:

@@ -12,7 +12,7 @@ __all__ = ["as_bytes", "gather", "scaled"]
 
 
 def scaled(samples: Tensor) -> Tensor:
-    """Samples as networks see them: bytes v become v / 127.5 − 1 in [-1, 1], numbers stay as they are.
+    """Samples as networks see them: bytes v become v / 127.5 − 1 in [-1, 1], floats stay as they are.
 
     Scaling a batch where it is used, rather than the set where it is stored, keeps a set at a quarter of the
     memory and of the traffic.
