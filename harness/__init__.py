@@ -1,9 +1,13 @@
 """Ablations of GAN design choices, with seeds, intervals and paired tests.
 
-from harness import Study, find_recipe, run_study, train
+    from harness import find_recipe, load_study, run_study, train
 
-result = train(find_recipe("points-gan").override({"optimizer.name": "adam"}), seed=3)
-run_study(Study.load("sweeps/optimizers.yaml"))
+    if __name__ == "__main__":  # workers are processes of their own
+        result = train(find_recipe("points-gan").override({"optimizer.name": "adam"}), seed=3)
+        found = run_study(load_study("optimizers", smoke=True))
+        print(found.headline)
+
+Each name is loaded when it is first asked for, so that ``import harness`` is fast and loads no torch.
 """
 
 from __future__ import annotations
@@ -15,37 +19,65 @@ from harness.recipe import registry
 from harness.version import __version__
 
 if TYPE_CHECKING:
+    from harness.analysis.result import StudyResult as StudyResult
+    from harness.analysis.result import load_results as load_results
     from harness.evaluation import Evaluation as Evaluation
     from harness.evaluation import evaluate as evaluate
     from harness.execution.launch import run_study as run_study
     from harness.execution.single import train as train
+    from harness.planning.planner import plan_study as plan_study
     from harness.recipe import Recipe as Recipe
     from harness.recipe import find_recipe as find_recipe
+    from harness.recipe import list_recipes as list_recipes
+    from harness.report.page import write_report as write_report
+    from harness.runs.load import Run as Run
+    from harness.runs.load import load_run as load_run
     from harness.runs.result import RunResult as RunResult
     from harness.study.study import Study as Study
+    from harness.study.study import list_studies as list_studies
+    from harness.study.study import load_study as load_study
+
+_HOMES = {
+    "Evaluation": "harness.evaluation",
+    "Recipe": "harness.recipe",
+    "Run": "harness.runs.load",
+    "RunResult": "harness.runs.result",
+    "Study": "harness.study.study",
+    "StudyResult": "harness.analysis.result",
+    "evaluate": "harness.evaluation",
+    "find_recipe": "harness.recipe",
+    "list_recipes": "harness.recipe",
+    "list_studies": "harness.study.study",
+    "load_results": "harness.analysis.result",
+    "load_run": "harness.runs.load",
+    "load_study": "harness.study.study",
+    "plan_study": "harness.planning.planner",
+    "run_study": "harness.execution.launch",
+    "train": "harness.execution.single",
+    "write_report": "harness.report.page",
+}
+"""Where each public name is found."""
 
 __all__ = [
     "Evaluation",
     "Recipe",
+    "Run",
     "RunResult",
     "Study",
+    "StudyResult",
     "__version__",
     "evaluate",
     "find_recipe",
+    "list_recipes",
+    "list_studies",
+    "load_results",
+    "load_run",
+    "load_study",
+    "plan_study",
     "run_study",
     "train",
+    "write_report",
 ]
-
-_HOMES = {
-    "Evaluation": "harness.evaluation",
-    "evaluate": "harness.evaluation",
-    "Recipe": "harness.recipe",
-    "RunResult": "harness.runs.result",
-    "Study": "harness.study.study",
-    "find_recipe": "harness.recipe",
-    "run_study": "harness.execution.launch",
-    "train": "harness.execution.single",
-}
 
 for _registry, _module in (
     (registry.generators, "gan_sweep_models"),
@@ -63,3 +95,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'harness' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -43,4 +43,4 @@ if __name__ == "__main__":
     study = clip_bounds()
     if parser.parse_args().smoke:
         study = study.smoked()
-    print(f"report: {run_study(study) / 'index.html'}")
+    print(f"report: {run_study(study).report}")

@@ -13,7 +13,7 @@ from harness.runs.result import RunResult, load_result
 if TYPE_CHECKING:
     from harness.recipe import Recipe
 
-__all__ = ["check_measured_alike", "load_results"]
+__all__ = ["check_measured_alike", "read_results"]
 
 
 def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Recipe]) -> None:
@@ -46,7 +46,7 @@ def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Rec
             ) from None
 
 
-def load_results(study_directory: Path) -> list[RunResult]:
+def read_results(study_directory: Path) -> list[RunResult]:
     """Every finished run of a study, by phase, arm, trial and seed.
 
     Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analysis.load import check_measured_alike, load_results
+from harness.analysis.load import check_measured_alike, read_results
 from harness.analysis.statistics import (
     Comparison,
     Interval,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
     from harness.study.study import Arm, Study
 
-__all__ = ["ArmResult", "Estimate", "Summary", "TrialResult", "summarise"]
+__all__ = ["ArmResult", "Estimate", "Summary", "TrialResult", "known_score", "summarise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class ArmResult:
 
     def values(self, metric: str, at: At) -> dict[int, float]:
         """Seed → score of each finished run; NaN where a run was not measured by this metric."""
-        return {run.seed: _score(run, metric, at) for run in self.runs}
+        return {run.seed: known_score(run, metric, at) for run in self.runs}
 
     def estimate(self, metric: str, at: At) -> Estimate:
         """The metric over this arm's finished runs. One run without a value leaves none for the arm."""
@@ -210,7 +210,7 @@ class Summary:
         scored = [
             (self.target.badness(value), run.seed, run)
             for run in arm.runs
-            if math.isfinite(value := _score(run, self.metric, self.at))
+            if math.isfinite(value := known_score(run, self.metric, self.at))
         ]
         return sorted(scored, key=lambda entry: entry[:2])[(len(scored) - 1) // 2][2] if scored else None
 
@@ -237,7 +237,7 @@ def summarise(directory: Path) -> Summary:
     if not path.exists():
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
     _, study, recipes = read_planned(directory)
-    results = load_results(directory)
+    results = read_results(directory)
     check_measured_alike(results, recipes)
     searched = {run.run_id: run for run in results if run.phase == "search"}
     trials = [trial for arm in study.arms for trial in _trials(study, arm, directory, searched)]
@@ -287,7 +287,7 @@ def _trials(study: Study, arm: Arm, directory: Path, searched: Mapping[str, RunR
                 run_ids=run_ids,
                 runs=runs,
                 state="stopped" if record.state == "pruned" else record.state,
-                value=mean([_score(run, study.target.metric, study.target.at) for run in runs]),
+                value=mean([known_score(run, study.target.metric, study.target.at) for run in runs]),
             )
         )
     return trials
@@ -316,5 +316,6 @@ def _arm_result(study: Study, arm: Arm, position: int, results: Sequence[RunResu
     )
 
 
-def _score(run: RunResult, metric: str, at: At) -> float:
+def known_score(run: RunResult, metric: str, at: At) -> float:
+    """A run's score; see `harness.runs.result.score`. NaN where the run was not measured by this metric."""
     return score(run, metric, at) if metric in run.scores else math.nan

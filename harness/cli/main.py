@@ -173,9 +173,9 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
 @_study_options
 def plan(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
     """List every run of a study with its price; start nothing."""
-    from harness.planning.planner import make_plan
+    from harness.planning.planner import plan_study
 
-    made = make_plan(_study(sweep, **options), directory=directory, workers=workers, device=device)
+    made = plan_study(_study(sweep, **options), directory=directory, workers=workers, device=device)
     _print_plan(made, Console())
 
 
@@ -188,11 +188,11 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 
     study = _study(sweep, **options)
     try:
-        report = run_study(study, directory=directory, workers=workers, device=device)
+        result = run_study(study, directory=directory, workers=workers, device=device)
     except WorkerError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
-    click.echo(f"report: {report / 'index.html'}")
+    click.echo(f"report: {result.report}")
 
 
 @harness.command()

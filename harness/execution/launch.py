@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.result import StudyResult, load_results
 from harness.execution.display import SweepDisplay
 from harness.execution.pool import Pool, WorkerError
 from harness.execution.status import StatusReader
 from harness.leases import holder, take_lease
 from harness.planning.plan_file import write_plan
-from harness.planning.planner import make_plan
+from harness.planning.planner import plan_study
 from harness.report.publish import publish
 from harness.runs.result import CHECKPOINT_SEC
 from harness.tracking import wandb_mode
@@ -44,7 +45,7 @@ def run_study(
     population: int | None = None,
     checkpoint_sec: float = CHECKPOINT_SEC,
     console: Console | None = None,
-) -> Path:
+) -> StudyResult:
     """Plan a study, train what is not trained yet with a pool of workers, and write its report.
 
     The same call again goes on from where the study was interrupted; finished runs are never redone. Called
@@ -61,16 +62,23 @@ def run_study(
         console: Where progress is shown; by default the standard output.
 
     Returns:
-        The report's folder.
+        What the study found; `StudyResult.report` is the page.
 
     Raises:
         ValueError: If what is asked cannot be done, in which case nothing has been written; or if another
             process is running the study.
         WorkerError: If a worker keeps dying on one group.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
+
+    Example:
+        >>> from harness import load_study, run_study
+        >>> study = load_study("optimizers", smoke=True)
+        >>> if __name__ == "__main__":
+        ...     result = run_study(study, wandb="disabled")
+        ...     print(result.headline, result.report)
     """
     wandb_mode(wandb)
-    plan = make_plan(study, directory=directory, workers=workers, device=device, population=population)
+    plan = plan_study(study, directory=directory, workers=workers, device=device, population=population)
     plan = write_plan(plan)
     reader = StatusReader(plan)
     is_complete = reader.is_complete()
@@ -81,7 +89,8 @@ def run_study(
             _train(reader, display, Pool(plan, wandb, checkpoint_sec))
     if not is_complete or not (plan.directory / "journal.log").exists():
         reader.record()
-    return publish(plan, wandb)
+    publish(plan, wandb)
+    return load_results(plan.directory)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.engine.measure import Measurement
     from harness.study.study import Study
 
-__all__ = ["make_plan"]
+__all__ = ["plan_study"]
 
 _MEASURING_SEC = 0.8
 """Seconds that all measurements of a plan may take together."""
@@ -35,7 +35,7 @@ _WORKERS_A_GPU = 4
 """Worker processes a GPU: while one scores and draws its samples, the others train."""
 
 
-def make_plan(
+def plan_study(
     study: Study,
     *,
     directory: str | Path = "runs",

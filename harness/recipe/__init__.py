@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.recipe.recipe import Choice, Recipe, choose, find_recipe, run_id
+from harness.recipe.recipe import Choice, Recipe, choose, find_recipe, list_recipes, run_id
 from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSettings
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "TrainSettings",
     "choose",
     "find_recipe",
+    "list_recipes",
     "run_id",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "TrainSettings",
     "choose",
     "find_recipe",
+    "list_recipes",
     "run_id",
 ]
 
@@ -337,10 +338,27 @@ def find_recipe(name: str) -> Recipe:
 
     Raises:
         ValueError: there is none; the nearest name is offered.
+
+    Example:
+        >>> from harness import find_recipe
+        >>> recipe = find_recipe("points-gan").override({"optimizer.name": "adam", "optimizer.lr": 2e-4})
+        >>> recipe.generator_optimizer.options["lr"]
+        0.0002
     """
     recipe = recipes[name]()
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def list_recipes() -> list[str]:
+    """The names of all registered recipes.
+
+    Example:
+        >>> from harness import list_recipes
+        >>> "points-gan" in list_recipes()
+        True
+    """
+    return recipes.names()
 
 
 def run_id(recipe: Recipe, seed: int) -> str:

@@ -37,7 +37,18 @@ from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate
 from harness.study.space import Distribution
 from harness.study.target import Target
 
-__all__ = ["Ablate", "Arm", "EarlyStop", "EarlyTerminate", "Study", "Target", "find_studies", "find_study"]
+__all__ = [
+    "Ablate",
+    "Arm",
+    "EarlyStop",
+    "EarlyTerminate",
+    "Study",
+    "Target",
+    "find_studies",
+    "find_study",
+    "list_studies",
+    "load_study",
+]
 
 Kind = Literal["ablation", "tuned-ablation", "grid", "search"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -364,6 +375,45 @@ def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
             found |= _leaves(value, f"{prefix}.{key}" if prefix else key)
         return found
     return {prefix: json.dumps(nested)}
+
+
+def load_study(
+    study: str | Path,
+    *,
+    smoke: bool = False,
+    seeds: int | Sequence[int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Study:
+    """Find a study as the commands do, and read it.
+
+    Args:
+        study: a sweep file's path, or the name of one that `list_studies` knows.
+        smoke: its two-minute version; see `Study.load`.
+        seeds: seeds to use instead of the file's: how many, or which.
+        overrides: settings to fix in the whole study, by dotted recipe key.
+
+    Raises:
+        ValueError: there is none of this name, the nearest is offered; or the file is not a study, in one
+            line with file, line and column where they are known.
+
+    Example:
+        >>> from harness import load_study
+        >>> study = load_study("optimizers", seeds=4, overrides={"train.epochs": 80})
+        >>> [arm.name for arm in study.arms], study.seeds
+        (['rmsprop', 'sgd', 'adam'], (0, 1, 2, 3))
+    """
+    return Study.load(find_study(str(study)), smoke=smoke, seeds=seeds, overrides=overrides)
+
+
+def list_studies() -> dict[str, Path]:
+    """The sweep files that there are: the name by which `load_study` finds each → its path.
+
+    Example:
+        >>> from harness import list_studies
+        >>> "optimizers" in list_studies()
+        True
+    """
+    return sweep_files()
 
 
 def find_studies() -> list[Study]:

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.execution import launch
 from harness.execution.launch import WorkerError, run_study
 from harness.execution.pool import Pool
@@ -164,10 +164,10 @@ def test_a_finished_study_is_not_trained_measured_or_reported_again(
     plan = finished(tmp_path, study)
     monkeypatch.setattr(launch, "Pool", None)
     monkeypatch.setattr("harness.engine.measure.measure", None)
-    first = run_study(study, directory=tmp_path, wandb="disabled", console=quiet())
+    first = run_study(study, directory=tmp_path, wandb="disabled", console=quiet()).report.parent
     files = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
     assert first / "index.html" in files
-    assert run_study(study, directory=tmp_path, wandb="disabled", console=quiet()) == first
+    assert run_study(study, directory=tmp_path, wandb="disabled", console=quiet()).report.parent == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert plan.directory / "report" == first
     (first / "index.html").unlink()
@@ -180,7 +180,7 @@ def test_a_report_is_written_anew_when_the_study_asks_for_other_seeds(
 ) -> None:
     finished(tmp_path, ablation())
     monkeypatch.setattr(launch, "Pool", None)
-    folder = run_study(ablation(), directory=tmp_path, wandb="disabled", console=quiet())
+    folder = run_study(ablation(), directory=tmp_path, wandb="disabled", console=quiet()).report.parent
     two = (folder / "table.csv").read_bytes()
     run_study(ablation(seeds=1), directory=tmp_path, wandb="disabled", console=quiet())
     assert (folder / "table.csv").read_bytes() != two
@@ -260,7 +260,7 @@ def test_the_standing_counts_runs_and_means_of_each_arm(tmp_path: Path) -> None:
     assert reader.is_complete()
     status = reader.status([])
     assert [(arm.name, arm.done, arm.total) for arm in status.arms] == [("adam", 2, 2), ("sgd", 2, 2)]
-    results = [r.scores["sliced_w2"]["last"] for r in load_results(plan.directory) if r.arm == "adam"]
+    results = [r.scores["sliced_w2"]["last"] for r in read_results(plan.directory) if r.arm == "adam"]
     assert status.arms[0].mean == pytest.approx(sum(results) / 2)
     assert (status.done, status.total) == (4, 4)
 
@@ -272,7 +272,7 @@ def test_the_standing_of_a_search_shows_its_best_trial(tmp_path: Path) -> None:
     reader = StatusReader(plan)
     assert reader.is_complete()
     by_trial: dict[int | None, list[float]] = {}
-    for result in load_results(plan.directory):
+    for result in read_results(plan.directory):
         by_trial.setdefault(result.trial, []).append(result.scores["sliced_w2"]["last"])
     assert reader.status([]).arms[0].mean == pytest.approx(min(sum(v) / 2 for v in by_trial.values()))
     assert reader.status([]).total == 4

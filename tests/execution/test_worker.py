@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness import RunResult, train
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
 from harness.execution.worker import Worker
@@ -23,7 +23,7 @@ from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
 from harness.planning.plan import Plan, RunGroup
 from harness.planning.plan_file import FOLDERS
-from harness.planning.planner import make_plan
+from harness.planning.planner import plan_study
 from harness.recipe import Recipe, find_recipe
 from harness.runs import job as training
 from harness.runs import session
@@ -162,7 +162,7 @@ def test_networks_that_want_labels_are_refused_before_an_unlabelled_folder_is_re
         }
     )
     with pytest.raises(ValueError, match=r"`generator\.name` cgan is class-conditional, but the data has no"):
-        make_plan(study, directory=tmp_path)
+        plan_study(study, directory=tmp_path)
 
 
 def test_the_networks_of_a_finished_run_can_be_used(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_stopped_and_resumed_population_equals_an_undisturbed_one(
     calm = fit(tmp_path / "calm", runs)
     with pytest.raises(Interrupted):
         fit(tmp_path / "stopped", runs, **stop_at(step, event=event))
-    assert load_results(tmp_path / "stopped") == []
+    assert read_results(tmp_path / "stopped") == []
     resumed = fit(tmp_path / "stopped", runs)
     assert [result.scores for result in resumed] == [result.scores for result in calm]
     for run in runs:
@@ -361,7 +361,7 @@ def test_a_run_that_diverged_before_the_kill_stays_as_it_was(tmp_path: Path) -> 
     runs = runs_of(sane, tiny_recipe(**DIVERGING))
     with pytest.raises(Interrupted):
         fit(tmp_path, runs, **stop_at(26))
-    before = load_results(tmp_path)
+    before = read_results(tmp_path)
     assert [result.outcome for result in before] == ["diverged"]
     after = fit(tmp_path, runs)
     assert after[1] == before[0]
@@ -417,7 +417,7 @@ def test_a_failed_run_counts_as_untrained_when_its_trial_is_judged(tmp_path: Pat
 def test_a_worker_trains_every_run_of_an_ablation(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path, population=2)
     work(plan)
-    results = load_results(plan.directory)
+    results = read_results(plan.directory)
     assert [(r.arm, r.seed, r.phase, r.trial) for r in results] == [
         (arm, seed, "ablate", None) for arm in ("adam", "sgd") for seed in (0, 1)
     ]
@@ -446,7 +446,7 @@ def test_a_unit_in_other_hands_is_left_alone(tmp_path: Path) -> None:
 
     with lease, pytest.raises(Interrupted):
         work(plan, should_stop=give_up)
-    done = {result.run_id for result in load_results(plan.directory)}
+    done = {result.run_id for result in read_results(plan.directory)}
     assert done == {run.run_id for group in plan.run_groups[1:] for run in group.runs}
 
 
@@ -454,7 +454,7 @@ def test_a_worker_trains_only_seeds_that_are_still_asked_for(tmp_path: Path) -> 
     unmeasured_plan(ablation(seeds=3), tmp_path)
     plan = unmeasured_plan(ablation(seeds=1), tmp_path)
     work(plan)
-    assert [(r.arm, r.seed) for r in load_results(plan.directory)] == [("adam", 0), ("sgd", 0)]
+    assert [(r.arm, r.seed) for r in read_results(plan.directory)] == [("adam", 0), ("sgd", 0)]
 
 
 def search_of(plan: Plan, arm: int = 0) -> Search:
@@ -465,7 +465,7 @@ def test_a_search_trains_each_trial_with_all_seeds_and_tells_the_mean(tmp_path: 
     plan = unmeasured_plan(search(), tmp_path)
     work(plan)
     trials = search_of(plan).trials()
-    results = load_results(plan.directory)
+    results = read_results(plan.directory)
     assert [trial.state for trial in trials] == ["complete"] * 3
     for trial in trials:
         mine = [r for r in results if r.trial == trial.number]
@@ -508,7 +508,7 @@ def test_failed_runs_count_as_untrained_in_a_trials_value(tmp_path: Path) -> Non
     }
     plan = unmeasured_plan(search(run_cap=1, parameters=parameters), tmp_path)
     work(plan)
-    results = load_results(plan.directory)
+    results = read_results(plan.directory)
     assert all(result.failed for result in results)
     (trial,) = search_of(plan).trials()
     assert trial.state == "complete"
@@ -520,7 +520,7 @@ def test_a_search_that_prunes_stops_hopeless_trials_and_still_finds_a_best(tmp_p
     plan = unmeasured_plan(study, tmp_path)
     work(plan)
     trials = search_of(plan).trials()
-    results = load_results(plan.directory)
+    results = read_results(plan.directory)
     assert {trial.state for trial in trials} == {"complete", "pruned"}
     for trial in trials:
         outcomes = {r.outcome for r in results if r.trial == trial.number}
@@ -541,12 +541,12 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def test_a_tuned_ablation_gives_every_arm_the_same_budget(tuned: Plan) -> None:
     counts = {arm: len(search_of(tuned, arm).trials()) for arm in (0, 1)}
     assert counts == {0: 3, 1: 3}
-    searched = [r.arm for r in load_results(tuned.directory) if r.phase == "search"]
+    searched = [r.arm for r in read_results(tuned.directory) if r.phase == "search"]
     assert searched == ["adam"] * 6 + ["sgd"] * 6
 
 
 def test_a_tuned_ablation_trains_each_arms_best_anew_with_fresh_seeds(tuned: Plan) -> None:
-    results = load_results(tuned.directory)
+    results = read_results(tuned.directory)
     final = [r for r in results if r.phase == "final"]
     assert [(r.arm, r.seed) for r in final] == [("adam", 2), ("adam", 3), ("sgd", 2), ("sgd", 3)]
     for index, arm in enumerate(tuned.arms):
@@ -563,7 +563,7 @@ def test_the_final_runs_of_a_beaten_trial_are_no_longer_counted(tuned: Plan, tmp
     shutil.copytree(tuned.directory, copy)
     winners = json.loads((copy / "winners.json").read_text())
     (copy / "winners.json").write_text(json.dumps(winners | {"adam": {"trial": 99, "value": 0.0}}))
-    final = [r.arm for r in load_results(copy) if r.phase == "final"]
+    final = [r.arm for r in read_results(copy) if r.phase == "final"]
     assert final == ["sgd", "sgd"]
 
 

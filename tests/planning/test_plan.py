@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from harness.files import write_json
 from harness.planning.plan import ArmPlan, chunks, grouped, trial_groups
 from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
-from harness.planning.planner import make_plan
+from harness.planning.planner import plan_study
 from harness.report.page import write_report
 from harness.runs.job import PlannedRun
 from harness.study.study import Arm, Study
@@ -52,28 +52,28 @@ def tree(directory: Path) -> list[str]:
 
 
 def test_a_plan_holds_every_cell_with_every_seed_once(tmp_path: Path, measured: list[str]) -> None:
-    plan = make_plan(ablation(seeds=3), directory=tmp_path, workers=2)
+    plan = plan_study(ablation(seeds=3), directory=tmp_path, workers=2)
     planned = [(run.arm, run.seed) for group in plan.run_groups for run in group.runs]
     assert sorted(planned) == [(arm, seed) for arm in ("adam", "sgd") for seed in range(3)]
     assert len({run.run_id for run in plan.runs}) == plan.num_runs == 6
 
 
 def test_planning_writes_nothing(tmp_path: Path, measured: list[str]) -> None:
-    make_plan(ablation(), directory=tmp_path)
+    plan_study(ablation(), directory=tmp_path)
     assert tree(tmp_path) == []
 
 
 def test_each_structure_is_measured_once(tmp_path: Path, measured: list[str]) -> None:
     settings = {"optimizer.lr": [1e-3, 1e-4], "optimizer.name": ["adam", "sgd"]}
     arms = {"parameters": settings, "baseline": {"optimizer.lr": 1e-3, "optimizer.name": "adam"}}
-    plan = make_plan(ablation(ablate=arms), directory=tmp_path)
+    plan = plan_study(ablation(ablate=arms), directory=tmp_path)
     assert len(plan.arms) == 4
     assert sorted(measured) == ["adam", "sgd"]
 
 
 def test_the_price_is_per_run_and_workers_share_it(tmp_path: Path, measured: list[str]) -> None:
-    one = make_plan(ablation(), directory=tmp_path, workers=1)
-    two = make_plan(ablation(), directory=tmp_path, workers=2)
+    one = plan_study(ablation(), directory=tmp_path, workers=1)
+    two = plan_study(ablation(), directory=tmp_path, workers=2)
     assert one.total_steps == two.total_steps == 4 * 1000
     assert one.total_sec == pytest.approx(4.0)
     assert one.eta_sec == pytest.approx(4.0)
@@ -82,7 +82,7 @@ def test_the_price_is_per_run_and_workers_share_it(tmp_path: Path, measured: lis
 
 
 def test_a_real_measurement_prices_a_run(tmp_path: Path) -> None:
-    plan = make_plan(ablation(), directory=tmp_path, workers=1, population=1)
+    plan = plan_study(ablation(), directory=tmp_path, workers=1, population=1)
     prices = [arm.price for arm in plan.arms]
     assert all(price is not None and price.steps == 39 for price in prices)
     assert all(price is not None and price.run_sec > 0 and price.memory_bytes > 0 for price in prices)
@@ -92,7 +92,7 @@ def test_a_real_measurement_prices_a_run(tmp_path: Path) -> None:
 def test_finished_runs_are_known_and_no_longer_priced(tmp_path: Path, measured: list[str]) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
     finish(plan.directory, plan.runs[0].run_id)
-    again = make_plan(ablation(), directory=tmp_path)
+    again = plan_study(ablation(), directory=tmp_path)
     assert (again.num_done, again.num_runs) == (1, 4)
     assert again.total_sec == pytest.approx(3.0)
     assert measured == []
@@ -105,7 +105,7 @@ def test_a_finished_study_is_planned_without_looking_at_data_or_device(
     for run in plan.runs:
         finish(plan.directory, run.run_id)
     monkeypatch.setattr("harness.planning.planner._check_arms", None)
-    assert make_plan(ablation(), directory=tmp_path).eta_sec == 0
+    assert plan_study(ablation(), directory=tmp_path).eta_sec == 0
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
 ) -> None:
     found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1)
     monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
-    assert make_plan(ablation(), directory=tmp_path).arms[0].population == population
+    assert plan_study(ablation(), directory=tmp_path).arms[0].population == population
 
 
 def test_arms_that_differ_in_numbers_share_populations() -> None:
@@ -208,7 +208,7 @@ def test_another_study_of_the_same_name_is_refused_with_the_difference(
     plan = unmeasured_plan(ablation(), tmp_path)
     before = (plan.directory / "plan.json").read_bytes()
     with pytest.raises(ValueError, match="holds another study named `tiny`") as caught:
-        make_plan(other, directory=tmp_path)
+        plan_study(other, directory=tmp_path)
     assert difference in str(caught.value)
     assert str(caught.value).endswith(f"give the study another name, or move {plan.directory} away.")
     assert "\n" not in str(caught.value)
@@ -231,7 +231,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path, measured: list[str
     with pytest.raises(
         ValueError, match=rf"has version {PLAN_VERSION + 1}, but this harness .* reads 1; give"
     ):
-        make_plan(ablation(), directory=tmp_path)
+        plan_study(ablation(), directory=tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', '{"version": 1, "study": {}}'])
@@ -239,7 +239,7 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path: Path, measured: list[str
     plan = unmeasured_plan(ablation(), tmp_path)
     (plan.directory / "plan.json").write_text(text)
     with pytest.raises(ValueError, match=r"plan\.json") as caught:
-        make_plan(ablation(), directory=tmp_path)
+        plan_study(ablation(), directory=tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -250,7 +250,7 @@ def test_a_recipe_that_has_changed_since_is_named(tmp_path: Path, measured: list
     values["arms"][1]["recipe"]["loss"]["drift"] = 0.25
     write_json(path, values)
     with pytest.raises(ValueError, match=r"of arm sgd has changed since .*: loss.drift 0.25 → 0.0; give"):
-        make_plan(ablation(), directory=tmp_path)
+        plan_study(ablation(), directory=tmp_path)
 
 
 def test_a_plan_with_other_runs_than_its_recipes_make_is_refused(tmp_path: Path) -> None:
@@ -264,38 +264,38 @@ def test_a_plan_with_other_runs_than_its_recipes_make_is_refused(tmp_path: Path)
 
 
 def test_data_that_have_changed_since_are_named(tmp_path: Path, measured: list[str]) -> None:
-    plan = make_plan(ablation(), directory=tmp_path)
+    plan = plan_study(ablation(), directory=tmp_path)
     write_plan(replace(plan, arms=tuple(replace(arm, data="0" * 16) for arm in plan.arms)))
     with pytest.raises(ValueError, match=r"the data of arm adam \(ring\) has changed since"):
-        make_plan(ablation(), directory=tmp_path)
+        plan_study(ablation(), directory=tmp_path)
 
 
 def test_a_finished_study_is_not_taken_for_one_of_other_data(tmp_path: Path, measured: list[str]) -> None:
     path = tmp_path / "points.npy"
     np.save(path, np.random.RandomState(0).normal(size=(200, 2)))
     study = ablation(settings={"data.name": "points-file", "data.path": str(path), "train.batch_size": 100})
-    plan = write_plan(make_plan(study, directory=tmp_path))
+    plan = write_plan(plan_study(study, directory=tmp_path))
     for run in plan.runs:
         finish(plan.directory, run.run_id)
-    assert make_plan(study, directory=tmp_path).num_done == 4
+    assert plan_study(study, directory=tmp_path).num_done == 4
     np.save(path, np.random.RandomState(1).normal(size=(200, 2)))
     with pytest.raises(ValueError, match=r"the data of arm adam \(points-file\) has changed since"):
-        make_plan(study, directory=tmp_path)
+        plan_study(study, directory=tmp_path)
     path.unlink()
-    assert make_plan(study, directory=tmp_path).num_done == 4
+    assert plan_study(study, directory=tmp_path).num_done == 4
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, measured: list[str]) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "thesis.tex").write_text("precious")
     with pytest.raises(ValueError, match=r"holds thesis\.tex but no plan\.json"):
-        make_plan(ablation(), directory=tmp_path)
+        plan_study(ablation(), directory=tmp_path)
     assert tree(tmp_path) == ["tiny", "tiny/thesis.tex"]
 
 
 def test_a_folder_left_before_its_plan_was_written_is_taken_up(tmp_path: Path, measured: list[str]) -> None:
     (tmp_path / "tiny" / "runs").mkdir(parents=True)
-    assert make_plan(ablation(), directory=tmp_path).num_runs == 4
+    assert plan_study(ablation(), directory=tmp_path).num_runs == 4
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
@@ -303,7 +303,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line_and_leaves_nothing(
     tmp_path: Path, measured: list[str], below: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    plan = make_plan(ablation(), directory=tmp_path / "new")
+    plan = plan_study(ablation(), directory=tmp_path / "new")
     target = replace(plan, directory=tmp_path / "file" / below / "tiny")
     with pytest.raises(ValueError, match=r"cannot write to .*tiny: Not a directory; choose another folder"):
         write_plan(target)
@@ -313,7 +313,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line_and_leaves_nothing(
 def test_a_write_that_fails_halfway_leaves_no_folder(
     tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan(ablation(), directory=tmp_path / "a" / "b")
+    plan = plan_study(ablation(), directory=tmp_path / "a" / "b")
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -325,8 +325,8 @@ def test_a_write_that_fails_halfway_leaves_no_folder(
 
 
 def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path, measured: list[str]) -> None:
-    one = make_plan(ablation(), directory=tmp_path, population=1)
-    two = make_plan(ablation(seeds=3), directory=tmp_path, population=4)
+    one = plan_study(ablation(), directory=tmp_path, population=1)
+    two = plan_study(ablation(seeds=3), directory=tmp_path, population=4)
     first, second = write_plan(one), write_plan(two)
     assert second.groups[: len(first.groups)] == first.groups
     assert read_plan(first.directory).groups == second.groups
@@ -344,7 +344,7 @@ def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path,
 )
 def test_arguments_out_of_range_are_named(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_plan(ablation(), directory=tmp_path, **arguments)
+        plan_study(ablation(), directory=tmp_path, **arguments)
     assert tree(tmp_path) == []
 
 
@@ -354,8 +354,8 @@ def test_a_study_stays_on_its_device(
     unmeasured_plan(ablation(), tmp_path)
     monkeypatch.setattr("harness.planning.planner.resolve_device", lambda device: device)
     with pytest.raises(ValueError, match="was begun on cpu, whose numbers do not continue on cuda"):
-        make_plan(ablation(), directory=tmp_path, device="cuda")
-    assert make_plan(ablation(), directory=tmp_path, device="auto").device == "cpu"
+        plan_study(ablation(), directory=tmp_path, device="cuda")
+    assert plan_study(ablation(), directory=tmp_path, device="auto").device == "cpu"
 
 
 def test_a_search_is_counted_in_trials_and_a_tuned_one_in_final_runs_too(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_trial_that_may_be_pruned_is_one_population(tmp_path: Path) -> None:
 def test_a_metric_of_another_kind_of_data_is_refused(tmp_path: Path) -> None:
     study = Study.from_json({"recipe": "ring-gan", "seeds": 1, "metric": {"name": "frechet"}})
     with pytest.raises(ValueError, match=r"`metric.name` frechet is a score of images, but `data.name` ring"):
-        make_plan(study, directory=tmp_path)
+        plan_study(study, directory=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -405,12 +405,12 @@ def test_a_metric_that_the_runs_would_never_have_is_refused(
 ) -> None:
     study = Study.from_json({"recipe": recipe, "seeds": 1, "metric": {"name": metric}})
     with pytest.raises(ValueError, match=f"`metric.name` {metric} {message}"):
-        make_plan(study, directory=tmp_path)
+        plan_study(study, directory=tmp_path)
 
 
 def test_a_conditional_recipe_may_be_measured_by_its_labels(tmp_path: Path, measured: list[str]) -> None:
     study = Study.from_json({"recipe": "digits-cgan", "seeds": 1, "metric": {"name": "label_accuracy"}})
-    assert make_plan(study, directory=tmp_path).num_runs == 1
+    assert plan_study(study, directory=tmp_path).num_runs == 1
 
 
 def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_path: Path) -> None:
@@ -420,7 +420,7 @@ def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_pat
         {"recipe": "ring-gan", "seeds": 1, "metric": {"name": "modes"}, "parameters": parameters}
     )
     with pytest.raises(ValueError, match="needs to know where the data's clusters lie"):
-        make_plan(study, directory=tmp_path / "runs")
+        plan_study(study, directory=tmp_path / "runs")
 
 
 @pytest.mark.parametrize(

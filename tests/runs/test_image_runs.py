@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from harness import RunResult, train
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.data import load_dataset
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
@@ -173,7 +173,7 @@ def test_a_stopped_and_resumed_run_leaves_the_same_pictures(tmp_path: Path, step
     (calm,) = fit(tmp_path / "calm", runs_of(small()), metric="frechet")
     with pytest.raises(Interrupted):
         fit(tmp_path / "stopped", runs_of(small()), metric="frechet", **stop_at(step))
-    assert load_results(tmp_path / "stopped") == []
+    assert read_results(tmp_path / "stopped") == []
     (resumed,) = fit(tmp_path / "stopped", runs_of(small()), metric="frechet")
     assert resumed.scores == calm.scores
     assert shown(tmp_path / "stopped", resumed) == shown(tmp_path / "calm", calm)
@@ -284,7 +284,7 @@ def test_a_run_killed_between_wandbs_end_and_its_result_is_one_run_in_wandb(
     with pytest.raises(Killed):
         fit(tmp_path, runs_of(small()), metric="frechet", wandb="offline")
     monkeypatch.undo()
-    assert load_results(tmp_path) == []
+    assert read_results(tmp_path) == []
     (result,) = fit(tmp_path, runs_of(small()), metric="frechet", wandb="offline")
     (log,) = (tmp_path / "wandb").glob(f"*run-*/run-*{result.run_id}*.wandb")
     run = read_run(log.parent)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.files import write_json
 from harness.recipe import find_recipe
 from harness.runs.result import RunResult, load_result, read_recipe, run_directory, score, summarise_curve
@@ -89,19 +89,19 @@ def test_results_survive_the_disk_non_finite_numbers_included(tmp_path: Path) ->
 def test_results_come_in_a_fixed_order(tmp_path: Path) -> None:
     for index, (arm, seed) in enumerate([("b", 1), ("a", 1), ("b", 0), ("a", 0)]):
         save(tmp_path, make_result(run_id=f"{index:012x}", arm=arm, seed=seed))
-    assert [(r.arm, r.seed) for r in load_results(tmp_path)] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert [(r.arm, r.seed) for r in read_results(tmp_path)] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
 def test_runs_of_seeds_no_longer_asked_for_are_left_out(tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path, make_result(run_id=f"{seed:012x}", seed=seed))
     write_json(tmp_path / "plan.json", {"seeds": {"ablate": [0, 2]}})
-    assert [r.seed for r in load_results(tmp_path)] == [0, 2]
+    assert [r.seed for r in read_results(tmp_path)] == [0, 2]
 
 
 def test_a_run_without_a_result_has_not_finished(tmp_path: Path) -> None:
     assert load_result(tmp_path) is None
-    assert load_results(tmp_path) == []
+    assert read_results(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"run_id": "x"}'])

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from harness import RunResult, train
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.analysis.summary import summarise
 from harness.cli.main import _print_plan
 from harness.engine import checkpoint as checkpoints
@@ -258,7 +258,7 @@ def test_a_trial_with_runs_given_up_is_complete_and_worth_what_they_are_worth(tm
     study = Study.from_json(plain | {"early_stop": "verdict"})
     plan = unmeasured_plan(study, tmp_path)
     Worker(plan.directory, wandb="disabled").work()
-    results = load_results(plan.directory)
+    results = read_results(plan.directory)
     assert [result.stopped_by for result in results] == ["verdict"]
     (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].arm, plan.directory).trials()
     assert trial.state == "complete"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.analysis.load import load_results
+from harness.analysis.load import read_results
 from harness.data import load_dataset, outline
 from harness.execution.launch import run_study
 from harness.recipe.networks import check_networks
@@ -97,9 +97,9 @@ def test_a_short_version_is_short_and_needs_no_download(path: Path, monkeypatch:
 def test_a_short_version_runs_to_its_report(path: Path, tmp_path: Path) -> None:
     study = Study.load(path, smoke=True)
     console = Console(file=(tmp_path / "log").open("w"), width=100)
-    report = run_study(study, directory=tmp_path, workers=2, wandb="disabled", console=console)
+    report = run_study(study, directory=tmp_path, workers=2, wandb="disabled", console=console).report.parent
     console.file.close()
-    results = load_results(tmp_path / study.name)
+    results = read_results(tmp_path / study.name)
     compared = [result for result in results if result.phase != "search"]
     assert len(compared) == len(study.arms) * len(study.final_seeds or study.seeds)
     assert [result.reason for result in results if result.outcome == "diverged"] == []
