@@ -37,6 +37,7 @@ ONLY = {
     "jinja2": {"harness.report", "harness.figures"},
     "matplotlib": {"harness.figures"},
     "optuna": {"harness.search"},
+    "pandas": {"harness.analysis"},
     "ruamel": {"harness.study"},
     "wandb": {"harness.tracking"},
 }
@@ -54,7 +55,7 @@ ALLOWED_TOP_LEVEL = {
     "sweeps",
     "tests",
 }
-LIGHT = {"torch", "optuna", "wandb", "matplotlib", "scipy", "torchvision"}
+LIGHT = {"torch", "optuna", "wandb", "matplotlib", "scipy", "torchvision", "pandas"}
 """What asking for help must not load."""
 
 

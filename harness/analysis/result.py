@@ -86,8 +86,9 @@ class StudyResult:
     @property
     def runs(self) -> tuple[RunResult, ...]:
         """Every finished run, once: those of the arms, then those that only served to tune them."""
-        groups = (*self.arms, *self.summary.trials)
-        return tuple({run.run_id: run for group in groups for run in group.runs}.values())
+        compared = [run for arm in self.arms for run in arm.runs]
+        tried = [run for trial in self.summary.trials for run in trial.runs]
+        return tuple({run.run_id: run for run in (*compared, *tried)}.values())
 
     def best_trial(self, arm: str | None = None) -> TrialResult | None:
         """The best trial so far.
@@ -112,11 +113,12 @@ class StudyResult:
     def to_rows(self) -> list[dict[str, Any]]:
         """One row for each finished run, in the order of `runs`.
 
-        All rows have the same keys: ``run_id``, ``arm``, ``is_baseline``, ``phase``, ``trial``, ``seed``; each
-        setting that sets arms or trials apart, by its dotted key; ``outcome``, ``stopped_by``, ``verdict``;
-        ``<metric>_last``, ``<metric>_best`` and ``<metric>_area``, the study's metric first; and what the run
-        spent. A failed run has the score of its untrained generator, as in the tables, so that the mean over
-        an arm's rows is the arm's mean. What does not apply is None, a score that does not exist NaN.
+        All rows have the same keys: ``run_id``, ``arm``, ``is_baseline``, ``phase``, ``trial``, ``seed``;
+        each setting that sets arms or trials apart, by its dotted key; ``outcome``, ``stopped_by`` and
+        ``verdict``; ``<metric>_last``, ``<metric>_best`` and ``<metric>_area``, the study's metric first; and
+        what the run spent. A failed run has the score of its untrained generator, as in the tables, so that
+        the mean over an arm's rows is the arm's mean. What does not apply is None, a score that does not
+        exist NaN.
         """
         runs = self.runs
         settings = list(dict.fromkeys(key for run in runs for key in run.overrides))
@@ -150,9 +152,7 @@ class StudyResult:
         try:
             import pandas
         except ImportError:
-            raise ImportError(
-                "`to_frame` needs pandas; pip install pandas, or take `to_rows()`."
-            ) from None
+            raise ImportError("`to_frame` needs pandas; pip install pandas, or take `to_rows()`.") from None
         return pandas.DataFrame(self.to_rows())
 
     def __repr__(self) -> str:

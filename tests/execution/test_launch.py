@@ -31,7 +31,7 @@ from harness.execution.status import StatusReader
 from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.planning.plan import Plan
-from harness.planning.planner import make_plan
+from harness.planning.planner import plan_study
 from harness.report.page import write_report
 from harness.study.study import Study
 from support.tiny_studies import ablation, search, unmeasured_plan
@@ -213,8 +213,8 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
 
 def test_numpy_numbers_of_workers_and_population_are_numbers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`workers` must be at least 1, but got 0\.$"):
-        make_plan(ablation(), directory=tmp_path, workers=np.int64(0))
-    plan = make_plan(ablation(), directory=tmp_path, workers=np.int64(1), population=np.int64(2))
+        plan_study(ablation(), directory=tmp_path, workers=np.int64(0))
+    plan = plan_study(ablation(), directory=tmp_path, workers=np.int64(1), population=np.int64(2))
     assert (plan.workers, plan.arms[0].population) == (1, 2)
     assert {type(plan.workers), type(plan.arms[0].population)} == {int}
 

@@ -18,6 +18,7 @@ from harness.recipe import Recipe, run_id
 from harness.runs.result import RunResult, summarise_curve
 from harness.search.storage import Search, open_storage
 from harness.study.study import Arm, Study
+from harness.study.target import Target
 
 UNTRAINED = 0.59
 NUM_EVALUATIONS = 33
@@ -75,9 +76,8 @@ def plan_study(directory: Path, study: Study) -> Path:
     """Write the study's plan; return its folder."""
     folder = directory / study.name
     arms = tuple(ArmPlan(asked=arm) for arm in study.arms)
-    units = ()
     write_plan(
-        Plan(study=study, directory=folder, device="cpu", num_threads=1, workers=1, arms=arms, units=units)
+        Plan(study=study, directory=folder, device="cpu", num_threads=1, workers=1, arms=arms, run_groups=())
     )
     return folder
 
@@ -179,7 +179,9 @@ def write_run(
     write_json(run / "recipe.json", recipe.to_json())
     goals: dict[str, Any] = {"sliced_w2": "minimize", "modes": "maximize", "coverage": "maximize"}
     summary = {
-        name: summarise_curve(steps.tolist(), [float(v) for v in values], goals[name])
+        name: summarise_curve(
+            steps.tolist(), [float(v) for v in values], Target(metric=name, goal=goals[name])
+        )
         for name, values in scores.items()
     }
     result = RunResult(
