@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from harness.latent.attribute_files import attribute_table, attribute_words, write_attributes
 from harness.latent.attributes import (
     PIXEL_ATTRIBUTES,
     Attributes,
     Meaning,
     affordable_latents,
+    attribute_table,
+    attribute_words,
     measure_attributes,
     pixel_attributes,
     run_classifier,
+    write_attributes,
 )
 from harness.latent.edits import (
     EDITS,
@@ -20,10 +22,12 @@ from harness.latent.edits import (
     change_per_unit,
     choose_dims,
     edit,
+    edit_figure,
     effects,
+    finding,
 )
+from harness.latent.exploration import Explored, explore
 from harness.latent.factors import Factors, choose_layers, factorize, latent_weight
-from harness.latent.findings import edit_figure, finding
 from harness.latent.generation import Generated, check_images, generate
 from harness.latent.published import Published, load_published
 from harness.latent.sefa import (
@@ -37,7 +41,6 @@ from harness.latent.sefa import (
     start_codes,
     traverse,
 )
-from harness.latent.sefa_files import Explored, explore
 from harness.latent.walks import interpolate, walk_figure
 
 __all__ = [

@@ -346,7 +346,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
 def test_the_images_still_to_make_are_counted_out_loud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_latents: int
 ) -> None:
-    monkeypatch.setattr("harness.latent.sefa_files._SAY_SEC", 0.0)
+    monkeypatch.setattr("harness.latent.exploration._SAY_SEC", 0.0)
     monkeypatch.setattr(Subject, "batch", 1)
     subject, _ = linear_subject()
     said: list[str] = []

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from harness.features.extractors import Extractor
-from harness.latent.attribute_files import attribute_words, write_attributes
 from harness.latent.attributes import (
     FEWEST_RANDOM,
     NUM_RANDOM,
     Attributes,
     affordable_latents,
+    attribute_words,
     measure_attributes,
     num_described,
+    write_attributes,
 )
 from harness.latent.factors import Factors, factorize
 from harness.latent.sefa import (
