@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-__all__ = ["compact", "counted", "digits", "duration", "in_words", "plain", "rounded"]
+__all__ = [
+    "compact",
+    "counted",
+    "digits",
+    "duration",
+    "in_words",
+    "joined",
+    "listed",
+    "plain",
+    "plural",
+    "rounded",
+]
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -60,3 +71,20 @@ def counted(verdicts: Mapping[str, int]) -> str:
 
 def compact(value: float) -> str:
     return f"{value:.4g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """All of them, one at least: ``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def listed(names: Iterable[object], most: int = 4) -> str:
+    """``a, b and 3 more``: the first `most` names, and the number of those left out."""
+    shown = [str(name) for name in names]
+    more = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {more} more" if more > 0 else "")

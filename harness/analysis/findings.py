@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
 from harness.analysis.summary import ArmResult, Summary
-from harness.words import in_words, rounded
+from harness.words import in_words, joined, plural, rounded
 
 __all__ = ["Answer", "Flag", "answers", "flags", "headline"]
 
@@ -59,7 +59,7 @@ def headline(summary: Summary) -> str:
         return "No run has finished yet, so there is nothing to say."
     best = summary.ranking[0]
     if summary.baseline is None:
-        return f"The best of {_number(len(summary.ranking), _noun(summary))} is {best.name}."
+        return f"The best of {plural(len(summary.ranking), _noun(summary))} is {best.name}."
     base = summary.baseline.name
     claims = {
         "better": "{names} {be} better than {base}",
@@ -127,7 +127,7 @@ def flags(summary: Summary) -> list[Flag]:
             Flag(
                 arm="",
                 label="too few seeds",
-                text=f"With {_number(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
+                text=f"With {plural(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
                 f"significant below {needed} seeds an arm. Run the study with {cure}.",
             )
         )
@@ -136,7 +136,7 @@ def flags(summary: Summary) -> list[Flag]:
             Flag(
                 arm="",
                 label="a search",
-                text=f"The best of {_number(len(summary.ranking), 'trial')} looks better than it is, because "
+                text=f"The best of {plural(len(summary.ranking), 'trial')} looks better than it is, because "
                 "luck helped to choose it. Before it is believed, train it again with fresh seeds.",
             )
         )
@@ -160,7 +160,7 @@ def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
         yield Flag(
             arm=arm.name,
             label=f"{len(arm.failed)} of {len(arm.runs)} {how}",
-            text=f"{len(arm.failed)} of {_number(len(arm.runs), 'run')} {how} (seed {seeds}"
+            text=f"{len(arm.failed)} of {plural(len(arm.runs), 'run')} {how} (seed {seeds}"
             f"{': ' + reasons if reasons else ''}). Such a run counts with the score of its own "
             "untrained generator; it is not left out.",
         )
@@ -188,8 +188,8 @@ def _failed_scores(arm: ArmResult) -> Iterator[Flag]:
         yield Flag(
             arm=arm.name,
             label=f"{name} missing",
-            text=f"{name} could not be computed at {_number(count, 'evaluation')} of "
-            f"{_number(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}.",
+            text=f"{name} could not be computed at {plural(count, 'evaluation')} of "
+            f"{plural(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}.",
         )
 
 
@@ -253,7 +253,7 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
         "worse": f"{arm.name} is worse than {base}.",
         "undecided": f"{arm.name} and {base} cannot be told apart with these seeds, which does not mean that "
         "they are equal.",
-        "too-few-seeds": f"{_number(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too "
+        "too-few-seeds": f"{plural(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too "
         f"few to decide between {arm.name} and {base}; it takes at least {found.min_num_seeds}.",
     }
     evidence = (
@@ -297,10 +297,6 @@ def _noun(summary: Summary) -> str:
     return "trial" if summary.study.kind == "search" else "arm"
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def _over(count: int) -> str:
     return "from one seed" if count == 1 else f"mean of {count} seeds"
 
@@ -311,6 +307,4 @@ def _percent(share: float) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    if len(names) > _MOST_NAMES:
-        return f"{len(names)} arms"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{len(names)} arms" if len(names) > _MOST_NAMES else joined(names)

@@ -25,6 +25,7 @@ from torch import Tensor
 from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve
 from harness.data.decode import REMARKS, decode_rows
 from harness.files import write_text
+from harness.words import listed, plural
 
 __all__ = ["FolderImages", "ImageFile", "find_images", "read_images"]
 
@@ -143,7 +144,7 @@ def find_images(folder: Path, shown: str) -> tuple[list[ImageFile], str]:
     note = ""
     if others:
         kinds = ", ".join(sorted(others)[:_SHOWN])
-        note = f"{_count(others.total(), 'other file')} ({kinds}) left alone"
+        note = f"{plural(others.total(), 'other file')} ({kinds}) left alone"
     if not found:
         raise ValueError(
             f"`data.path` {shown!r} holds no images{f' ({note})' if note else ''}; name a folder of PNG, "
@@ -191,8 +192,8 @@ def read_images(
     names_path = _keep_names(cache / f"{key}.unreadable.txt", unreadable)
     notes = list(facts["notes"])
     if unreadable:
-        note = f"{len(unreadable)} of {_count(len(files), 'file')} could not be read and left out: "
-        notes.insert(0, note + _listed(unreadable) + (f"; all in {names_path}" if names_path else ""))
+        note = f"{len(unreadable)} of {plural(len(files), 'file')} could not be read and left out: "
+        notes.insert(0, note + listed(unreadable, _SHOWN) + (f"; all in {names_path}" if names_path else ""))
     dropped = set(facts["dropped"])
     kept = [file for row, file in enumerate(chosen) if row not in dropped]
     return FolderImages(
@@ -283,12 +284,12 @@ def _decode_all(
         remarks += told
         progress.advance(bar, done)
     progress.remove_task(bar)
-    notes = [f"{_count(remarks[key], 'image')} {text}" for key, text in REMARKS.items() if remarks[key]]
+    notes = [f"{plural(remarks[key], 'image')} {text}" for key, text in REMARKS.items() if remarks[key]]
     named = sorted((files[row].name, reason) for row, reason in unreadable.items())
     if len(unreadable) == len(files):
-        listed = _listed([f"{name} ({reason})" for name, reason in named])
+        reasons = listed([f"{name} ({reason})" for name, reason in named], _SHOWN)
         raise ValueError(
-            f"{title}: none of {_count(len(files), 'file')} can be read as an image: {listed}; copy the "
+            f"{title}: none of {plural(len(files), 'file')} can be read as an image: {reasons}; copy the "
             "images again, or name another folder."
         )
     drop_rows(target, math.prod(sample_shape), len(files), set(unreadable))
@@ -351,14 +352,5 @@ def _progress() -> Any:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _listed(named: list[str]) -> str:
-    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-    return ", ".join(named[:_SHOWN]) + more
-
-
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.data.dataset import TEST_SHARE, Dataset, from_points
 from harness.recipe.registry import Bounds, datasets, nearest
+from harness.words import listed, plural
 
 __all__ = ["points_file", "read_points"]
 
@@ -162,7 +163,7 @@ def _read_csv(file: Path, path: str) -> tuple[Array, list[str]]:
     for index, (line, row) in enumerate(rows):
         if len(row) != width:
             raise ValueError(
-                f"`{path}` line {line} has {_count(len(row), 'column')}, but the file starts with {width}; "
+                f"`{path}` line {line} has {plural(len(row), 'column')}, but the file starts with {width}; "
                 "give every line the same."
             )
         for column, cell in enumerate(row):
@@ -209,7 +210,7 @@ def _choose(matrix: Array, columns: str, header: list[str], holds: str) -> Array
     there = (
         f"It has the columns {_listed(header)}."
         if header
-        else f"It has {_count(width, 'column')} without names: {_listed([str(i) for i in range(width)])}."
+        else f"It has {plural(width, 'column')} without names: {_listed([str(i) for i in range(width)])}."
     )
     if len(named) != 2 or named[0] == named[1]:
         raise ValueError(
@@ -248,9 +249,4 @@ def _damaged(path: str, kind: str, error: Exception) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return (shown or "nothing") + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return listed([f"`{name}`" for name in names], _SHOWN) or "nothing"

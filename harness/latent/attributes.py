@@ -25,6 +25,7 @@ from harness.latent.sefa import Subject, Variant, start_codes
 from harness.recipe.networks import layer_table
 from harness.runs.load import Run
 from harness.runs.sampling import draw_latents, sample
+from harness.words import joined
 
 __all__ = [
     "FEWEST_RANDOM",
@@ -554,7 +555,7 @@ def attribute_words(found: Attributes) -> list[str]:
         )
     left = [str(meaning.direction) for meaning in meanings if meaning.attribute is None]
     if left:
-        which = f"Direction {left[0]} moves" if len(left) == 1 else f"Directions {_listed(left)} move"
+        which = f"Direction {left[0]} moves" if len(left) == 1 else f"Directions {joined(left)} move"
         lines.append(f"{which} nothing nameable beyond all random directions and alike in most latents.")
     lines.append(_chance(found, len(named)))
     return lines
@@ -572,7 +573,3 @@ def _chance(found: Attributes, num_named: int) -> str:
         f"random ones {total / (random + 1):.2g} would on average) and move most latents alike. Per change "
         f"of the image {alike} pass{f': {why}' if num_named else ''} ({found.num_latents} latents)."
     )
-
-
-def _listed(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.recipe.registry import generators
+from harness.words import listed
 
 __all__ = ["Published", "load_published"]
 
 _KEYS = ("generator_smooth", "generator")
 _LEVELS = range(2, 10)
-_LISTED = 4
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NAMES_AN_OBJECT = ("GLOBAL", "STACK_GLOBAL", "INST")
 _PROGRESSIVE = re.compile(r"(layer|output)\d+\.(weight|bias)|lod")
@@ -89,7 +89,7 @@ def load_published(path: Path) -> Published:
             )
         if sum(bool(_PROGRESSIVE.fullmatch(name)) for name in state) < len(state) / 2:
             raise ValueError(
-                f"is of another architecture (its keys are {_listed(list(state))}); known are the layouts "
+                f"is of another architecture (its keys are {listed(list(state))}); known are the layouts "
                 "pggan, stylegan and stylegan2."
             )
         generator = _progressive(state)
@@ -133,14 +133,14 @@ def _state(path: Path) -> tuple[str, dict[str, Tensor]]:
     key = next((key for key in held if content[key] is not None), held[0] if held else None)
     if key is None:
         raise ValueError(
-            f"{path} has no entry `generator_smooth` or `generator`; its entries are {_listed(content)}."
+            f"{path} has no entry `generator_smooth` or `generator`; its entries are {listed(content)}."
         )
     state = content[key]
     if not isinstance(state, dict) or not state:
         raise ValueError(f"{path}: `{key}` must be a state_dict, but it is a {type(state).__name__}.")
     strange = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if strange:
-        raise ValueError(f"{path}: `{key}` holds more than tensors: {_listed(strange)}.")
+        raise ValueError(f"{path}: `{key}` holds more than tensors: {listed(strange)}.")
     return key, {str(name): value for name, value in state.items()}
 
 
@@ -163,7 +163,7 @@ def _progressive(state: Mapping[str, Tensor]) -> nn.Module:
     extra = [name for name in state if name not in expected]
     if missing or extra:
         levels = (len(expected) - 1) // 6
-        found = [f"{word} {_listed(names)}" for word, names in (("lacks", missing), ("has", extra)) if names]
+        found = [f"{word} {listed(names)}" for word, names in (("lacks", missing), ("has", extra)) if names]
         more = " beyond it" if extra else ""
         raise ValueError(
             f"{' and '.join(found)}{more}: a generator of {4 << (levels - 1)} pixels a side has "
@@ -176,7 +176,7 @@ def _progressive(state: Mapping[str, Tensor]) -> nn.Module:
     if misfits:
         wanted = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
         told = [f"{name} is {tuple(state[name].shape)}, not {wanted[name]}" for name in misfits]
-        raise ValueError(f"has other shapes than its layout: {_listed(told)}.")
+        raise ValueError(f"has other shapes than its layout: {listed(told)}.")
     _check_numbers(state)
     channels = len(state["output0.bias"])
     if channels not in (1, 3):
@@ -263,7 +263,7 @@ def _style_weights(state: Mapping[str, Tensor]) -> tuple[Layout, dict[str, Tenso
         names.append(f"synthesis.output{(last + 1) // 2}.style.weight")
     missing = [name for name in names if name not in state]
     if missing:
-        raise ValueError(f"lacks {_listed(missing)}: a {layout} generator has a style for every layer.")
+        raise ValueError(f"lacks {listed(missing)}: a {layout} generator has a style for every layer.")
     levels = len(names) // 2
     if len(names) % 2 or levels not in _LEVELS:
         raise ValueError(
@@ -274,7 +274,7 @@ def _style_weights(state: Mapping[str, Tensor]) -> tuple[Layout, dict[str, Tenso
     strange = [name for name, weight in weights.items() if weight.ndim != 2 or weight.shape[-1:] != width]
     if strange:
         told = [f"{name} is {tuple(weights[name].shape)}" for name in strange]
-        raise ValueError(f"has style weights of other shapes than (M, {math.prod(width)}): {_listed(told)}.")
+        raise ValueError(f"has style weights of other shapes than (M, {math.prod(width)}): {listed(told)}.")
     return layout, weights
 
 
@@ -282,10 +282,10 @@ def _check_numbers(state: Mapping[str, Tensor]) -> None:
     """Refuse what is no weight: sparse, quantised, without data, of whole, truth or complex numbers, NaN."""
     told = [f"{name} is {kind}" for name, value in state.items() if (kind := _other_kind(value))]
     if told:
-        raise ValueError(f"must hold dense floating-point tensors alone, but {_listed(told)}.")
+        raise ValueError(f"must hold dense floating-point tensors alone, but {listed(told)}.")
     bad = [name for name, value in state.items() if not bool(value.isfinite().all())]
     if bad:
-        raise ValueError(f"holds numbers that are not finite, in {_listed(bad)}.")
+        raise ValueError(f"holds numbers that are not finite, in {listed(bad)}.")
 
 
 def _other_kind(value: Tensor) -> str:
@@ -297,10 +297,3 @@ def _other_kind(value: Tensor) -> str:
     if value.layout != torch.strided or value.is_nested:
         return "sparse or nested"
     return "" if value.dtype in _FLOATS else str(value.dtype).removeprefix("torch.")
-
-
-def _listed(names: Sequence[Any] | Mapping[Any, Any]) -> str:
-    """`a, b and 3 more`."""
-    shown = [str(name) for name in names]
-    more = len(shown) - _LISTED
-    return ", ".join(shown[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -19,6 +19,7 @@ from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, finished_runs,
 from harness.recipe import Recipe
 from harness.study.document import to_yaml
 from harness.version import __version__
+from harness.words import listed
 
 if TYPE_CHECKING:
     from harness.study.study import Study
@@ -242,8 +243,7 @@ def _try_to_remove(folder: Path) -> None:
 def _changes(old: Recipe, new: Recipe) -> str:
     before, after = old.flat(), new.flat()
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    shown = [f"{key} {before.get(key, 'absent')} → {after.get(key, 'absent')}" for key in keys[:3]]
-    return ", ".join(shown) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return listed([f"{key} {before.get(key, 'absent')} → {after.get(key, 'absent')}" for key in keys], 3)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -23,7 +23,9 @@ def rates_table(summary: Summary) -> list[list[str]]:
     for arm in arms:
         wrong = rate_of_wrong(arm)
         cells = [_cell(table[arm.name][name]) for name in shown]
-        share = "" if math.isnan(wrong.share) else f"{_percent(wrong.share)} ({wrong.count} of {wrong.total})"
+        share = (
+            "" if math.isnan(wrong.share) else f"{100 * wrong.share:.0f} % ({wrong.count} of {wrong.total})"
+        )
         rows.append([arm.name, str(wrong.total), *cells, share, _span(wrong.interval)])
     return rows
 
@@ -67,7 +69,3 @@ def _span(interval: Interval) -> str:
     if math.isnan(interval.low):
         return ""
     return f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

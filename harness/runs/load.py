@@ -16,6 +16,7 @@ from harness.data import load_dataset, outline
 from harness.engine import checkpoint as checkpoints
 from harness.recipe import Recipe, run_id
 from harness.recipe.networks import build_generator
+from harness.words import listed
 
 __all__ = ["CHECKPOINTS", "Run", "find_run", "load_run"]
 
@@ -226,5 +227,4 @@ def _finished(path: Path) -> float:
 def _listed(folders: Sequence[Path]) -> str:
     """`: a, b and 3 more.`, each name once."""
     names = list(dict.fromkeys(folder.name for folder in folders))
-    more = len(names) - _MAX_LISTED
-    return ": " + ", ".join(names[:_MAX_LISTED]) + (f" and {more} more." if more > 0 else ".")
+    return f": {listed(names, _MAX_LISTED)}."
