@@ -168,7 +168,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
     seeds = read_seeds(data.get("seeds", 1), ("seeds",))
     tuned = ablate is not None and any(found.is_searched for found in parameters.values())
     final = data.get("final_seeds", 8 if tuned else [])
-    metric, unused_metric = _metric(data["metric"])
+    target, unused_metric = _target(data["metric"])
     early, unused_early = (
         _early_terminate(data["early_terminate"]) if "early_terminate" in data else (None, [])
     )
@@ -177,7 +177,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
         "description": _text(data, "description", ""),
         "recipe": _text(data, "recipe", ""),
         "overrides": overrides,
-        "target": metric,
+        "target": target,
         "seeds": seeds,
         "final_seeds": read_seeds(final, ("final_seeds",), after=max(seeds)) if final != [] or tuned else (),
         "ablate": ablate,
@@ -244,7 +244,7 @@ def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
     return value
 
 
-def _metric(value: Any) -> tuple[Target, list[str]]:
+def _target(value: Any) -> tuple[Target, list[str]]:
     given = read_mapping(value, ("metric",), ("name", "goal", "at", *_UNUSED_METRIC))
     name = given.get("name")
     if not isinstance(name, str):

@@ -305,7 +305,7 @@ def test_a_resumed_runs_history_says_where_it_stood_like_an_undisturbed_ones(
             study="grown",
             directory=tmp_path / str(stopped),
             device="cpu",
-            metric=Target(metric="frechet", goal="minimize"),
+            target=Target(metric="frechet", goal="minimize"),
             environment={},
             checkpoint=tmp_path / "population.pt",
             wandb="disabled",

@@ -163,7 +163,7 @@ def test_chunks_keep_order_and_are_few_and_even(count: int, population: int) -> 
 def test_a_plan_survives_the_disk(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path, population=2)
     read = read_plan(plan.directory)
-    assert read.groups == plan.run_groups
+    assert read.run_groups == plan.run_groups
     assert read.arms == plan.arms
     assert read.study == plan.study
     assert (read.device, read.num_threads) == (plan.device, plan.num_threads)
@@ -179,8 +179,8 @@ def test_the_study_is_kept_as_a_sweep_file(tmp_path: Path) -> None:
 def test_more_seeds_form_new_populations_and_leave_the_old_ones(tmp_path: Path) -> None:
     old = unmeasured_plan(ablation(seeds=3), tmp_path, population=2)
     new = unmeasured_plan(ablation(seeds=5), tmp_path)
-    assert new.groups[: len(old.groups)] == old.groups
-    assert sorted((run.arm, run.seed) for group in new.groups for run in group.runs) == [
+    assert new.run_groups[: len(old.run_groups)] == old.run_groups
+    assert sorted((run.arm, run.seed) for group in new.run_groups for run in group.runs) == [
         (arm, seed) for arm in ("adam", "sgd") for seed in range(5)
     ]
     assert read_plan(new.directory).study.seeds == (0, 1, 2, 3, 4)
@@ -189,7 +189,7 @@ def test_more_seeds_form_new_populations_and_leave_the_old_ones(tmp_path: Path) 
 def test_fewer_seeds_leave_the_populations_and_ask_for_fewer_runs(tmp_path: Path) -> None:
     old = unmeasured_plan(ablation(seeds=3), tmp_path, population=3)
     new = unmeasured_plan(ablation(seeds=1), tmp_path)
-    assert new.groups == old.groups
+    assert new.run_groups == old.run_groups
     assert [run.seed for run in new.runs] == [0, 0]
     assert json.loads((new.directory / "plan.json").read_text())["seeds"] == {"ablate": [0]}
 
@@ -229,7 +229,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path, measured: list[str
     path = plan.directory / "plan.json"
     write_json(path, json.loads(path.read_text()) | {"version": PLAN_VERSION + 1})
     with pytest.raises(
-        ValueError, match=rf"has version {PLAN_VERSION + 1}, but this harness .* reads 1; give"
+        ValueError, match=rf"has version {PLAN_VERSION + 1}, but this harness .* reads 2; give"
     ):
         plan_study(ablation(), directory=tmp_path)
 
@@ -257,7 +257,7 @@ def test_a_plan_with_other_runs_than_its_recipes_make_is_refused(tmp_path: Path)
     plan = unmeasured_plan(ablation(), tmp_path)
     path = plan.directory / "plan.json"
     values = json.loads(path.read_text())
-    values["populations"][0]["id"] = "0" * 12
+    values["run_groups"][0]["id"] = "0" * 12
     write_json(path, values)
     with pytest.raises(ValueError, match="lists other runs than its recipes make"):
         read_plan(plan.directory)
@@ -328,8 +328,8 @@ def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path,
     one = plan_study(ablation(), directory=tmp_path, population=1)
     two = plan_study(ablation(seeds=3), directory=tmp_path, population=4)
     first, second = write_plan(one), write_plan(two)
-    assert second.groups[: len(first.groups)] == first.groups
-    assert read_plan(first.directory).groups == second.groups
+    assert second.run_groups[: len(first.run_groups)] == first.run_groups
+    assert read_plan(first.directory).run_groups == second.run_groups
 
 
 @pytest.mark.parametrize(

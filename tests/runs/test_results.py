@@ -11,6 +11,9 @@ from harness.analysis.load import read_results
 from harness.files import write_json
 from harness.recipe import find_recipe
 from harness.runs.result import RunResult, load_result, read_recipe, run_directory, score, summarise_curve
+from harness.study.target import Target
+
+LOW, HIGH = Target(metric="m", goal="minimize"), Target(metric="m", goal="maximize")
 
 
 def make_result(**changes: Any) -> RunResult:
@@ -59,22 +62,22 @@ def test_a_run_without_any_score_is_worth_nan() -> None:
 
 
 def test_the_area_is_the_mean_over_steps_not_over_evaluations() -> None:
-    summary = summarise_curve([0, 10, 100], [1.0, 0.0, 0.0], "minimize")
+    summary = summarise_curve([0, 10, 100], [1.0, 0.0, 0.0], LOW)
     assert summary == {"first": 1.0, "last": 0.0, "best": 0.0, "area": pytest.approx(0.05)}
 
 
 def test_the_best_follows_the_goal() -> None:
-    assert summarise_curve([0, 1, 2], [1.0, 3.0, 2.0], "maximize")["best"] == 3.0
-    assert summarise_curve([0, 1, 2], [2.0, 1.0, 3.0], "minimize")["best"] == 1.0
+    assert summarise_curve([0, 1, 2], [1.0, 3.0, 2.0], HIGH)["best"] == 3.0
+    assert summarise_curve([0, 1, 2], [2.0, 1.0, 3.0], LOW)["best"] == 1.0
 
 
 def test_a_single_evaluation_is_its_own_area() -> None:
-    assert summarise_curve([5], [2.0], "minimize") == {"first": 2.0, "last": 2.0, "best": 2.0, "area": 2.0}
+    assert summarise_curve([5], [2.0], LOW) == {"first": 2.0, "last": 2.0, "best": 2.0, "area": 2.0}
 
 
 def test_a_curve_without_points_is_refused() -> None:
     with pytest.raises(ValueError, match="as many values as steps, but got 0 and 0"):
-        summarise_curve([], [], "minimize")
+        summarise_curve([], [], LOW)
 
 
 def test_results_survive_the_disk_non_finite_numbers_included(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from harness.execution.display import SweepDisplay
 from harness.execution.status import ArmStatus, RunningGroup, StudyStatus
+from harness.study.target import Target
 from harness.tracking import (
     CompositeTracker,
     ConsoleTracker,
@@ -607,7 +608,7 @@ def status(done: int) -> StudyStatus:
             ArmStatus(name="adam", done=0, total=8, mean=math.nan),
         ],
         running=[RunningGroup(label="adam, seeds 0–7", step=4320, total_steps=8640, steps_per_sec=812.0)],
-        metric="sliced_w2",
+        target=Target(metric="sliced_w2", goal="minimize"),
         eta_sec=125.0,
     )
 
@@ -650,7 +651,7 @@ def test_sweep_display_prints_a_line_now_and_then_elsewhere() -> None:
 def test_leading_arm_follows_the_goal_and_skips_what_is_not_finite(goal: Any, leader: str) -> None:
     means = {"a": 0.1, "b": 0.9, "c": math.nan, "d": math.inf, "e": None}
     arms = [ArmStatus(name=name, done=1, total=1, mean=mean) for name, mean in means.items()]
-    best = StudyStatus(arms=arms, goal=goal).best
+    best = StudyStatus(arms=arms, target=Target(metric="m", goal=goal)).best
     assert best is not None
     assert best.name == leader
     assert StudyStatus(arms=[]).best is None
