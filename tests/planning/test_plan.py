@@ -234,7 +234,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path, measured: list[str
         plan_study(ablation(), directory=tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', '{"version": 1, "study": {}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 2}', '{"version": 2, "study": {}}'])
 def test_a_broken_plan_is_refused_in_one_line(tmp_path: Path, measured: list[str], text: str) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
     (plan.directory / "plan.json").write_text(text)

@@ -352,7 +352,7 @@ def test_names_from_a_sweep_file_are_escaped_everywhere(tmp_path: Path) -> None:
 def test_folder_without_a_study_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no study \(there is no plan.json\)"):
         write_report(tmp_path)
-    (tmp_path / "plan.json").write_text('{"version": 1}')
+    (tmp_path / "plan.json").write_text('{"version": 2}')
     with pytest.raises(ValueError, match=r"plan.json cannot be used by this harness \(it lacks 'study'\)"):
         write_report(tmp_path)
     (tmp_path / "plan.json").write_text("{")
