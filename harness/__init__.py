@@ -89,6 +89,7 @@ for _registry, _module in (
     (registry.recipes, "harness.recipe.catalogue"),
 ):
     _registry.provide(_module)
+    _registry.provide("harness.recipe.entry_points")
 
 
 def __getattr__(name: str) -> Any:

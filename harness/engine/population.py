@@ -40,14 +40,16 @@ def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...
     """What runs must agree in to be trained as one population.
 
     It is every setting, except that the numbers of the optimisers, the loss and the running average count
-    only as being zero or not: a penalty that is off is not computed, for all rows alike.
+    only as being zero or not: a penalty that is off is not computed, for all rows alike. Of the loss its own
+    options are shared: what it does with them is its own affair.
 
     Returns:
         A hashable key, (dotted key, value) pairs.
     """
+    shared = {*_SHARED, *(f"loss.{key}" for key in recipe.loss.options)}
 
     def is_own(key: str, value: object) -> bool:
-        return isinstance(value, float) and key.split(".")[0] in _PER_RUN and key not in _SHARED
+        return isinstance(value, float) and key.split(".")[0] in _PER_RUN and key not in shared
 
     return tuple(
         (key, value != 0) if is_own(key, value) else (key, value) for key, value in recipe.flat().items()

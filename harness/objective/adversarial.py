@@ -7,18 +7,20 @@ raw outputs (logits), written D(x) below; σ is the logistic function.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.recipe.loss import Loss
 from harness.recipe.registry import losses
 
 __all__ = [
-    "Loss",
+    "at_chance",
     "cross_entropy",
     "drift",
     "gradient_penalty",
@@ -33,21 +35,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """An adversarial loss: what each network minimises.
-
-    Attributes:
-        discriminator: (real scores, fake scores) → loss of D.
-        generator: (fake scores, real scores) → loss of G; only a loss that compares samples reads the second.
-        compares: whether G's loss needs the scores of real samples.
-    """
-
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor, Tensor], Tensor]
-    compares: bool = False
-
-
 @losses.register("minimax")
 def minimax(*, clamp: float = 0.0) -> Loss:
     """The original game: G minimises what D maximises.
@@ -57,11 +44,12 @@ def minimax(*, clamp: float = 0.0) -> Loss:
 
     Source: Goodfellow et al. (2014), Eq. 1. Departure: none.
     """
+    discriminator = functools.partial(_cross_entropies, clamp=clamp)
     return Loss(
-        discriminator=lambda real, fake: (
-            cross_entropy(fake, target=0, clamp=clamp) + cross_entropy(real, target=1, clamp=clamp)
-        ),
+        discriminator=discriminator,
         generator=lambda fake, _: -cross_entropy(fake, target=0, clamp=clamp),
+        chance=at_chance(discriminator),
+        logits=True,
     )
 
 
@@ -73,9 +61,12 @@ def non_saturating(*, clamp: float = 0.0) -> Loss:
 
     Source: Goodfellow et al. (2014), end of section 3. Departure: none.
     """
+    discriminator = functools.partial(_cross_entropies, clamp=clamp)
     return Loss(
-        discriminator=minimax(clamp=clamp).discriminator,
+        discriminator=discriminator,
         generator=lambda fake, _: cross_entropy(fake, target=1, clamp=clamp),
+        chance=at_chance(discriminator),
+        logits=True,
     )
 
 
@@ -85,9 +76,14 @@ def least_squares() -> Loss:
 
     Source: Mao et al. (2017), Eq. 9 (labels a=0, b=c=1). Departure: none.
     """
+
+    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
+        return 0.5 * ((real - 1).square().mean(-1) + fake.square().mean(-1))
+
     return Loss(
-        discriminator=lambda real, fake: 0.5 * ((real - 1).square().mean(-1) + fake.square().mean(-1)),
+        discriminator=discriminator,
         generator=lambda fake, _: 0.5 * (fake - 1).square().mean(-1),
+        chance=at_chance(discriminator),
     )
 
 
@@ -100,6 +96,8 @@ def wasserstein() -> Loss:
     return Loss(
         discriminator=lambda real, fake: fake.mean(-1) - real.mean(-1),
         generator=lambda fake, _: -fake.mean(-1),
+        chance=None,
+        critic=True,
     )
 
 
@@ -112,6 +110,8 @@ def hinge() -> Loss:
     return Loss(
         discriminator=lambda real, fake: F.relu(1 - real).mean(-1) + F.relu(1 + fake).mean(-1),
         generator=lambda fake, _: -fake.mean(-1),
+        chance=2.0,
+        critic=True,
     )
 
 
@@ -127,8 +127,26 @@ def relativistic() -> Loss:
     return Loss(
         discriminator=lambda real, fake: F.softplus(fake - real).mean(-1),
         generator=lambda fake, real: F.softplus(real - fake).mean(-1),
+        chance=math.log(2),
+        critic=True,
         compares=True,
     )
+
+
+def at_chance(discriminator: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """D's loss where it cannot tell real from fake: the least of L(c, c) over scores c from −3 to 3.
+
+    2 ln 2 for cross-entropy, ¼ for least squares; to 1e-4.
+
+    Args:
+        discriminator: L, (real scores, fake scores) → loss.
+    """
+    same = torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
+    return float(discriminator(same, same).min())
+
+
+def _cross_entropies(real: Tensor, fake: Tensor, *, clamp: float) -> Tensor:
+    return cross_entropy(fake, target=0, clamp=clamp) + cross_entropy(real, target=1, clamp=clamp)
 
 
 def cross_entropy(scores: Tensor, *, target: Literal[0, 1], clamp: float = 0.0) -> Tensor:

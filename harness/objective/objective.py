@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from harness.objective.adversarial import Loss, drift, gradient_penalty, interpolate, squared_gradient_norm
+from harness.objective.adversarial import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.optim.rules import Number, per_run, pick
-from harness.recipe.registry import losses
+from harness.recipe.loss import Loss, build_loss
 from harness.recipe.settings import LossSettings
 
 __all__ = ["Labelled", "Objective", "chance_loss", "derive", "joined", "labelled"]
@@ -54,8 +54,8 @@ class Objective:
         self.weights: dict[str, Number] = {
             key: per_run([getattr(own, key) for own in settings], like) for key in _WEIGHTS
         }
-        self._loss = _find(self.settings, self.settings.name)
-        self._early = _find(self.settings, self.settings.early_generator or self.settings.name)
+        self._loss = build_loss(self.settings)
+        self._early = build_loss(self.settings, self.settings.early_generator)
 
     @property
     def has_penalties(self) -> bool:
@@ -120,27 +120,18 @@ def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tu
 
 
 def chance_loss(settings: LossSettings) -> float | None:
-    """D's loss where it cannot tell real from generated: the least of L(c, c) over scores c, all the same.
+    """D's loss where it cannot tell real from generated: the loss's own `chance`, times its scale.
 
-    2 ln 2 for cross-entropy, ½ for least squares, 2 for the hinge, ln 2 for the relativistic loss, times
-    `discriminator_scale`. How far D's loss is below it says how sure D is, whatever the loss.
+    How far D's loss is below it says how sure D is, whatever the loss.
 
     Args:
         settings: a run's loss; penalties do not count.
 
     Returns:
-        It, to 1e-4; None for a critic, whose loss has no floor.
+        It; None for a loss without a floor.
     """
-    same = torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
-    least = float(_find(settings, settings.name).discriminator(same, same).min())
-    return least * settings.discriminator_scale if least > 0 else None
-
-
-def _find(settings: LossSettings, name: str) -> Loss:
-    clamped = "clamp" in losses.options(name)
-    loss = losses[name](clamp=settings.clamp) if clamped else losses[name]()
-    assert isinstance(loss, Loss), loss
-    return loss
+    chance = build_loss(settings).chance
+    return None if chance is None else chance * settings.discriminator_scale
 
 
 def _scaled(loss: Tensor, scale: Number) -> Tensor:

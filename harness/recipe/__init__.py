@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from harness.recipe.loss import Loss
 from harness.recipe.recipe import Choice, Recipe, choose, find_recipe, list_recipes, run_id
 from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSettings
 
 __all__ = [
     "Choice",
     "EvaluateSettings",
+    "Loss",
     "LossSettings",
     "Recipe",
     "TrainSettings",

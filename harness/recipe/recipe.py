@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.recipe.loss import build_loss
+from harness.recipe.plugins import Source, code_of, import_recorded
 from harness.recipe.registry import (
     Option,
     Registry,
@@ -41,8 +43,8 @@ __all__ = [
     "run_id",
 ]
 
-_CRITIC_LOSSES = frozenset({"wasserstein", "hinge", "relativistic"})
-_LOGIT_LOSSES = frozenset({"minimax", "non-saturating"})
+_NESTED = frozenset({"options"})
+"""Where `LossSettings` keeps the options of its loss, which are keys of the section like any other."""
 _CARRIED = frozenset({"lr", "weight_decay", "latent_dim", "size"})
 
 
@@ -104,6 +106,7 @@ class Recipe:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", _with_options(self.loss))
         for section in SECTIONS:
             self._take_plain(section)
             self._check_section(section)
@@ -142,12 +145,13 @@ class Recipe:
                 continue
             if name not in losses:
                 raise ValueError(_unknown_name(key, name, losses))
-            if sigmoid and name in _CRITIC_LOSSES:
+            loss = build_loss(self.loss, name)
+            if sigmoid and loss.critic:
                 raise ValueError(
                     f"`{key}` {name} needs unbounded scores, but `discriminator.sigmoid` is true; "
                     "set discriminator.sigmoid to false, or take least-squares."
                 )
-            if sigmoid and name in _LOGIT_LOSSES:
+            if sigmoid and loss.logits:
                 raise ValueError(
                     f"`{key}` {name} applies the sigmoid itself, but `discriminator.sigmoid` is true; "
                     "set discriminator.sigmoid to false."
@@ -178,12 +182,14 @@ class Recipe:
             found.append(
                 f"a clipped critic and momentum ({', '.join(moved)}) are known to be unstable together."
             )
-        if self.loss.name == "wasserstein" and not (self.loss.weight_clip or self.loss.gradient_penalty):
+        loss = build_loss(self.loss)
+        is_bounded = loss.chance is not None or self.loss.weight_clip or self.loss.gradient_penalty
+        if loss.critic and not is_bounded:
             found.append(
-                "a Wasserstein critic without loss.weight_clip or loss.gradient_penalty is not Lipschitz: "
-                "its loss has no bound."
+                f"a critic of the loss {self.loss.name} without loss.weight_clip or loss.gradient_penalty is "
+                "not Lipschitz: its loss has no bound."
             )
-        if self.loss.clamp and self.loss.name not in _LOGIT_LOSSES:
+        if self.loss.clamp and not losses.takes(self.loss.name, "clamp"):
             found.append(f"loss.clamp {self.loss.clamp:g} has no effect on the loss {self.loss.name}.")
         if bool(self.loss.early_generator) != bool(self.loss.early_steps):
             found.append(
@@ -248,6 +254,8 @@ class Recipe:
     def _overridden(self, section: str, wanted: dict[str, tuple[str, object]]) -> Any:
         part = getattr(self, section)
         values = dict(_values(part))
+        if section == "loss":
+            return self._overridden_loss(wanted)
         if section in _CHOICES:
             registry = _CHOICES[section]
             name = part.name
@@ -270,9 +278,49 @@ class Recipe:
             return Choice(name=name, options=values)
         return _SETTINGS[section](**values)
 
+    def _overridden_loss(self, wanted: Mapping[str, tuple[str, object]]) -> LossSettings:
+        """The loss with changes; another one takes its own defaults for its own options."""
+        settings = options_of(LossSettings, _NESTED)
+        named = {option: given for option, given in wanted.items() if option in settings}
+        values: dict[str, Any] = {
+            option: settings[option].check(value, key) for option, (key, value) in named.items()
+        }
+        loss = dataclasses.replace(self.loss, **values)
+        if loss.name not in losses:
+            raise ValueError(_unknown_name(wanted["name"][0], loss.name, losses))
+        allowed = losses.options(loss.name)
+        kept = self.loss.options if loss.name == self.loss.name else {}
+        options = {key: kept.get(key, option.default) for key, option in allowed.items()}
+        for option, (key, value) in wanted.items():
+            if option in named:
+                continue
+            if option not in allowed:
+                raise ValueError(_unknown_option(key, loss.name, option, {**settings, **allowed}))
+            options[option] = allowed[option].check(value, key)
+        return dataclasses.replace(loss, options=options)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Where entries that are not the harness's own come from, by what they are: ``generator `mlp```."""
+        named = [(registry, getattr(self, section).name) for section, registry in _CHOICES.items()]
+        named += [(losses, name) for name in (self.loss.name, self.loss.early_generator) if name]
+        found = ((f"{registry.noun} `{name}`", registry.source(name)) for registry, name in named)
+        return {entry: source for entry, source in found if source is not None}
+
+    @property
+    def code(self) -> dict[str, str]:
+        """File → hash of the source of entries that are not the harness's own; empty where all are."""
+        return code_of(self.sources.values())
+
     def to_json(self) -> dict[str, Any]:
-        """A nested dictionary of plain values, from which `from_json` makes an equal recipe."""
+        """A nested dictionary of plain values, from which `from_json` makes an equal recipe.
+
+        Of a recipe with entries that are not the harness's own, ``imports`` says what it needs.
+        """
         nested: dict[str, Any] = {"name": self.name, "description": self.description}
+        needed = {source.module: source.to_json() for source in self.sources.values()}
+        if needed:
+            nested["imports"] = list(needed.values())
         for key, value in self.flat().items():
             section, _, option = key.partition(".")
             nested.setdefault(section, {})[option] = value
@@ -282,14 +330,18 @@ class Recipe:
     def from_json(cls, nested: Mapping[str, Any]) -> Recipe:
         """The recipe that `to_json` wrote.
 
+        The modules that it needs are imported, from where they were found when it was written.
+
         Raises:
-            ValueError: a section is missing or unknown, or holds something that no recipe would.
+            ValueError: a section is missing or unknown, or holds something that no recipe would; or a module
+                that it needs cannot be imported any more.
         """
-        unknown = [key for key in nested if key not in (*SECTIONS, "name", "description")]
+        unknown = [key for key in nested if key not in (*SECTIONS, "name", "description", "imports")]
         missing = [key for key in ("name", *SECTIONS) if key not in nested]
         if unknown or missing:
             problem = f"unknown section `{unknown[0]}`" if unknown else f"section `{missing[0]}` is missing"
             raise ValueError(f"not a recipe: {problem}; sections are {', '.join(SECTIONS)}.")
+        import_recorded(nested.get("imports"))
         parts: dict[str, Any] = {}
         for section in SECTIONS:
             values = dict(nested[section])
@@ -297,11 +349,12 @@ class Recipe:
                 parts[section] = Choice(name=values.pop("name", ""), options=values)
                 _CHOICES[section][parts[section].name]
             else:
-                allowed = _options(section, None)
-                for key, value in values.items():
-                    if key not in allowed:
-                        raise ValueError(_unknown_option(f"{section}.{key}", section, key, allowed))
-                    allowed[key].check(value, f"{section}.{key}")
+                allowed = options_of(_SETTINGS[section], _NESTED)
+                if section == "loss" and values.get("name") in losses:
+                    own = losses.options(values["name"])
+                    values["options"] = {key: values.pop(key) for key in own if key in values}
+                for key in [key for key in values if key not in ("options", *allowed)]:
+                    raise ValueError(_unknown_option(f"{section}.{key}", section, key, allowed))
                 parts[section] = _SETTINGS[section](**values)
         return cls(name=str(nested["name"]), description=str(nested.get("description", "")), **parts)
 
@@ -310,11 +363,14 @@ class Recipe:
         """16 hexadecimal digits of the SHA-256 of every setting; names and descriptions do not count.
 
         Nor does a setting of `_ADDED` where it is off: it came later, and runs from before keep their ids.
+        The source of entries that are not the harness's own counts: `code`.
         """
         content = {key: value for key, value in self.to_json().items() if key in SECTIONS}
         for (section, key), off in _ADDED.items():
             if content[section][key] == off:
                 del content[section][key]
+        if self.code:
+            content["code"] = self.code
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -346,7 +402,10 @@ def find_recipe(name: str) -> Recipe:
         0.0002
     """
     recipe = recipes[name]()
-    assert isinstance(recipe, Recipe)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"recipe `{name}` must be a function that makes a `harness.Recipe`, but made {recipe!r}."
+        )
     return recipe
 
 
@@ -366,15 +425,31 @@ def run_id(recipe: Recipe, seed: int) -> str:
     return hashlib.sha256(f"{recipe.fingerprint}:{seed}".encode()).hexdigest()[:12]
 
 
-def _options(section: str, recipe: Recipe | None) -> Mapping[str, Option]:
-    if section in _SETTINGS:
-        return options_of(_SETTINGS[section])
-    assert recipe is not None
-    return _CHOICES[section].options(getattr(recipe, section).name)
+def _options(section: str, recipe: Recipe) -> Mapping[str, Option]:
+    if section in _CHOICES:
+        return _CHOICES[section].options(getattr(recipe, section).name)
+    allowed = options_of(_SETTINGS[section], _NESTED)
+    return {**allowed, **losses.options(recipe.loss.name)} if section == "loss" else allowed
 
 
 def _values(part: Choice | LossSettings | TrainSettings | EvaluateSettings) -> Mapping[str, Value]:
-    return part.options if isinstance(part, Choice) else dataclasses.asdict(part)
+    if isinstance(part, Choice):
+        return part.options
+    values = dataclasses.asdict(part)
+    own = values.pop("options", {})
+    return {**values, **own}
+
+
+def _with_options(loss: LossSettings) -> LossSettings:
+    """The loss with every option of its own; those that are not given are at their defaults."""
+    if loss.name not in losses:
+        raise ValueError(_unknown_name("loss.name", loss.name, losses))
+    allowed = losses.options(loss.name)
+    unknown = next((key for key in loss.options if key not in allowed), None)
+    if unknown is not None:
+        raise ValueError(_unknown_option(f"loss.{unknown}", loss.name, unknown, allowed))
+    options = {key: option.default for key, option in allowed.items()} | dict(loss.options)
+    return dataclasses.replace(loss, options=options)
 
 
 def _unknown_name(key: str, given: object, registry: Registry[Any]) -> str:

@@ -3,6 +3,9 @@
 A registry entry is any callable whose options are keyword-only parameters with annotated types: a function,
 or a frozen keyword-only dataclass. The signature is the single source of an entry's options, their types,
 defaults and bounds, so a recipe can be checked, printed and hashed without building anything.
+
+Entries of one's own are filed by the decorators `register_generator("name")` and the like; which module
+filed an entry is kept, for its source is part of what a run is: see `harness.recipe.plugins`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,11 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from harness.recipe.plugins import Source, count_as_own, source_of
 
 __all__ = [
     "Bounds",
@@ -35,12 +42,20 @@ __all__ = [
     "options_of",
     "plain_value",
     "recipes",
+    "register_dataset",
+    "register_discriminator",
+    "register_generator",
+    "register_loss",
+    "register_metric",
+    "register_optimizer",
+    "register_recipe",
 ]
 
 Value = bool | int | float | str
 """What an option's value may be: all of it survives a round trip through JSON."""
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 def plain_value(value: Any) -> Any:
@@ -169,14 +184,36 @@ class Option:
 
 @functools.cache
 def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Mapping[str, Option]:
-    """The options of a builder: its keyword-only parameters that have a default and are not injected."""
-    annotated: Any = builder.__dict__["__init__"] if isinstance(builder, type) else builder
-    hints = get_type_hints(annotated, include_extras=True)
+    """The options of a builder: its keyword-only parameters that are not injected.
+
+    Args:
+        builder: a function or a class.
+        injected: parameters that the harness fills in.
+
+    Raises:
+        ValueError: a parameter that could be no option, in one line that says what it lacks.
+    """
+    annotated: Any = builder
+    function = annotated.__init__ if isinstance(builder, type) else inspect.unwrap(builder)
     found: dict[str, Option] = {}
     for name, parameter in inspect.signature(builder).parameters.items():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in injected:
+        if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        assert parameter.default is not inspect.Parameter.empty, f"{builder}: option {name} has no default"
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise ValueError(f"`{name}` must be a keyword-only parameter, an option; write *, {name}.")
+        if parameter.default is inspect.Parameter.empty:
+            raise ValueError(f"option `{name}` has no default; write {name}: ... = <its default>.")
+        if parameter.annotation is inspect.Parameter.empty:
+            raise ValueError(
+                f"option `{name}` has no annotation; write {name}: {type(parameter.default).__name__} = "
+                f"{parameter.default!r}."
+            )
+        # One at a time: what a builder's other annotations name need not be there to read its options.
+        alone: Any = SimpleNamespace(__annotations__={name: parameter.annotation})
+        try:
+            hints = get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)
+        except NameError as error:
+            raise ValueError(f"option `{name}`: its annotation cannot be read: {error}.") from None
         found[name] = _option(name, hints[name], parameter.default)
     return found
 
@@ -190,8 +227,11 @@ def _option(name: str, hint: Any, default: Value) -> Option:
         choices = get_args(hint)
         return Option(name=name, kind=type(choices[0]), default=default, choices=choices)
     kinds = [kind for kind in (bool, int, float, str) if kind is hint or kind in get_args(hint)]
-    assert kinds, f"option {name} has type {hint}; it must be bool, int, float, str or a Literal"
-    return Option(name=name, kind=kinds[0], default=default, bounds=bounds)
+    if not kinds:
+        shown = hint if get_args(hint) else getattr(hint, "__name__", hint)
+        raise ValueError(f"option `{name}` has type {shown}; it must be bool, int, float, str or a Literal.")
+    option = Option(name=name, kind=kinds[0], default=default, bounds=bounds)
+    return Option(name=name, kind=kinds[0], default=option.check(default, name), bounds=bounds)
 
 
 class Registry(Generic[T]):
@@ -200,37 +240,96 @@ class Registry(Generic[T]):
     Args:
         noun: what an entry is called in messages.
         injected: parameters of a builder that the harness fills in, and that are no options.
+        builders: whether entries are builders with options.
     """
 
-    def __init__(self, noun: str, *, injected: tuple[str, ...] = ()) -> None:
+    def __init__(self, noun: str, *, injected: tuple[str, ...] = (), builders: bool = True) -> None:
         self.noun = noun
         self._modules: list[str] = []
         self._injected = frozenset(injected)
+        self._builders = builders
+        self._reserved: Mapping[str, str] = {}
         self._entries: dict[str, T] = {}
+        self._homes: dict[str, tuple[str, str | None]] = {}
+        self._sources: dict[str, Source | None] = {}
 
     def provide(self, module: str) -> None:
-        """Name a module whose import registers entries.
+        """Name a module of the harness's own whose import registers entries.
 
         It is imported at the first look-up, so that asking for help stays fast.
         """
+        count_as_own(module)
         self._modules.append(module)
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def reserve(self, names: Iterable[str], why: str) -> None:
+        """Names that no option may have.
+
+        Args:
+            names: the names.
+            why: what they are, for the message: ``a setting of every loss``.
+        """
+        self._reserved = {**self._reserved, **dict.fromkeys(names, why)}
+
+    def register(self, name: str) -> Callable[[E], E]:
         """Decorator: file an entry under `name`.
 
-        Raises:
-            ValueError: the name is taken.
-        """
+        A cell of a notebook may be run again: an entry of `__main__` takes the place of the one before it.
 
-        def decorate(entry: T) -> T:
-            if name in self._entries:
-                raise ValueError(
-                    f"the {self.noun} `{name}` is registered twice; give one of them another name."
-                )
-            self._entries[name] = entry
+        Raises:
+            ValueError: the name is taken, by what module is said; or the entry has a parameter that could be
+                no option.
+        """
+        frame = inspect.currentframe()
+        assert frame is not None
+        assert frame.f_back is not None
+        caller = frame.f_back.f_globals
+        module, file = str(caller.get("__name__", "__main__")), caller.get("__file__")
+
+        def decorate(entry: E) -> E:
+            source = source_of(module, Path(file) if file else None, entry)
+            if source is not None:
+                self._load()
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"{self.noun}: a name must be text, but got {name!r}.")
+            if self._builders:
+                self._check(name, module, entry)
+            self._check_free(name, module, file)
+            self._entries[name] = cast(T, entry)
+            self._homes[name] = (module, file)
+            self._sources[name] = source
             return entry
 
         return decorate
+
+    def _check(self, name: str, module: str, entry: object) -> None:
+        where = f"{self.noun} `{name}` of `{module}`"
+        if not callable(entry):
+            raise ValueError(f"{where}: it must be a function or a class, but got {entry!r}.")
+        try:
+            options = options_of(entry, self._injected)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from None
+        clash = next((option for option in options if option in self._reserved), None)
+        if clash is not None:
+            raise ValueError(
+                f"{where}: option `{clash}` has the name of {self._reserved[clash]}; give it another name."
+            )
+
+    def _check_free(self, name: str, module: str, file: str | None) -> None:
+        home, home_file = self._homes.get(name, (module, file))
+        if name not in self._entries or home == module == "__main__":
+            return
+        if home not in sys.modules:
+            return  # the import of that module failed later on, and it is imported again
+        by = f"by `{home}`" if home == module else f"by `{home}` and `{module}`"
+        if home != module and file and home_file and Path(file).resolve() == Path(home_file).resolve():
+            raise ValueError(
+                f"the {self.noun} `{name}` is registered twice, {by}, which are one file, {file}; import it "
+                "under one name."
+            )
+        raise ValueError(
+            f"the {self.noun} `{name}` is registered twice, {by}; give one of them another name."
+        )
 
     def __getitem__(self, name: str) -> T:
         self._load()
@@ -262,6 +361,14 @@ class Registry(Generic[T]):
         assert callable(builder)
         return options_of(builder, self._injected)
 
+    def takes(self, name: str, parameter: str) -> bool:
+        """Whether an entry's builder has this parameter, option or not."""
+        return parameter in inspect.signature(self[name]).parameters  # type: ignore[arg-type]
+
+    def source(self, name: str) -> Source | None:
+        """The code of an entry that is not the harness's own; None where it is."""
+        return self._sources.get(name)
+
     def _load(self) -> None:
         while self._modules:
             importlib.import_module(self._modules.pop(0))
@@ -271,7 +378,15 @@ _NETWORK = ("sample_shape", "num_classes")
 generators: Registry[Callable[..., Any]] = Registry("generator", injected=_NETWORK)
 discriminators: Registry[Callable[..., Any]] = Registry("discriminator", injected=_NETWORK)
 datasets: Registry[Callable[..., Any]] = Registry("data set")
-losses: Registry[Callable[..., Any]] = Registry("loss")
+losses: Registry[Callable[..., Any]] = Registry("loss", injected=("clamp",))
 optimizers: Registry[Callable[..., Any]] = Registry("optimizer")
-metrics: Registry[Any] = Registry("metric")
-recipes: Registry[Any] = Registry("recipe")
+metrics: Registry[Any] = Registry("metric", builders=False)
+recipes: Registry[Any] = Registry("recipe", builders=False)
+
+register_generator = generators.register
+register_discriminator = discriminators.register
+register_dataset = datasets.register
+register_loss = losses.register
+register_optimizer = optimizers.register
+register_metric = metrics.register
+register_recipe = recipes.register

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
-from harness.recipe.registry import Bounds, Fraction, NonNegative, Positive
+from harness.recipe.registry import Bounds, Fraction, NonNegative, Positive, Value, losses
 
 __all__ = ["EvaluateSettings", "LossSettings", "TrainSettings"]
 
@@ -23,6 +24,7 @@ class LossSettings:
         clamp: bound of −log in the cross-entropies of minimax and non-saturating; with 100 they are computed
             as torch's BCELoss does. 0 is off: exact, however sure D is.
         early_generator: the loss whose part for G is used in the first `early_steps`; none where it is empty.
+            Options of its own are at their defaults.
         early_steps: D steps before G goes over to the loss of `name`.
         weight_clip: bound c of D's weights, clipped to [-c, c] after each of its steps; 0 is off.
         gradient_penalty: weight λ of the penalty on D's gradient between real and fake samples.
@@ -30,6 +32,8 @@ class LossSettings:
         r1: weight of the squared gradient norm at real samples.
         r2: weight of the squared gradient norm at fake samples.
         drift: weight of the mean squared score of real samples.
+        options: the options of the loss of that name; a recipe fills in those that are not given. Their keys
+            are `loss.<option>`, as if they were settings.
     """
 
     name: str = "non-saturating"
@@ -44,6 +48,14 @@ class LossSettings:
     r1: Annotated[float, NonNegative] = 0.0
     r2: Annotated[float, NonNegative] = 0.0
     drift: Annotated[float, NonNegative] = 0.0
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        settings = [getattr(self, own.name) for own in fields(self) if own.name != "options"]
+        return hash((*settings, *sorted(self.options.items())))
+
+
+losses.reserve((own.name for own in fields(LossSettings)), "a setting of every loss")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset, as_bytes, gather
+from harness.recipe.loss import build_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +132,7 @@ class PointFrames(Frames):
 
         surfaces = population.discriminate(self._grid).cpu().numpy()
         side = round(surfaces.shape[1] ** 0.5)
-        critic = population.recipe.loss.name not in ("minimax", "non-saturating")
+        critic = not build_loss(population.recipe.loss).logits
         return [
             _PointFrame(
                 scene=Scene(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.engine.network import Network
+from harness.engine.population import structure
 from harness.objective.adversarial import (
-    Loss,
+    at_chance,
     cross_entropy,
     drift,
     gradient_penalty,
     interpolate,
     squared_gradient_norm,
 )
-from harness.recipe.registry import losses
+from harness.objective.objective import Objective, chance_loss
+from harness.recipe import Loss, LossSettings, Recipe, find_recipe
+from harness.recipe.registry import Bounds, losses
 
 Array = NDArray[np.float64]
 B = 64
@@ -233,3 +237,107 @@ def test_interpolation_lies_between_real_and_fake_by_its_weights() -> None:
     np.testing.assert_allclose(mixed.detach(), u * real.double() + (1 - u) * fake.double(), atol=1e-6)
     assert mixed.requires_grad
     assert mixed.is_leaf
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_the_value_at_chance_is_the_least_loss_of_equal_scores(name: str) -> None:
+    loss = loss_named(name)
+    least = at_chance(loss.discriminator)
+    assert loss.chance == pytest.approx(least, abs=1e-4) if loss.chance is not None else least == 0
+    halved = chance_loss(LossSettings(name=name, discriminator_scale=0.5))
+    assert halved == (None if loss.chance is None else 0.5 * loss.chance)
+
+
+def test_what_a_loss_is_stands_in_the_loss() -> None:
+    made = {name: loss_named(name) for name in losses.names()}
+    assert [name for name, loss in made.items() if loss.critic] == ["wasserstein", "hinge", "relativistic"]
+    assert [name for name, loss in made.items() if loss.logits] == ["minimax", "non-saturating"]
+    with pytest.raises(ValueError, match="is no critic's"):
+        Loss(discriminator=torch.add, generator=torch.add, chance=None, critic=True, logits=True)
+
+
+def top_k(
+    *, share: Annotated[float, Bounds(low=0.0, high=1.0, open_low=True)] = 1.0, flip: bool = False
+) -> Loss:
+    """The hinge, whose G learns from its best fakes alone."""
+
+    def generator(fake: Tensor, _: Tensor) -> Tensor:
+        return -fake.topk(max(1, round(share * fake.shape[-1])), dim=-1).values.mean(-1)
+
+    hinge = loss_named("hinge")
+    return Loss(discriminator=hinge.discriminator, generator=generator, chance=2.0, critic=True)
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A recipe of a loss with two options."""
+    for own in ("_entries", "_homes", "_sources"):
+        monkeypatch.setattr(losses, own, dict(getattr(losses, own)))
+    losses.register("top-k")(top_k)
+    return find_recipe("points-gan").override({"loss.name": "top-k"})
+
+
+def test_an_option_of_a_loss_is_a_key_of_the_recipe(recipe: Recipe) -> None:
+    half = recipe.override({"loss.share": 0.5})
+    assert recipe.flat()["loss.share"] == 1.0
+    assert half.flat()["loss.share"] == half.to_json()["loss"]["share"] == 0.5
+    assert half.fingerprint != recipe.fingerprint
+    assert Recipe.from_json(half.to_json()) == half
+    assert hash(half.loss) != hash(recipe.loss)
+    assert {"loss.share", "loss.flip"} <= set(recipe.keys())
+    assert recipe.override(recipe.flat()) == recipe
+
+
+def test_another_loss_drops_the_options_and_keeps_the_settings(recipe: Recipe) -> None:
+    changed = recipe.override({"loss.share": 0.5, "loss.r1": 2.0}).override({"loss.name": "hinge"})
+    assert "loss.share" not in changed.flat()
+    assert changed.loss.r1 == 2.0
+    assert changed.override({"loss.name": "top-k"}).flat()["loss.share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss.share": 0}, r"`loss.share` must be in \(0, 1\], but got 0\."),
+        ({"loss.share": "all"}, "`loss.share` must be a number, but got 'all'"),
+        ({"loss.shar": 0.5}, "`loss.shar`: top-k has no option `shar`; did you mean `share`?"),
+        ({"loss.name": "hinge", "loss.share": 0.5}, "`loss.share`: hinge has no option `share`"),
+        ({"discriminator.sigmoid": True}, "`loss.name` top-k needs unbounded scores"),
+    ],
+)
+def test_options_of_a_loss_are_checked_like_all_others(
+    recipe: Recipe, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        recipe.override(changes)
+
+
+def test_settings_made_directly_may_not_hold_another_loss_s_options() -> None:
+    recipe = find_recipe("points-gan")
+    with pytest.raises(ValueError, match=r"`loss\.share`: minimax has no option `share`"):
+        dataclasses.replace(recipe, loss=LossSettings(name="minimax", options={"share": 0.5}))
+
+
+def test_runs_with_other_options_of_a_loss_are_not_trained_as_one_population(recipe: Recipe) -> None:
+    assert structure(recipe) == structure(recipe.override({"loss.generator_scale": 0.5}))
+    assert structure(recipe) != structure(recipe.override({"loss.share": 0.5}))
+
+
+def test_an_option_reaches_the_loss(recipe: Recipe) -> None:
+    fakes = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    for share, expected in ((1.0, -2.5), (0.5, -3.5)):
+        objective = Objective([recipe.override({"loss.share": share}).loss], fakes)
+        assert float(objective.generator(0).generator(fakes, fakes)) == expected
+
+
+def test_a_loss_s_option_may_not_be_called_like_a_setting(recipe: Recipe) -> None:
+    def clashing(*, drift: float = 0.0) -> Any: ...
+
+    with pytest.raises(ValueError, match="option `drift` has the name of a setting of every loss"):
+        losses.register("clashing")(clashing)
+
+
+def test_a_builder_that_makes_no_loss_is_refused_by_name(recipe: Recipe) -> None:
+    losses.register("empty")(lambda: None)
+    with pytest.raises(ValueError, match=r"loss `empty` must make a `harness\.Loss`, but made None"):
+        recipe.override({"loss.name": "empty"})

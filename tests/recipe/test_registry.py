@@ -140,3 +140,48 @@ def test_bounds_hold_their_ends_and_say_so(bounds: Bounds, inside: float, outsid
 
 def test_no_hint_where_no_name_is_close() -> None:
     assert nearest("zzz", ["adam", "sgd"]) == ""
+
+
+def no_default(*, width: int) -> None: ...
+def no_annotation(*, width=3) -> None: ...  # type: ignore[no-untyped-def]
+def no_type(*, width: list[int] = [3]) -> None: ...  # noqa: B006
+def no_such_name(*, width: Width = 3) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def no_star(width: int = 3) -> None: ...
+def out_of_bounds(*, width: Annotated[float, Positive] = -1.0) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (no_default, "option `width` has no default; write width: ... = <its default>."),
+        (no_annotation, "option `width` has no annotation; write width: int = 3."),
+        (no_type, "option `width` has type list[int]; it must be bool, int, float, str or a Literal."),
+        (
+            no_such_name,
+            "option `width`: its annotation cannot be read: name 'Width' is not defined.",
+        ),
+        (no_star, "`width` must be a keyword-only parameter, an option; write *, width."),
+        (out_of_bounds, "`width` must be positive, but got -1."),
+        (3, "it must be a function or a class, but got 3."),
+    ],
+)
+def test_an_entry_that_could_not_be_chosen_is_refused_in_one_line(
+    registry: Registry[object], entry: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match="optimizer `mine`") as caught:
+        registry.register("mine")(entry)
+    assert str(caught.value) == f"optimizer `mine` of `{__name__}`: {message}"
+    assert "mine" not in registry
+
+
+def test_an_option_may_not_have_a_reserved_name(registry: Registry[object]) -> None:
+    registry.reserve(["nesterov"], "a setting of every optimizer")
+    with pytest.raises(ValueError, match="option `nesterov` has the name of a setting of every optimizer"):
+        registry.register("mine")(build)
+
+
+def test_annotations_that_are_no_options_need_not_be_there(registry: Registry[object]) -> None:
+    def typed_for_checkers(*, width: int = 3) -> NoSuchType: ...  # type: ignore[name-defined]  # noqa: F821
+
+    registry.register("mine")(typed_for_checkers)
+    assert list(registry.options("mine")) == ["width"]
