@@ -226,12 +226,11 @@ def _option(name: str, hint: Any, default: Value) -> Option:
     if get_origin(hint) is Literal:
         choices = get_args(hint)
         return Option(name=name, kind=type(choices[0]), default=default, choices=choices)
-    kinds = [kind for kind in (bool, int, float, str) if kind is hint or kind in get_args(hint)]
-    if not kinds:
+    if hint not in (bool, int, float, str):
         shown = hint if get_args(hint) else getattr(hint, "__name__", hint)
         raise ValueError(f"option `{name}` has type {shown}; it must be bool, int, float, str or a Literal.")
-    option = Option(name=name, kind=kinds[0], default=default, bounds=bounds)
-    return Option(name=name, kind=kinds[0], default=option.check(default, name), bounds=bounds)
+    option = Option(name=name, kind=hint, default=default, bounds=bounds)
+    return Option(name=name, kind=hint, default=option.check(default, name), bounds=bounds)
 
 
 class Registry(Generic[T]):
