@@ -200,7 +200,9 @@ def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset
         if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise ValueError(f"`{name}` must be a keyword-only parameter, an option; write *, {name}.")
+            if parameter.default is inspect.Parameter.empty or isinstance(parameter.default, Value):
+                raise ValueError(f"`{name}` must be a keyword-only parameter, an option; write *, {name}.")
+            continue  # for scripts that build the entry themselves, of a type that no option has
         if parameter.default is inspect.Parameter.empty:
             raise ValueError(f"option `{name}` has no default; write {name}: ... = <its default>.")
         if parameter.annotation is inspect.Parameter.empty:
