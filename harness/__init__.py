@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from harness.execution.launch import run_study as run_study
     from harness.execution.single import train as train
     from harness.planning.planner import plan_study as plan_study
+    from harness.recipe import Loss as Loss
     from harness.recipe import Recipe as Recipe
     from harness.recipe import find_recipe as find_recipe
     from harness.recipe import list_recipes as list_recipes
+    from harness.recipe.registry import register_dataset as register_dataset
+    from harness.recipe.registry import register_discriminator as register_discriminator
+    from harness.recipe.registry import register_generator as register_generator
+    from harness.recipe.registry import register_loss as register_loss
+    from harness.recipe.registry import register_metric as register_metric
+    from harness.recipe.registry import register_optimizer as register_optimizer
+    from harness.recipe.registry import register_recipe as register_recipe
     from harness.report.page import write_report as write_report
     from harness.runs.load import Run as Run
     from harness.runs.load import load_run as load_run
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Evaluation": "harness.evaluation",
+    "Loss": "harness.recipe",
     "Recipe": "harness.recipe",
     "Run": "harness.runs.load",
     "RunResult": "harness.runs.result",
@@ -52,6 +61,13 @@ _HOMES = {
     "load_run": "harness.runs.load",
     "load_study": "harness.study.study",
     "plan_study": "harness.planning.planner",
+    "register_dataset": "harness.recipe.registry",
+    "register_discriminator": "harness.recipe.registry",
+    "register_generator": "harness.recipe.registry",
+    "register_loss": "harness.recipe.registry",
+    "register_metric": "harness.recipe.registry",
+    "register_optimizer": "harness.recipe.registry",
+    "register_recipe": "harness.recipe.registry",
     "run_study": "harness.execution.launch",
     "train": "harness.execution.single",
     "write_report": "harness.report.page",
@@ -60,6 +76,7 @@ _HOMES = {
 
 __all__ = [
     "Evaluation",
+    "Loss",
     "Recipe",
     "Run",
     "RunResult",
@@ -74,6 +91,13 @@ __all__ = [
     "load_run",
     "load_study",
     "plan_study",
+    "register_dataset",
+    "register_discriminator",
+    "register_generator",
+    "register_loss",
+    "register_metric",
+    "register_optimizer",
+    "register_recipe",
     "run_study",
     "train",
     "write_report",
