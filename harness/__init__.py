@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from harness.runs.load import Run as Run
     from harness.runs.load import load_run as load_run
     from harness.runs.result import RunResult as RunResult
+    from harness.study.find import list_studies as list_studies
     from harness.study.study import Study as Study
-    from harness.study.study import list_studies as list_studies
     from harness.study.study import load_study as load_study
 
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "evaluate": "harness.evaluation",
     "find_recipe": "harness.recipe",
     "list_recipes": "harness.recipe",
-    "list_studies": "harness.study.study",
+    "list_studies": "harness.study.find",
     "load_results": "harness.analysis.result",
     "load_run": "harness.runs.load",
     "load_study": "harness.study.study",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.cli import evaluate as cli_evaluate
@@ -121,11 +122,27 @@ def _entries(kind: str) -> list[tuple[str, str]]:
     from harness.recipe import registry
 
     if kind == "sweeps":
-        from harness.study.study import find_studies
-
-        return [(study.name, study.description) for study in find_studies()]
+        return _sweeps()
     found = getattr(registry, kind).items()
     return [(name, _summary(entry)) for name, entry in found.items()]
+
+
+def _sweeps() -> list[tuple[str, str]]:
+    """Name and description of every sweep file: one's own, with their paths, before those shipped."""
+    from harness.study.find import list_studies
+    from harness.study.study import Study
+
+    rows = []
+    for name, path in list_studies().items():
+        place = "" if path.is_absolute() else f" [dim]{escape(str(path))}[/dim]"
+        try:
+            study = Study.load(path)
+        except ValueError as error:
+            rows.append((name, f"[red]not readable:[/red] {escape(str(error))}"))
+            continue
+        title = name if study.name == name else f"{name} (study {study.name})"
+        rows.append((title, escape(study.description) + place))
+    return rows
 
 
 def _summary(entry: Any) -> str:
@@ -217,9 +234,12 @@ def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
 
 
 def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, ...]) -> Study:
-    from harness.study.study import Study, find_study
+    from harness.study.find import find_study
+    from harness.study.study import Study
 
-    return Study.load(find_study(sweep), smoke=smoke, seeds=seeds, overrides=read_settings(settings))
+    path = find_study(sweep)
+    click.echo(f"study: {path}")
+    return Study.load(path, smoke=smoke, seeds=seeds, overrides=read_settings(settings))
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

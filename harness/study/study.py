@@ -32,7 +32,7 @@ from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import Value, metrics, nearest
 from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
-from harness.study.find import find_study, sweep_files
+from harness.study.find import find_study
 from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, read_sections
 from harness.study.space import Distribution
 from harness.study.target import Target
@@ -44,9 +44,7 @@ __all__ = [
     "EarlyTerminate",
     "Study",
     "Target",
-    "find_studies",
     "find_study",
-    "list_studies",
     "load_study",
 ]
 
@@ -403,22 +401,6 @@ def load_study(
         (['rmsprop', 'sgd', 'adam'], (0, 1, 2, 3))
     """
     return Study.load(find_study(str(study)), smoke=smoke, seeds=seeds, overrides=overrides)
-
-
-def list_studies() -> dict[str, Path]:
-    """The sweep files that there are: the name by which `load_study` finds each → its path.
-
-    Example:
-        >>> from harness import list_studies
-        >>> "optimizers" in list_studies()
-        True
-    """
-    return sweep_files()
-
-
-def find_studies() -> list[Study]:
-    """The studies of all sweep files in `sweeps/` and `sweeps/reports/`."""
-    return [Study.load(path) for path in sweep_files().values()]
 
 
 def grid_arms(study: Study) -> Iterator[Arm]:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.recipe import find_recipe
 from harness.search.space import optuna_distribution
-from harness.study.study import Study, find_studies, find_study
+from harness.study.study import Study
 from support.sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
 
 ROOT = Path(__file__).parents[2]
@@ -280,19 +280,6 @@ def test_a_study_takes_its_name_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "my-file.yaml"
     path.write_text(GRID)
     assert Study.load(path).name == "my-file"
-
-
-def test_shipped_studies_are_found_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(ROOT)
-    assert find_study("optimizers") == Path("sweeps/optimizers.yaml")
-    assert find_study("sweeps/optimizers.yaml") == Path("sweeps/optimizers.yaml")
-    with pytest.raises(ValueError, match=r"unknown sweep 'optimisers'; did you mean `optimizers`\? Known: "):
-        find_study("optimisers")
-    names = [study.name for study in find_studies()]
-    assert {"optimizers", "optimizers-tuned"} <= set(names)
-    assert len(set(names)) == len(names)
-    monkeypatch.chdir(tmp_path)
-    assert find_study("optimizers").samefile(ROOT / "sweeps/optimizers.yaml")
 
 
 def test_the_shipped_ablation_has_the_reports_settings() -> None:
