@@ -269,7 +269,8 @@ def _trials(study: Study, arm: Arm, directory: Path, searched: Mapping[str, RunR
     Two trials may try the same settings, and then share their runs.
     """
     from harness.recipe import run_id
-    from harness.search.storage import Search, open_storage
+    from harness.search.search import Search
+    from harness.search.storage import open_storage
 
     if not study.num_trials(arm) or not (directory / "journal.log").exists():
         return []

@@ -149,7 +149,8 @@ class StatusReader:
         self.refresh()
         if not self._plan.is_search:
             return all(run.run_id in self._results for run in self._plan.runs)
-        from harness.search.storage import Search, open_storage
+        from harness.search.search import Search
+        from harness.search.storage import open_storage
 
         if not (self._plan.directory / "journal.log").exists():
             return False
@@ -173,7 +174,8 @@ class StatusReader:
             return
         self.refresh()
         done = [arm for arm in self._plan.arms if len(self._of(arm.name)) == len(self._plan.study.seeds)]
-        from harness.search.storage import arm_values, open_storage, record_arm
+        from harness.search.search import arm_values, record_arm
+        from harness.search.storage import open_storage
 
         storage = open_storage(self._plan.directory)
         values = arm_values(arm.asked.overrides for arm in self._plan.arms)

@@ -23,7 +23,7 @@ from harness.runs.result import CHECKPOINT_SEC, load_result, run_directory, scor
 
 if TYPE_CHECKING:
     from harness.runs.job import Progress
-    from harness.search.storage import Search
+    from harness.search.search import Search
     from harness.search.trial import Trial
 
 __all__ = ["Worker"]
@@ -248,7 +248,8 @@ class Worker:
     def _open_searches(self) -> dict[str, Search]:
         if not self._plan.is_search:
             return {}
-        from harness.search.storage import Search, open_storage
+        from harness.search.search import Search
+        from harness.search.storage import open_storage
 
         storage = open_storage(self._directory)
         return {

@@ -35,7 +35,7 @@ from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_t
 from harness.runs.result import read_recipe, run_directory
 from harness.words import in_words, rounded
 
-__all__ = ["write_report"]
+__all__ = ["write_pages", "write_report"]
 
 _MAX_ANSWERS = 12
 _MAX_TRIALS = 200
@@ -54,7 +54,11 @@ def write_report(study_dir: Path) -> Path:
     Raises:
         ValueError: the folder holds no study, a file in it is broken, or the report cannot be written.
     """
-    summary = summarise(Path(study_dir))
+    return write_pages(summarise(Path(study_dir)))
+
+
+def write_pages(summary: Summary) -> Path:
+    """Write the report of a study that has been read; see `write_report`."""
     report = summary.directory / "report"
     figures = report / "figures"
     try:

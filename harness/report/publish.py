@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import math
 from pathlib import Path
 
+from harness.analysis.rates import judged_arms, rate_of_wrong, rates
+from harness.analysis.summary import Summary, summarise
 from harness.files import write_text
 from harness.planning.plan import Plan
-from harness.report.page import write_report
+from harness.report.page import write_pages
 from harness.tracking import log_summary, wandb_mode
 from harness.version import __version__
 
 __all__ = ["publish"]
 
+_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv", "verdicts.csv")
+"""What a report must have to be left as it is."""
+
 
 def publish(plan: Plan, wandb: str) -> Path:
-    """Write the report, unless the one that is there is whole and was written from these very results."""
+    """Write the report, unless the one that is there is whole and was written from these very results.
+
+    Args:
+        plan: The study's plan.
+        wandb: Mode of the W&B mirror.
+
+    Returns:
+        The report's folder.
+
+    Raises:
+        ValueError: As `write_report`.
+    """
     folder = plan.directory / "report"
     stamp = folder / ".made-from"
     inputs = _fingerprint(plan)
     is_whole = all((folder / name).exists() for name in (*_FILES, "figures"))
     if is_whole and stamp.exists() and stamp.read_text(encoding="utf-8") == inputs:
         return folder
-    folder = write_report(plan.directory)
+    summary = summarise(plan.directory)
+    folder = write_pages(summary)
     if wandb_mode(wandb) != "disabled":
-        _mirror(plan, folder, wandb)
+        _mirror(summary, folder, wandb)
     write_text(stamp, inputs)
     return folder
 
 
-def _mirror(plan: Plan, folder: Path, wandb: str) -> None:
+def _mirror(summary: Summary, folder: Path, wandb: str) -> None:
     """Show the report in W&B, as the study's one run named `summary`."""
-    scalars: dict[str, float] = {}
-    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            known = {column: float(row[column]) for column in _MIRRORED if row[column]}
-            scalars |= {f"table/{row['arm']}/{column}": value for column, value in known.items()}
-    with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            known = {column: float(row[column]) for column in ("rate", "ci_low", "ci_high") if row[column]}
-            key = f"verdicts/{row['arm']}/{row['verdict']}"
-            scalars |= {f"{key}/{column}": value for column, value in known.items()}
+    numbers: dict[str, float] = {}
+    for arm in summary.arms:
+        found = summary.estimates[arm.name]
+        row = {"num_seeds": len(arm.runs), "num_failed": len(arm.failed), "mean": found.mean}
+        row |= {"iqm": found.iqm, "ci_low": found.interval.low, "ci_high": found.interval.high}
+        numbers |= {f"table/{arm.name}/{column}": value for column, value in row.items()}
+    for arm in judged_arms(summary):
+        for verdict, rate in {**rates(arm), "any-wrong": rate_of_wrong(arm)}.items():
+            shares = {"rate": rate.share, "ci_low": rate.interval.low, "ci_high": rate.interval.high}
+            numbers |= {f"verdicts/{arm.name}/{verdict}/{column}": x for column, x in shares.items()}
     log_summary(
-        plan.directory,
-        plan.study.name,
-        scalars=scalars,
+        summary.directory,
+        summary.study.name,
+        scalars={key: value for key, value in numbers.items() if not math.isnan(value)},
         images={f"figures/{path.stem}": path for path in sorted((folder / "figures").glob("*.png"))},
         files=[folder / name for name in ("table.csv", "comparisons.csv", "verdicts.csv", "index.html")],
-        config=plan.study.to_json(),
+        config=summary.study.to_json(),
         tags=["summary"],
         mode=wandb,
     )
@@ -61,11 +78,3 @@ def _fingerprint(plan: Plan) -> str:
     for path in files:
         digest.update(f"{path.parent.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-_MIRRORED = ("num_seeds", "num_failed", "mean", "iqm", "ci_low", "ci_high")
-"""Columns of the table that W&B shows as numbers of the study."""
-
-
-_FILES = ("index.html", "table.csv", "table.md", "table.tex", "comparisons.csv", "verdicts.csv")
-"""What a report must have to be left as it is."""

@@ -29,7 +29,8 @@ from harness.runs import job as training
 from harness.runs import session
 from harness.runs.job import Interrupted, Job, PlannedRun
 from harness.runs.result import load_result, run_directory, score
-from harness.search.storage import Search, open_storage
+from harness.search.search import Search
+from harness.search.storage import open_storage
 from harness.study.study import Study
 from harness.tracking import read_history, read_images
 from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, stop_at

@@ -30,7 +30,8 @@ from harness.objective.objective import chance_loss
 from harness.runs.best import BestCheckpoint
 from harness.runs.job import Interrupted, Progress
 from harness.runs.result import load_result, run_directory, score
-from harness.search.storage import Search, open_storage
+from harness.search.search import Search
+from harness.search.storage import open_storage
 from harness.study.grammar import EarlyStop
 from harness.study.study import Study
 from harness.tracking import read_history

@@ -12,7 +12,8 @@ from typing import Any
 import optuna
 import pytest
 
-from harness.search.storage import Search, arm_values, open_storage, record_arm, repair_journal
+from harness.search.search import Search, arm_values, record_arm
+from harness.search.storage import open_storage, repair_journal
 from harness.search.trial import Trial
 from harness.study.study import Study
 from support.tiny_studies import ablation, search

@@ -16,7 +16,8 @@ from harness.planning.plan import ArmPlan, Plan
 from harness.planning.plan_file import write_plan
 from harness.recipe import Recipe, run_id
 from harness.runs.result import RunResult, summarise_curve
-from harness.search.storage import Search, open_storage
+from harness.search.search import Search
+from harness.search.storage import open_storage
 from harness.study.study import Arm, Study
 from harness.study.target import Target
 
