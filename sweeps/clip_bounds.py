@@ -23,17 +23,16 @@ def clip_bounds(num_arms: int = 5, *, seeds: int = 8, epochs: int = 320) -> Stud
         epochs: passes over the data.
     """
     bounds = [round(0.1 * 2.0 ** (i - num_arms // 2), 6) for i in range(num_arms)]
-    return Study.from_json(
-        {
-            "name": "clip-bounds",
-            "description": "The Wasserstein GAN on points, its critic clipped at bounds that double.",
-            "recipe": "points-wgan",
-            "metric": {"name": "sliced_w2"},
-            "seeds": seeds,
-            "ablate": {"parameters": {"loss.weight_clip": bounds}, "baseline": {"loss.weight_clip": 0.1}},
-            "parameters": {"train.epochs": {"value": epochs}},
-            "smoke": {"seeds": 2, "train.epochs": 10},
-        }
+    return Study(
+        name="clip-bounds",
+        description="The Wasserstein GAN on points, its critic clipped at bounds that double.",
+        recipe="points-wgan",
+        metric="sliced_w2",
+        seeds=seeds,
+        ablate={"loss.weight_clip": bounds},
+        baseline={"loss.weight_clip": 0.1},
+        parameters={"train.epochs": epochs},
+        smoke={"seeds": 2, "train.epochs": 10},
     )
 
 
@@ -43,4 +42,6 @@ if __name__ == "__main__":
     study = clip_bounds()
     if parser.parse_args().smoke:
         study = study.smoked()
-    print(f"report: {run_study(study).report}")
+    result = run_study(study)
+    print(result.headline)
+    print(f"report: {result.report}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,7 @@ def one_line(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Tuples and ranges as lists, mappings as dictionaries, NumPy's scalars as numbers, all the way down.
+    """Tuples, ranges and arrays as lists, mappings as dictionaries, NumPy's scalars as numbers, throughout.
 
     Raises:
         ValueError: a key is no string.
@@ -131,7 +132,10 @@ def plain(value: Any) -> Any:
             if not isinstance(key, str):
                 raise ValueError(f"a key of a study must be a string, but got {shown(key)}.")
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, range)):
+    numpy = sys.modules.get("numpy")  # where nobody has imported it there is no array
+    if isinstance(value, (list, tuple, range)) or (
+        numpy is not None and isinstance(value, numpy.ndarray) and value.ndim
+    ):
         return [plain(item) for item in value]
     return plain_value(value)
 

@@ -34,6 +34,7 @@ from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.study.find import find_study
 from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, read_sections
+from harness.study.keywords import as_keywords, as_written
 from harness.study.space import Distribution
 from harness.study.target import Target
 
@@ -72,9 +73,31 @@ class Arm:
     is_baseline: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Study:
-    """All that one sweep file asks. Made by `load`, `parse` and `from_json`.
+    """All that one sweep file asks, made from keywords, or by `load`, `parse` or `from_json`.
+
+    The keywords are the keys of a sweep file, with a person's shorthands; what a study keeps is the
+    `Attributes` below.
+
+    Args:
+        name: names the study's folder.
+        recipe: what everything is changed from: a registered recipe's name, or such a recipe with settings
+            changed, which are then fixed in the whole study.
+        metric: what arms and trials are compared by: a metric's name, ``{"name": ..., "at": "best"}``, or a
+            `Target`.
+        seeds: how many, or which; an ablation must say.
+        description: what the study is about, in a sentence.
+        ablate: dotted key → the values it takes: the arms are their grid. Or name → that arm's settings.
+        baseline: the arm that the others are compared with: key → value, or the name of a named arm.
+        parameters: dotted key → its value in the whole study, or what is searched:
+            ``{"min": 1e-5, "max": 1e-2, "distribution": "log_uniform_values"}``.
+        method: ``grid``, ``random`` or ``bayes``, where something is searched.
+        run_cap: trials, in each arm where there are arms.
+        final_seeds: fresh seeds for each tuned arm's best trial, how many or which; 8 where arms are tuned.
+        early_terminate: when trials that others beat are stopped: ``{"type": "hyperband", "min_iter": 3}``.
+        early_stop: ``"verdict"`` to stop hopeless runs, or ``{"verdict": True, "warm_up": 0.4}``.
+        smoke: changes for the two-minute version that `smoked` gives.
 
     Attributes:
         name: names its folder.
@@ -95,25 +118,86 @@ class Study:
 
     Raises:
         ValueError: anything that could not be trained as it is asked; one line that names the field.
+
+    Example:
+        >>> from harness import Study
+        >>> study = Study(
+        ...     name="clip-bounds",
+        ...     recipe="points-wgan",
+        ...     metric="sliced_w2",
+        ...     seeds=8,
+        ...     ablate={"loss.weight_clip": [0.05, 0.1, 0.2]},
+        ...     baseline={"loss.weight_clip": 0.1},
+        ...     parameters={"train.epochs": 320},
+        ...     smoke={"seeds": 2, "train.epochs": 10},
+        ... )
+        >>> study.kind, [arm.name for arm in study.arms]
+        ('ablation', ['weight_clip=0.05', 'weight_clip=0.1', 'weight_clip=0.2'])
     """
 
     name: str
-    description: str = ""
+    description: str
     recipe: str
-    overrides: Mapping[str, Value] = field(default_factory=dict)
+    overrides: Mapping[str, Value]
     target: Target
     seeds: tuple[int, ...]
-    final_seeds: tuple[int, ...] = ()
-    ablate: Ablate | None = None
-    method: str | None = None
-    parameters: Mapping[str, Distribution] = field(default_factory=dict)
-    run_cap: int | None = None
-    early_terminate: EarlyTerminate | None = None
-    early_stop: EarlyStop | None = None
-    smoke: Mapping[str, Any] = field(default_factory=dict)
-    unused: tuple[str, ...] = field(default=(), compare=False)
+    final_seeds: tuple[int, ...]
+    ablate: Ablate | None
+    method: str | None
+    parameters: Mapping[str, Distribution]
+    run_cap: int | None
+    early_terminate: EarlyTerminate | None
+    early_stop: EarlyStop | None
+    smoke: Mapping[str, Any]
+    unused: tuple[str, ...] = field(compare=False)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        recipe: str | Recipe,
+        metric: str | Mapping[str, Any] | Target,
+        seeds: int | Sequence[int] | None = None,
+        description: str = "",
+        ablate: Mapping[str, Any] | None = None,
+        baseline: Mapping[str, Any] | str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        method: str | None = None,
+        run_cap: int | None = None,
+        final_seeds: int | Sequence[int] | None = None,
+        early_terminate: Mapping[str, Any] | None = None,
+        early_stop: str | Mapping[str, Any] | None = None,
+        smoke: Mapping[str, Any] | None = None,
+    ) -> None:
+        nested = {
+            "name": name,
+            "description": description,
+            "recipe": recipe,
+            "metric": metric,
+            "seeds": seeds,
+            "final_seeds": final_seeds,
+            "method": method,
+            "run_cap": run_cap,
+            "early_terminate": early_terminate,
+            "early_stop": early_stop,
+            "smoke": smoke,
+        }
+        written = as_written(nested, ablate=ablate, baseline=baseline, parameters=parameters)
+        try:
+            self._take(read_sections(Document(data=plain(written))))
+        except FieldError as error:
+            raise as_keywords(error) from None
+
+    @classmethod
+    def _of(cls, sections: Mapping[str, Any]) -> Study:
+        """The study that `read_sections` read."""
+        study = cls.__new__(cls)
+        study._take(sections)
+        return study
+
+    def _take(self, sections: Mapping[str, Any]) -> None:
+        for key, value in sections.items():
+            object.__setattr__(self, key, value)
         if not _NAME.fullmatch(self.name):
             slug = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-._").lower()[:100]
             raise FieldError(
@@ -177,7 +261,7 @@ class Study:
         overrides: Mapping[str, Any] | None = None,
     ) -> Study:
         try:
-            study = cls(**read_sections(document, name=name))
+            study = cls._of(read_sections(document, name=name))
             short = study.smoked() if study.smoke else None
             if smoke:
                 if short is None:
@@ -225,7 +309,7 @@ class Study:
         if not fixed:
             del nested["parameters"]
         sections = read_sections(Document(data=plain(nested)))
-        return Study(**sections | {"unused": self.unused})
+        return Study._of(sections | {"unused": self.unused})
 
     @property
     def kind(self) -> Kind:
