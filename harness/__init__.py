@@ -109,7 +109,7 @@ for _registry, _module in (
     (registry.datasets, "harness.data"),
     (registry.losses, "harness.objective.adversarial"),
     (registry.optimizers, "harness.optim.rules"),
-    (registry.metrics, "harness.metrics.image_catalogue"),
+    (registry.metrics, "harness.metrics.catalogue"),
     (registry.recipes, "harness.recipe.catalogue"),
 ):
     _registry.provide(_module)

@@ -24,7 +24,6 @@ from harness.recipe.registry import (
     discriminators,
     generators,
     losses,
-    metrics,
     optimizers,
     recipes,
 )
@@ -199,14 +198,6 @@ def test_a_recipe_goes_on_bit_for_bit_from_a_file(name: str, tmp_path: Path) -> 
     assert resumed.step == whole.step
     for one, other in zip(weights_of(resumed), weights_of(whole), strict=True):
         assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("name", metrics.names())
-def test_a_metric_says_what_it_is_and_which_way_is_better(name: str) -> None:
-    info = metrics[name]
-    assert info.name == name
-    assert info.goal in ("minimize", "maximize")
-    assert info.description
 
 
 @pytest.mark.parametrize("name", losses.names())
