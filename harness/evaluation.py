@@ -22,7 +22,7 @@ from harness.engine.seeding import generator_for
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
-from harness.metrics.points.coverage import EXPECTED_SHARE
+from harness.metrics.neighbours import EXPECTED_SHARE
 from harness.metrics.scores import Scores
 from harness.objective.objective import chance_loss
 from harness.recipe import choose

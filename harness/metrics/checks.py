@@ -30,9 +30,7 @@ def as_points(points: ArrayLike, what: str, minimum: int = 1) -> Array:
         raise ValueError(f"the {what} points must have shape (N, 2), but have {array.shape}.")
     if len(array) < minimum:
         raise ValueError(f"this score needs at least {minimum} {what} points, but got {len(array)}.")
-    bad = int((~np.isfinite(array)).any(axis=1).sum())
-    if bad:
-        raise ValueError(f"{bad} of {len(array)} {what} points are not finite; the run has diverged.")
+    _check_finite(int((~np.isfinite(array)).any(axis=1).sum()), f"{len(array)} {what} points")
     return array
 
 
@@ -49,11 +47,7 @@ def as_scores(scores: ArrayLike, what: str) -> Array:
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"the scores of {what} samples must have shape (N,), but have {array.shape}.")
-    bad = int((~np.isfinite(array)).sum())
-    if bad:
-        raise ValueError(
-            f"{bad} of {len(array)} scores of {what} samples are not finite; the run has diverged."
-        )
+    _check_finite(int((~np.isfinite(array)).sum()), f"{len(array)} scores of {what} samples")
     return array
 
 
@@ -81,10 +75,13 @@ def as_images(images: Tensor | ArrayLike, shape: tuple[int, ...], what: str, min
     if len(found) < minimum:
         raise ValueError(f"the scores need at least {minimum} {what} images, but got {len(found)}.")
     found = scaled(found).float()
-    bad = int((~found.isfinite()).flatten(1).any(dim=1).sum())
-    if bad:
-        raise ValueError(f"{bad} of {len(found)} {what} images are not finite; the run has diverged.")
+    _check_finite(int((~found.isfinite()).flatten(1).any(dim=1).sum()), f"{len(found)} {what} images")
     return found
+
+
+def _check_finite(num_bad: int, of_what: str) -> None:
+    if num_bad:
+        raise ValueError(f"{num_bad} of {of_what} are not finite; the run has diverged.")
 
 
 def to_array(values: Tensor | ArrayLike) -> Array:

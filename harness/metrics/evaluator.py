@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from harness.data import Dataset
 from harness.metrics.checks import Array, as_scores, to_array
-from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Scorer, compute
+from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Group, Scorer, compute
 from harness.metrics.images.scorer import HeldOut, ImageScorer
 from harness.metrics.points.scorer import PointScorer
 from harness.metrics.scores import Halves, Scores
@@ -47,11 +48,10 @@ class Evaluator:
     def __init__(
         self, dataset: Dataset, *, held_out: HeldOut = "all", extractor: Extractor | None = None
     ) -> None:
-        self._scorer: Scorer
-        if dataset.kind == "images":
-            self._scorer = ImageScorer(dataset, held_out=held_out, extractor=extractor)
-        else:
-            self._scorer = PointScorer(dataset)
+        images = dataset.kind == "images"
+        self._scorer: Scorer = (
+            ImageScorer(dataset, held_out=held_out, extractor=extractor) if images else PointScorer(dataset)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +60,11 @@ class Evaluator:
 
     def needs(self, metric: str) -> str:
         """What a score must be given beside samples: `scores` of D's, `labels`, or nothing."""
-        return next((group.needs for group in self._scorer.groups() if metric in group.names), "")
+        group = self._group(metric)
+        return "" if group is None else group.needs
+
+    def _group(self, metric: str) -> Group[Any] | None:
+        return next((group for group in self._scorer.groups() if metric in group.names), None)
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -121,9 +125,9 @@ class Evaluator:
         Raises:
             ValueError: too few samples, another shape, or a number that is not finite.
         """
-        judged = _judged(real_scores, fake_scores)
-        given = {"", *(["scores"] if judged else []), *(["labels"] if fake_labels is not None else [])}
-        batch = self._scorer.batch(fake, judged=judged, labels=fake_labels)
+        judged, labels = _judged(real_scores, fake_scores), _labels(fake_labels)
+        given = {"", *(["scores"] if judged else []), *(["labels"] if labels is not None else [])}
+        batch = self._scorer.batch(fake, judged=judged, labels=labels)
         due = [g for g in self._scorer.groups() if g.needs in given and (exact or not g.exact)]
         values, failures = compute(due, batch)
         return Scores(values, failures, batch.details)
@@ -158,11 +162,11 @@ class Evaluator:
         Raises:
             ValueError: too few samples, another shape, or a number that is not finite.
         """
-        group = next((g for g in self._scorer.groups() if metric in g.names), None)
+        group = self._group(metric)
         if group is None:
             return Halves(math.nan, math.nan, f"`{metric}` is not a score of this data set.")
-        judged = _judged(real_scores, fake_scores)
-        lacking = {"scores": judged is None, "labels": fake_labels is None}.get(group.needs, False)
+        judged, labels = _judged(real_scores, fake_scores), _labels(fake_labels)
+        lacking = {"scores": judged is None, "labels": labels is None}.get(group.needs, False)
         if lacking:
             return Halves(math.nan, math.nan, f"`{metric}` needs {group.needs}, which were not given.")
         by_scores = judged is not None and group.needs == "scores"
@@ -173,7 +177,7 @@ class Evaluator:
         found = []
         for half in (0, 1):
             part = None if judged is None else (judged[0][half::2], judged[1])
-            batch = self._scorer.batch(fake, judged=part, labels=fake_labels, half=half)
+            batch = self._scorer.batch(fake, judged=part, labels=labels, half=half)
             values, failures = compute([group], batch)
             if metric in failures:
                 return Halves(math.nan, math.nan, failures[metric])
@@ -187,3 +191,7 @@ def _judged(
     if real_scores is None or fake_scores is None:
         return None
     return as_scores(to_array(real_scores), "real"), as_scores(to_array(fake_scores), "generated")
+
+
+def _labels(labels: Tensor | ArrayLike | None) -> Tensor | None:
+    return None if labels is None else torch.as_tensor(labels)

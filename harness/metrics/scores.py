@@ -1,11 +1,15 @@
-"""What an evaluation gives back: scores, and beside them what could not be computed and why."""
+"""What an evaluation gives back, scores and why some could not be computed; and two scores of any data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["Halves", "Scores"]
+import numpy as np
+
+from harness.metrics.checks import Array
+
+__all__ = ["Halves", "Scores", "d_auc", "energy"]
 
 
 class Scores(dict[str, float]):
@@ -55,3 +59,38 @@ class Halves(tuple[float, float]):
     def report(self) -> float:
         """The score against the half that had no say in the choice."""
         return self[1]
+
+
+def energy(between: float, within_fake: float, within_real: float) -> float:
+    """Unbiased squared maximum mean discrepancy with the energy kernel k(x, y) = −‖x − y‖.
+
+    MMD² = 2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖. Its mean is 0 where both samples have the same law, so it can
+    be negative, and is not clamped.
+
+    Args:
+        between: mean distance of a fake and a real.
+        within_fake: mean distance of two different fakes.
+        within_real: mean distance of two different reals.
+
+    Source: Székely and Rizzo 2013, eq. 2.1; Gretton et al. 2012, eq. 3 for the unbiased estimate.
+    """
+    return 2 * between - within_fake - within_real
+
+
+def d_auc(real: Array, fake: Array) -> float:
+    """Area under D's ROC curve, P(D(real) > D(fake)) + ½ P(D(real) = D(fake)).
+
+    Only the order of the scores counts, so it means the same for logits, probabilities and critics.
+
+    Args:
+        real: (M,) D's scores of held-out reals.
+        fake: (N,) D's scores of fresh fakes.
+
+    Returns:
+        A probability: 0.5 where D cannot tell, 1 where it always can.
+
+    Source: Mann and Whitney 1947; Hanley and McNeil 1982.
+    """
+    ordered = np.sort(fake)
+    below, not_above = ordered.searchsorted(real, "left"), ordered.searchsorted(real, "right")
+    return float((below + not_above).mean() / (2 * len(fake)))

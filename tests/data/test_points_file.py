@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from harness.data import Dataset, load_dataset
 from harness.data.points import four_gaussians
 from harness.data.points_file import read_points
-from harness.metrics.points.distances import sliced_w2
 from harness.recipe import choose
 from harness.recipe.registry import datasets
+from support.points import sliced_w2
 
 REAL_FILE = Path(__file__).parents[2] / "../shared/data/points.mat"
 

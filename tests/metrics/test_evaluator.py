@@ -11,40 +11,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from harness.data import Dataset, Mixture, load_dataset
+from harness.data import Dataset
 from harness.data.dataset import from_points
 from harness.data.points import four_gaussians
 from harness.metrics.catalogue import Metric
 from harness.metrics.evaluator import Evaluator
-from harness.metrics.points import modes
-from harness.metrics.points.coverage import bin_recall, neighbours, pair_distance
-from harness.metrics.points.distances import d_auc, mmd2, sliced_w2, w2
 from harness.metrics.points.scorer import PointScorer
-from harness.recipe import choose
-from harness.recipe.registry import datasets, metrics
+from harness.metrics.scores import d_auc
+from harness.recipe.registry import metrics
+from support.points import load, mixture_of, normal, sample, score
 
 Array = NDArray[np.float64]
-
-
-def normal(rows: int, seed: int, scale: float = 1.0) -> Array:
-    return scale * np.random.default_rng(seed).normal(size=(rows, 2))
-
-
-def load(name: str) -> Dataset:
-    return load_dataset(choose(datasets, name))
-
-
-def mixture_of(name: str) -> Mixture:
-    mixture = load(name).mixture
-    assert mixture is not None
-    return mixture
-
-
-def sample(mixture: Mixture, count: int, seed: int, weights: Array | None = None) -> Array:
-    """A perfect sampler's points, or those of one with other weights."""
-    random = np.random.default_rng(seed)
-    counts = random.multinomial(count, mixture.weights if weights is None else weights)
-    return random.permutation(mixture.draw(counts, seed))
 
 
 # All at once
@@ -54,36 +31,21 @@ def evaluate(name: str, fake: Array, **options: bool) -> dict[str, float]:
     return Evaluator(load(name)).evaluate(torch.from_numpy(fake), **options)
 
 
-def test_the_evaluator_gives_the_values_of_the_plain_functions() -> None:
+def test_the_evaluator_gives_the_scores_of_the_held_out_points_with_their_mixture() -> None:
     data = load("points")
     assert data.mixture is not None
     fake, real = sample(data.mixture, 700, 0) * 1.02, data.test.double().numpy()
     random = np.random.default_rng(0)
-    real_scores, fake_scores = random.normal(size=1192), random.normal(size=700)
-    scores = Evaluator(data).evaluate(
-        fake, real_scores=torch.from_numpy(real_scores), fake_scores=fake_scores, exact=True
+    judged = random.normal(size=1192), random.normal(size=700)
+    found = Evaluator(data).evaluate(
+        fake, real_scores=torch.from_numpy(judged[0]), fake_scores=judged[1], exact=True
     )
-    near = neighbours(fake, real)
-    found = modes.assign(fake, data.mixture)
-    expected = {
-        "w2": w2(fake, real),
-        "sliced_w2": sliced_w2(fake, real),
-        "mmd2": mmd2(fake, real),
-        "bin_recall": bin_recall(fake, real),
-        "precision": near.precision,
-        "recall": near.recall,
-        "density": near.density,
-        "coverage": near.coverage,
-        "pair_distance": pair_distance(fake, real),
-        "modes": modes.modes(found, data.mixture),
-        "modes_hit": modes.modes_hit(found),
-        "high_quality": modes.high_quality(found),
-        "mode_kl": modes.mode_kl(found, data.mixture),
-        "thinness": modes.thinness(found, data.mixture),
-        "d_auc": d_auc(real_scores, fake_scores),
+    names = [name for name in found if name != "d_auc"]
+    assert found == {
+        **{name: score(name, fake, real, data.mixture) for name in names},
+        "d_auc": d_auc(*judged),
     }
-    assert scores == pytest.approx(expected, rel=1e-12)
-    assert all(type(value) is float for value in scores.values())
+    assert all(type(value) is float for value in found.values())
 
 
 @pytest.mark.parametrize("name", ["points", "ring", "grid"])
@@ -187,19 +149,21 @@ def test_evaluating_again_gives_the_same_numbers_and_changes_no_input() -> None:
     assert torch.equal(fake, before)
 
 
-@pytest.mark.parametrize("metric", ["sliced_w2", "w2", "coverage"])
-def test_halves_of_held_out_points_share_none_and_score_like_all(metric: str) -> None:
+def test_halves_of_held_out_points_share_none_and_score_like_all() -> None:
     data = load("points")
     evaluator = Evaluator(data)
     fake = sample(four_gaussians(), 500, 0)
-    select, report = evaluator.halves(fake, metric)
-    assert select != report
-    assert (select, report) == evaluator.halves(fake, metric)
-    whole = evaluator.evaluate(fake, exact=True)[metric]
-    assert select == pytest.approx(whole, rel=0.35, abs=0.02)
-    first, second = PointScorer(data)._reference.halves
-    assert {*map(tuple, first.real), *map(tuple, second.real)} == {*map(tuple, data.test.double().tolist())}
-    assert len(first.real) + len(second.real) == len(data.test)
+    whole = evaluator.evaluate(fake, exact=True)
+    for metric in ("sliced_w2", "w2", "coverage"):
+        select, report = evaluator.halves(fake, metric)
+        assert select != report
+        assert (select, report) == evaluator.halves(fake, metric)
+        assert select == pytest.approx(whole[metric], rel=0.35, abs=0.02)
+    first, second = PointScorer(data).reference(data.test.device).halves
+    assert {*map(tuple, first.points), *map(tuple, second.points)} == {
+        *map(tuple, data.test.double().tolist())
+    }
+    assert len(first.points) + len(second.points) == len(data.test)
 
 
 def test_a_score_that_looks_at_the_truth_alone_has_equal_halves_and_d_auc_needs_scores() -> None:
@@ -254,6 +218,12 @@ def test_the_evaluator_says_its_minimum_and_its_shape() -> None:
         evaluator.evaluate(np.zeros((30, 3)))
     with pytest.raises(ValueError, match="points in the plane"):
         Evaluator(Dataset(name="cubes", kind="points", train=torch.zeros(50, 3), test=torch.zeros(50, 3)))
+    with pytest.raises(ValueError, match="held-out points of `one` are all the same"):
+        Evaluator(Dataset(name="one", kind="points", train=torch.rand(50, 2), test=torch.ones(50, 2)))
+    broken = torch.rand(50, 2)
+    broken[[3, 3, 7], [0, 1, 1]] = math.nan
+    with pytest.raises(ValueError, match="2 of 50 real points are not finite"):
+        Evaluator(Dataset(name="broken", kind="points", train=torch.rand(50, 2), test=broken))
 
 
 # The registry

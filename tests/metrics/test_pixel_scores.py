@@ -33,13 +33,10 @@ def smooth(count: int, channels: int = 1, side: int = 28, seed: int = 0) -> Tens
 # Laplacian pyramid and sliced Wasserstein distance
 
 
-@pytest.mark.parametrize(
-    ("side", "sizes"),
-    [(8, [8]), (28, [28]), (31, [31]), (32, [32, 16]), (64, [64, 32, 16]), (65, [65, 33, 17])],
-)
-def test_levels_are_halved_while_sixteen_pixels_are_left(side: int, sizes: list[int]) -> None:
-    levels = laplacian_pyramid(noise(2, 3, side))
-    assert [level.shape[2] for level in levels] == sizes
+def test_levels_are_halved_while_sixteen_pixels_are_left() -> None:
+    for sizes in ([8], [31], [32, 16], [64, 32, 16], [65, 33, 17]):
+        levels = laplacian_pyramid(noise(2, 3, sizes[0]))
+        assert [level.shape[2] for level in levels] == sizes
 
 
 def test_the_levels_add_up_to_the_image() -> None:
@@ -153,9 +150,9 @@ def test_pair_distance_estimates_the_mean_over_all_pairs() -> None:
 # MS-SSIM
 
 
-@pytest.mark.parametrize(("side", "scales"), [(8, 0), (13, 0), (14, 1), (28, 2), (32, 2), (64, 3), (256, 5)])
-def test_the_last_scale_still_holds_two_kernels(side: int, scales: int) -> None:
-    assert ms_ssim_scales(side) == scales
+def test_the_last_scale_still_holds_two_kernels() -> None:
+    expected = {13: 0, 14: 1, 27: 1, 28: 2, 64: 3, 256: 5}
+    assert {side: ms_ssim_scales(side) for side in expected} == expected
 
 
 def test_ms_ssim_of_one_image_is_one_and_of_noise_near_zero() -> None:

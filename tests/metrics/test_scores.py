@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,44 +11,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from harness.data import Dataset, Mixture, load_dataset
 from harness.data.points import four_gaussians
+from harness.metrics.neighbours import bin_recall as recalled
+from harness.metrics.neighbours import neighbours as neighbours_within
+from harness.metrics.neighbours import point_bin_counts, point_bins, point_radii
 from harness.metrics.points import modes
-from harness.metrics.points.coverage import (
-    bin_centres,
-    bin_counts,
+from harness.metrics.points.distances import directions, interval_means
+from harness.metrics.scores import d_auc
+from support.points import (
     bin_recall,
-    neighbour_radii,
+    mixture_of,
+    mmd2,
     neighbours,
-    neighbours_within,
+    normal,
     pair_distance,
+    sample,
+    sliced_w2,
+    w2,
 )
-from harness.metrics.points.distances import d_auc, directions, interval_means, mmd2, sliced_w2, w2
-from harness.recipe import choose
-from harness.recipe.registry import datasets
 
 Array = NDArray[np.float64]
-
-
-def normal(rows: int, seed: int, scale: float = 1.0) -> Array:
-    return scale * np.random.default_rng(seed).normal(size=(rows, 2))
-
-
-def load(name: str) -> Dataset:
-    return load_dataset(choose(datasets, name))
-
-
-def mixture_of(name: str) -> Mixture:
-    mixture = load(name).mixture
-    assert mixture is not None
-    return mixture
-
-
-def sample(mixture: Mixture, count: int, seed: int, weights: Array | None = None) -> Array:
-    """A perfect sampler's points, or those of one with other weights."""
-    random = np.random.default_rng(seed)
-    counts = random.multinomial(count, mixture.weights if weights is None else weights)
-    return random.permutation(mixture.draw(counts, seed))
 
 
 # w2
@@ -216,9 +197,9 @@ def test_d_auc_of_two_normals_is_the_closed_form() -> None:
 
 def test_neighbour_radii_are_the_distances_to_the_kth_other_point() -> None:
     line = np.stack([np.arange(10.0), np.zeros(10)], axis=1)
-    np.testing.assert_allclose(neighbour_radii(line, 1), 1)
-    assert neighbour_radii(line, 2).tolist() == [2, 1, 1, 1, 1, 1, 1, 1, 1, 2]
-    assert neighbour_radii(line, 5)[0] == 5
+    np.testing.assert_allclose(point_radii(line, 1), 1)
+    assert point_radii(line, 2).tolist() == [2, 1, 1, 1, 1, 1, 1, 1, 1, 2]
+    assert point_radii(line, 5)[0] == 5
 
 
 def test_coverage_and_density_have_their_expected_values_under_one_law() -> None:
@@ -269,7 +250,7 @@ def test_halving_each_class_s_spread_in_many_dimensions_raises_density() -> None
     random = np.random.default_rng(0)
     real, fake = random.normal(size=(500, 64)), 0.5 * random.normal(size=(500, 64))
     found = neighbours_within(
-        np.linalg.norm(fake[:, None] - real[None], axis=2), neighbour_radii(fake), neighbour_radii(real)
+        np.linalg.norm(fake[:, None] - real[None], axis=2), point_radii(fake), point_radii(real)
     )
     assert found.density > 20
     assert found.coverage > 0.99
@@ -295,18 +276,21 @@ def test_bin_recall_falls_by_the_share_of_what_is_dropped() -> None:
 def test_bins_reach_their_threshold_at_a_fifth_of_the_expected_mass() -> None:
     real = np.concatenate([normal(100, 0, 0.01), normal(100, 1, 0.01) + 10])
     left, right = normal(100, 2, 0.01), normal(100, 3, 0.01) + 10
-    assert bin_recall(np.concatenate([left[:90], right[:10]]), real, num_bins=2) == 1.0
-    assert bin_recall(np.concatenate([left[:91], right[:9]]), real, num_bins=2) == 0.5
+    centres = point_bins(real, 2)
+    for num_right, expected in ((10, 1.0), (9, 0.5)):
+        fake = np.concatenate([left[: 100 - num_right], right[:num_right]])
+        counts = (point_bin_counts(points, centres) for points in (fake, real))
+        assert recalled(*counts) == expected
 
 
 def test_bins_are_always_the_same_filled_and_fewer_for_few_points() -> None:
     real = sample(four_gaussians(), 1192, 0)
-    centres = bin_centres(real)
+    centres = point_bins(real)
     assert centres.shape == (50, 2)
-    assert np.array_equal(centres, bin_centres(real))
-    assert bin_counts(real, centres).min() > 0
-    assert len(bin_centres(real[:100])) == 10
-    assert len(bin_centres(np.repeat(real[:3], 400, axis=0))) == 3
+    assert np.array_equal(centres, point_bins(real))
+    assert point_bin_counts(real, centres).min() > 0
+    assert len(point_bins(real[:100])) == 10
+    assert len(point_bins(np.repeat(real[:3], 400, axis=0))) == 3
 
 
 # pair_distance
@@ -321,11 +305,6 @@ def test_pair_distance_is_the_scale_and_zero_for_a_point_mass() -> None:
 def test_pair_distance_of_normals_is_the_closed_form() -> None:
     square = np.array([[0.0, 0.0], [1.0, 0.0]])
     assert pair_distance(normal(3000, 0), square) == pytest.approx(math.sqrt(math.pi), rel=0.02)
-
-
-def test_pair_distance_to_reals_without_spread_is_refused() -> None:
-    with pytest.raises(ValueError, match="real points are all the same"):
-        pair_distance(normal(10, 0), np.ones((10, 2)))
 
 
 # Scores against a mixture
@@ -387,16 +366,16 @@ def test_mode_kl_of_half_the_modes_is_ln_2_and_of_one_mode_ln_of_all() -> None:
     assert modes.mode_kl(one, mixture) == pytest.approx(math.log(8 / (1 - math.exp(-4.5))))
 
 
-@pytest.mark.parametrize("width", [0.25, 0.5, 0.8])
-def test_thinness_is_the_factor_by_which_parts_are_thinned(width: float) -> None:
+def test_thinness_is_the_factor_by_which_parts_are_thinned() -> None:
     mixture = mixture_of("grid")
     points = sample(mixture, 20_000, 0)
     axes, _ = mixture.short_axes()
     centres, along = (values[mixture.nearest_part(points)[1]] for values in (mixture.means, axes))
     across = ((points - centres) * along).sum(axis=1, keepdims=True)
-    thinned = modes.assign(points - (1 - width) * across * along, mixture)
     cut = 0.9743  # the sd of a plane Gaussian's coordinate, cut at radius 3
-    assert modes.thinness(thinned, mixture) == pytest.approx(width / cut, rel=0.02)
+    for width in (0.25, 0.8):
+        thinned = modes.assign(points - (1 - width) * across * along, mixture)
+        assert modes.thinness(thinned, mixture) == pytest.approx(width / cut, rel=0.02)
 
 
 def test_the_true_width_is_cut_as_the_closed_form_says() -> None:
@@ -414,28 +393,3 @@ def test_thinness_ignores_shifts_and_parts_with_too_few_points() -> None:
     shifted = 0.5 * (points - mixture.means[mixture.nearest_part(points)[1]]) + [0.005, 0.005]
     shifted += mixture.means[mixture.nearest_part(points)[1]]
     assert modes.thinness(modes.assign(shifted, mixture), mixture) == pytest.approx(0.5 / 0.9743, rel=0.04)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize("score", [w2, sliced_w2, mmd2, neighbours, bin_recall, pair_distance])
-def test_every_score_refuses_points_that_are_not_finite(score: Callable[[Array, Array], object]) -> None:
-    fine, broken = normal(100, 0), normal(100, 0)
-    broken[[3, 3, 7], [0, 1, 1]] = [math.nan, math.inf, -math.inf]
-    with pytest.raises(ValueError, match="2 of 100 generated points are not finite"):
-        score(broken, fine)
-    with pytest.raises(ValueError, match="2 of 100 real points are not finite"):
-        score(fine, broken)
-
-
-@pytest.mark.parametrize(
-    ("score", "minimum"),
-    [(w2, 1), (sliced_w2, 1), (mmd2, 2), (pair_distance, 2), (neighbours, 6), (bin_recall, 1)],
-)
-def test_too_few_points_say_the_minimum(score: Callable[[Array, Array], object], minimum: int) -> None:
-    real = normal(30, 0)
-    score(normal(minimum, 1), real)
-    message = f"at least {minimum} generated points, but got {minimum - 1}"
-    with pytest.raises(ValueError, match=message):
-        score(normal(minimum - 1, 1), real)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.metrics.points.coverage import EXPECTED_SHARE
+from harness.metrics.neighbours import EXPECTED_SHARE
 
 __all__ = [
     "CONFIDENCE",

@@ -16,10 +16,9 @@ from harness.features.cache import cached_features
 from harness.features.extractors import Extractor, Features
 from harness.metrics.images.classes import ClassCounts, class_counts, classifier_score, label_accuracy
 from harness.metrics.images.frechet import Moments, covariance_root, mean_kernel, moments, vendi
-from harness.metrics.images.manifold import Bins, fit_bins, found_neighbours, pairwise, radii
 from harness.metrics.images.pixels import mean_symmetry, pair_distance_of, pair_ms_ssim, sharpness_of
 from harness.metrics.images.pyramid import PatchReference, patch_reference
-from harness.metrics.points.coverage import Neighbours
+from harness.metrics.neighbours import Bins, Neighbours, fit_bins, neighbours, pairwise, radii
 
 __all__ = ["MAX_NEIGHBOURS", "Reference"]
 
@@ -195,7 +194,7 @@ class Reference:
         """The neighbours' scores of so many reals of the training set: what a perfect generator would get."""
         if count not in self._null:
             other = self._train_embedding(count)
-            self._null[count] = found_neighbours(
+            self._null[count] = neighbours(
                 pairwise(other, self.features.embedding[:count]),
                 radii(pairwise(other, other)),
                 self.radii(count),

@@ -1,0 +1,231 @@
+"""Neighbours and bins, of points in the plane and of embeddings alike: is each kind where the other is?
+
+Shapes: fake (N, d), real (M, d), centres (B, d); everything float64. Points are numpy arrays, d = 2;
+embeddings are tensors on any one device.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2, vq
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from harness.metrics.checks import Array
+
+__all__ = [
+    "EXPECTED_SHARE",
+    "NEIGHBOURS",
+    "Bins",
+    "Neighbours",
+    "bin_recall",
+    "fit_bins",
+    "ndb",
+    "nearest_bins",
+    "neighbours",
+    "pairwise",
+    "point_bin_counts",
+    "point_bins",
+    "point_radii",
+    "radii",
+]
+
+NEIGHBOURS = 5
+NUM_BINS = 50
+EXPECTED_SHARE = 0.2
+"""Share of its expected mass from which a bin, a mode or a class counts as there."""
+
+_REALS_PER_BIN = 10
+_CHUNK = 1024
+_KMEANS_ROUNDS = 25
+_SEED = 0
+
+
+# Neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Four scores from nearest neighbours.
+
+    Attributes:
+        precision: share of fakes inside the neighbourhood of some real.
+        recall: share of reals inside the neighbourhood of some fake.
+        density: mean number of reals' neighbourhoods that a fake lies in, over k.
+        coverage: share of reals whose neighbourhood holds a fake.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def neighbours(
+    between: Tensor | Array, fake_radii: Tensor | Array, real_radii: Tensor | Array, k: int = NEIGHBOURS
+) -> Neighbours:
+    """Precision, recall, density and coverage from nearest neighbours.
+
+    The neighbourhood of a sample is the open ball to its k-th nearest neighbour among its own kind. Under one
+    law E[coverage] = 1 − Π_{i=1..k} (M − i)/(N + M − i) and E[density] = 1, whatever the law. In many
+    dimensions samples that huddle inside of modes raise density far above 1; in the plane they hardly do.
+
+    Args:
+        between: (N, M) distances of fakes to reals.
+        fake_radii: (N,) radii of the fakes' neighbourhoods, from `radii` or `point_radii`.
+        real_radii: (M,) radii of the reals'.
+        k: the neighbour that the radii are of.
+
+    Source: Kynkäänniemi et al. 2019 (precision, recall); Naeem et al. 2020, eqs. 4 and 5, lemma 2.
+    """
+    distances, own = torch.as_tensor(between), torch.as_tensor(fake_radii)
+    inside, around = distances < torch.as_tensor(real_radii), distances < own[:, None]
+    num_fake, num_real = distances.shape
+    return Neighbours(
+        precision=int(inside.any(dim=1).sum()) / num_fake,
+        recall=int(around.any(dim=0).sum()) / num_real,
+        density=int(inside.sum()) / (k * num_fake),
+        coverage=int(inside.any(dim=0).sum()) / num_real,
+    )
+
+
+def pairwise(x: Tensor, y: Tensor) -> Tensor:
+    """(N, M) Euclidean distances, by rows of 1024 so that work space stays small.
+
+    Args:
+        x: (N, d).
+        y: (M, d).
+    """
+    return torch.cat([torch.cdist(part, y) for part in torch.split(x, _CHUNK)])
+
+
+def radii(within: Tensor, k: int = NEIGHBOURS) -> Tensor:
+    """(N,) distance of every sample to its k-th nearest other one, from the (N, N) distances within."""
+    return torch.cat(
+        [part.topk(k + 1, dim=1, largest=False).values[:, k] for part in torch.split(within, _CHUNK)]
+    )
+
+
+def point_radii(points: Array, k: int = NEIGHBOURS) -> Array:
+    """(N,) the same of (N, 2) points, by a tree."""
+    found, _ = KDTree(points).query(points, k=[k + 1])
+    return np.asarray(found, dtype=np.float64)[:, 0]
+
+
+# Bins
+
+
+def bin_recall(fake_counts: NDArray[np.intp], real_counts: NDArray[np.intp]) -> float:
+    """Share of bins in which fakes reach 20 % of the mass that the reals lead one to expect.
+
+    Args:
+        fake_counts: (B,) fakes in each bin.
+        real_counts: (B,) reals in each bin.
+
+    Returns:
+        A share: 1 where nothing is missing, 1/B for a point mass.
+
+    Source: Richardson and Weiss 2018 (bins); the threshold, in place of their test, is ours.
+    """
+    expected = real_counts / real_counts.sum() * fake_counts.sum()
+    return float((fake_counts >= EXPECTED_SHARE * expected).mean())
+
+
+def ndb(fake_counts: Tensor, real_counts: Tensor, z: float = 1.96) -> float:
+    """Share of bins whose mass differs significantly, each by a two-proportion z test at 5 %.
+
+    z_b = (p̂_b − q̂_b) / sqrt(p(1 − p)(1/N + 1/M)) with the pooled share p. Samples of one law
+    leave about 0.05.
+
+    Args:
+        fake_counts: (B,) fakes in each bin.
+        real_counts: (B,) reals in each bin.
+        z: the difference in standard errors that counts.
+
+    Source: Richardson and Weiss 2018, section 3.
+    """
+    fakes, reals = fake_counts.double(), real_counts.double()
+    n, m = float(fakes.sum()), float(reals.sum())
+    pooled = (fakes + reals) / (n + m)
+    error = (pooled * (1 - pooled) * (1 / n + 1 / m)).sqrt().clamp_min(1e-300)
+    return float(((fakes / n - reals / m).abs() > z * error).double().mean())
+
+
+def _num_bins(count: int, num_real: int) -> int:
+    """At most one bin for ten reals."""
+    return max(1, min(count, num_real // _REALS_PER_BIN))
+
+
+def point_bins(real: Array, count: int = NUM_BINS) -> Array:
+    """(B, 2) k-means centres of points, by k-means++ and a fixed seed, none of them empty.
+
+    Args:
+        real: (M, 2); with fewer than ten a bin, or fewer different ones than bins, there are fewer bins.
+        count: bins, at most.
+    """
+    bins = min(_num_bins(count, len(real)), len(np.unique(real, axis=0)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One of the clusters is empty", category=UserWarning)
+        centres, _ = kmeans2(real, bins, iter=100, minit="++", rng=np.random.default_rng(_SEED))
+    filled = point_bin_counts(real, centres) > 0
+    kept: Array = np.asarray(centres, dtype=np.float64)[filled]
+    return kept
+
+
+def point_bin_counts(points: Array, centres: Array) -> NDArray[np.intp]:
+    """(B,) number of (N, 2) points nearest to each centre."""
+    nearest, _ = vq(points, centres)
+    return np.bincount(nearest, minlength=len(centres))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bins:
+    """K-means bins of real embeddings.
+
+    Attributes:
+        centres: (B, d).
+        counts: (B,) reals nearest to each centre, all above 0.
+    """
+
+    centres: Tensor
+    counts: Tensor
+
+
+def fit_bins(real: Tensor, count: int = NUM_BINS) -> Bins:
+    """Bins of embeddings by k-means: k-means++ from a fixed seed, then 25 rounds.
+
+    Args:
+        real: (M, d); with fewer than ten a bin there are fewer bins.
+        count: bins, at most.
+    """
+    points = real.double().cpu()
+    count = _num_bins(count, len(points))
+    random = np.random.RandomState(_SEED)
+    centres = points[random.randint(len(points))][None]
+    gap = (points - centres).square().sum(dim=1)
+    while len(centres) < count and float(gap.max()) > 0:
+        share = (gap / gap.sum()).numpy().cumsum()
+        chosen = points[min(int(np.searchsorted(share, random.uniform())), len(points) - 1)][None]
+        centres = torch.cat([centres, chosen])
+        gap = torch.minimum(gap, (points - chosen).square().sum(dim=1))
+    for _ in range(_KMEANS_ROUNDS):
+        nearest = nearest_bins(points, centres)
+        sizes = torch.bincount(nearest, minlength=len(centres))
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        moved = torch.where(sizes[:, None] > 0, sums / sizes.clamp_min(1)[:, None], centres)
+        if torch.equal(moved, centres):
+            break
+        centres = moved
+    counts = torch.bincount(nearest_bins(points, centres), minlength=len(centres))
+    filled = counts > 0
+    return Bins(centres=centres[filled].to(real.device), counts=counts[filled].to(real.device))
+
+
+def nearest_bins(points: Tensor, centres: Tensor) -> Tensor:
+    """(N,) the nearest centre of every embedding."""
+    return torch.cat([torch.cdist(part, centres).argmin(dim=1) for part in torch.split(points, _CHUNK)])
