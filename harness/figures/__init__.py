@@ -9,7 +9,7 @@ from harness.figures.directions import (
     strength_plot,
 )
 from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_classes, read_frames
-from harness.figures.grids import class_grid, column_labels, grid, read_grid, shown_classes
+from harness.figures.grids import class_grid, column_labels, grid, read_grid, shown_classes, top_rows
 from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
 from harness.figures.panels import Panel, panels, real_beside_fake
 from harness.figures.plots import (
@@ -71,6 +71,7 @@ __all__ = [
     "strength_plot",
     "surface_points",
     "time_curves",
+    "top_rows",
     "trial_scatter",
     "write_gif",
     "write_images",

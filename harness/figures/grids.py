@@ -45,6 +45,7 @@ __all__ = [
     "read_grid",
     "read_headers",
     "shown_classes",
+    "top_rows",
 ]
 
 GAP = 2
@@ -226,6 +227,22 @@ def read_grid(path: Path) -> Bytes:
     except (KeyError, ValueError, TypeError, OSError, SyntaxError):
         raise ValueError(f"{path} is not a grid of images written by the harness.") from None
     return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+
+
+def top_rows(path: Path, rows: int) -> Image:
+    """The first rows of a grid that `write_png` wrote with a title, without that title.
+
+    Args:
+        path: the PNG.
+        rows: how many, at most.
+    """
+    from PIL import Image
+
+    with Image.open(path) as file:
+        layout = json.loads(file.info["layout"])
+        below = min(rows, len(layout["cells"])) - 1
+        bottom = layout["top"] + below * layout["step"][0] + layout["size"][0] * layout["scale"]
+        return file.crop((0, line_height(TITLE) + 2, file.width, bottom))
 
 
 def read_headers(path: Path) -> list[str]:

@@ -5,7 +5,6 @@ They are put together from the grids that runs left, pixel by pixel; nothing is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from harness.runs.result import RunResult, run_directory
 from harness.words import rounded
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from harness.figures import Panel
 
 __all__ = [
@@ -119,11 +116,11 @@ def last_frame(summary: Summary, run: RunResult) -> Path | None:
 def _side_by_side(
     summary: Summary, chosen: Sequence[tuple[ArmResult, RunResult]], folder: Path
 ) -> list[Picture]:
-    from harness.figures import Panel, panels, write_png
+    from harness.figures import Panel, panels, top_rows, write_png
 
     budget = min((run.ledger["seen_images"] for _, run in chosen if not run.failed), default=0)
     real = _samples(summary, chosen[0][1]) / "real.png"
-    found = [Panel(picture=_top_rows(real), title="real images", note="of the training set")]
+    found = [Panel(picture=top_rows(real, _ROWS), title="real images", note="of the training set")]
     cut = False
     for arm, run in chosen:
         path, step = _frame_at(summary, run, budget)
@@ -202,25 +199,10 @@ def _filmstrips(
 def _panel(path: Path | None, title: str, note: str, run: RunResult) -> Panel:
     from PIL import Image
 
-    from harness.figures import Panel
+    from harness.figures import Panel, top_rows
 
-    picture = Image.new("RGB", (180, 120), "#eeeeee") if path is None else _top_rows(path)
+    picture = Image.new("RGB", (180, 120), "#eeeeee") if path is None else top_rows(path, _ROWS)
     return Panel(picture=picture, title=title, note=note, failed=run.failed)
-
-
-def _top_rows(path: Path) -> Image:
-    """The first rows of a grid that a run left, without its title."""
-    from PIL import Image
-
-    from harness.figures.canvas import line_height
-    from harness.figures.grids import TITLE
-
-    with Image.open(path) as file:
-        layout = json.loads(file.info["layout"])
-        rows = min(_ROWS, len(layout["cells"]))
-        down, size = layout["step"][0], layout["size"][0] * layout["scale"]
-        bottom = layout["top"] + (rows - 1) * down + size
-        return file.crop((0, line_height(TITLE) + 2, file.width, bottom))
 
 
 def _typical(summary: Summary, arm: ArmResult) -> RunResult | None:

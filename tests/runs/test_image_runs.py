@@ -129,7 +129,7 @@ def test_grids_of_a_conditional_generator_have_a_column_a_class(tmp_path: Path) 
     (result,) = fit(tmp_path, runs_of(small("digits-cgan")), metric="frechet")
     for name in ("real.png", f"step_{TOTAL:08d}.png"):
         with Image.open(samples(tmp_path, result) / name) as file:
-            arms = np.array(json.loads(file.info["layout"])["arms"])
+            arms = np.array(json.loads(file.info["layout"])["cells"])
         assert arms.shape == (10, 10)
         if name.startswith("step"):
             assert (arms % 10 == np.arange(10)).all()
@@ -164,7 +164,7 @@ def test_of_a_thousand_classes_no_more_images_are_made_than_are_shown(tmp_path: 
     frames.opening(frame, tmp_path)
     for name in ("grid.png", "real.png"):
         with Image.open(tmp_path / name) as file:
-            assert len(json.loads(file.info["layout"])["arms"][0]) == 20
+            assert len(json.loads(file.info["layout"])["cells"][0]) == 20
     assert len(read_grid(tmp_path / "grid.png")) == 200
 
 
