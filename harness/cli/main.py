@@ -271,6 +271,14 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print(runs)
         console.print()
     console.print(prices)
+    for arm in plan.arms:
+        if arm.alone:
+            console.print(
+                f"{arm.name}: one run at a time, since torch cannot train several together: {arm.alone}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
     left = plan.num_runs - plan.num_done
     line = f"\n{plan.num_runs} runs, {plan.num_done} of them exist"
     if left:

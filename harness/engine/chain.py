@@ -10,6 +10,7 @@ not known here is left to the module, `vmap` and autograd, which are slower and 
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -319,8 +320,11 @@ def chain_of(module: nn.Module, *, stacked: bool) -> Chain | None:
     hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
     if hooked or not module.training:
         return None
+    shared = {id(parameter): parameter for parameter in module.parameters()}
+    traced = copy.deepcopy(module, shared)  # a forward pass may change buffers, even while it is traced
     try:
-        links = _links(module, fx.Tracer().trace(module), stacked)
+        with torch.random.fork_rng(devices=[]):
+            links = _links(module, fx.Tracer().trace(traced), stacked)
     except (_UnknownError, fx.proxy.TraceError, TypeError, RuntimeError):
         return None
     own = [name for link in links for name in link.names]

@@ -45,6 +45,7 @@ class Measurement:
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
         num_threads: CPU threads it was measured with.
+        obstacle: why torch cannot train several runs together, where it cannot; only K = 1 is timed then.
     """
 
     population: int
@@ -53,6 +54,7 @@ class Measurement:
     memory_bytes: int
     total_steps: int
     num_threads: int
+    obstacle: str = ""
 
     @property
     def run_sec(self) -> float:
@@ -95,9 +97,14 @@ def measure(
         times: dict[int, float] = {}
         memory: dict[int, int] = {}
         total_steps = 0
+        trainer = _trainer(recipe, dataset, device, 1)
+        obstacle = trainer.population.obstacle()
+        if obstacle:
+            sizes = (1,)
         for size in sizes:
             try:
-                trainer = _trainer(recipe, dataset, device, size)
+                if size > 1:
+                    trainer = _trainer(recipe, dataset, device, size)
                 times[size] = _mean_time(trainer, budget_sec / len(sizes)) / size
                 memory[size] = _memory(trainer)
             except torch.OutOfMemoryError:
@@ -106,7 +113,6 @@ def measure(
                     raise
                 break
             total_steps = trainer.total_steps
-            del trainer
             long = device.type == "cpu" and times[size] > _LONG_STEP_SEC
             if long or (size > 2 and times[size] > min(times.values()) * 1.2):
                 break
@@ -122,6 +128,7 @@ def measure(
             memory_bytes=memory[best],
             total_steps=total_steps,
             num_threads=threads,
+            obstacle=obstacle,
         )
     finally:
         torch.set_num_threads(threads_before)

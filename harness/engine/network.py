@@ -4,7 +4,8 @@ Shapes: K runs, B samples, P parameters. Labels, where the module takes any, are
 (K, B, ...). With K = 1 inputs and outputs have no K axis, and the module itself is called: its parameters are
 views of the matrix's only row. With K > 1 the module is mapped over the rows, forward only: autograd stays
 outside, so that running statistics are updated and double backward works. Which of the two a network does is
-settled when it is made.
+settled when it is made. Buffers are kept for every run, whether a forward pass changes them in place or
+assigns others.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.backends import cuda, mha
 from torch.func import functional_call, vmap
+from torch.nn.utils import parametrizations
 
 from harness.engine.chain import chain_of
 
@@ -58,6 +63,55 @@ class Tape:
                     yield item
 
 
+class _SpectralNorm(parametrizations._SpectralNorm):
+    """Torch's spectral norm, bit for bit, but that its vectors are not written by `out=`: `vmap` refuses."""
+
+    _u: Tensor
+    _v: Tensor
+
+    @torch.no_grad()
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        for _ in range(n_power_iterations):
+            self._u.copy_(F.normalize(torch.mv(weight_mat, self._v), dim=0, eps=self.eps))
+            self._v.copy_(F.normalize(torch.mv(weight_mat.mT, self._u), dim=0, eps=self.eps))
+
+
+class _WeightNorm(parametrizations._WeightNorm):
+    """Torch's weight norm, w = g·v/‖v‖, in operations that `vmap` maps at once."""
+
+    def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        axes = [axis for axis in range(weight_v.ndim) if axis != self.dim or self.dim == -1]
+        weight: Tensor = weight_v * (weight_g / torch.linalg.vector_norm(weight_v, dim=axes, keepdim=True))
+        return weight
+
+
+_MAPPABLE: dict[type[nn.Module], type[nn.Module]] = {
+    parametrizations._SpectralNorm: _SpectralNorm,
+    parametrizations._WeightNorm: _WeightNorm,
+}
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention by matrix products: the fused kernels cannot be mapped, nor differentiated twice."""
+    enabled: Any = (cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
+    kernels = [is_enabled() for is_enabled in enabled]
+    shortcut = mha.get_fastpath_enabled()
+    _enable_kernels(False, False, False)
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        _enable_kernels(*kernels)
+        mha.set_fastpath_enabled(shortcut)
+
+
+def _enable_kernels(flash: bool, efficient: bool, cudnn: bool) -> None:
+    cuda.enable_flash_sdp(flash)
+    cuda.enable_mem_efficient_sdp(efficient)
+    cuda.enable_cudnn_sdp(cudnn)
+
+
 class Network:
     """K copies of one module.
 
@@ -67,7 +121,17 @@ class Network:
     """
 
     def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+        self.matrix = torch.stack(
+            [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
+        ).to(device)
+        self.buffers = {
+            name: torch.stack([module.get_buffer(name).detach() for module in modules]).to(device)
+            for name, _ in modules[0].named_buffers()
+        }
         self.module = modules[0].to(device).train()
+        for layer in self.module.modules():
+            if type(layer) in _MAPPABLE:
+                layer.__class__ = _MAPPABLE[type(layer)]
         named = dict(self.module.named_parameters())
         assert all(p.dtype == torch.float32 and p.requires_grad for p in named.values())
         self.stacked = len(modules) > 1
@@ -77,13 +141,6 @@ class Network:
         self._shapes = {name: p.shape for name, p in named.items()}
         ends = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
         self._spans = list(pairwise(ends))
-        self.matrix = torch.stack(
-            [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
-        ).to(device)
-        self.buffers = {
-            name: torch.stack([module.get_buffer(name).detach() for module in modules]).to(device)
-            for name, _ in self.module.named_buffers()
-        }
         self._chain = chain_of(self.module, stacked=self.stacked)
         self._map = vmap(self._call, randomness="different")
         self._bind()
@@ -103,10 +160,42 @@ class Network:
         if self._chain is not None:
             return self._chain.forward(inputs)
         given = self._given(inputs, labels)
-        outputs: Tensor = (
-            self._map(self._views, self.buffers, *given) if self.stacked else self.module(*given)
-        )
+        outputs: Tensor
+        with _plain_attention():
+            if self.stacked:
+                outputs, assigned = self._map(self._views, self.buffers, *given)
+                self.buffers |= {name: buffer.contiguous() for name, buffer in assigned.items()}
+            else:
+                outputs = self.module(*given)
+                self._take_assigned()
         return outputs
+
+    @torch.no_grad()
+    def obstacle(self, inputs: Tensor, labels: Tensor | None = None) -> str:
+        """Why several rows of this network cannot be computed together: torch cannot map every operation.
+
+        Args:
+            inputs: a batch for one run, (B, ...); the network is not stacked.
+            labels: classes, (B,); a network that takes none leaves them.
+
+        Returns:
+            Torch's reason, in one line; empty where there is none.
+        """
+        assert not self.stacked
+        if self._chain is not None:
+            return ""
+        views = {name: view.expand(2, *view.shape[1:]) for name, view in self._split(self.matrix).items()}
+        buffers = {name: torch.cat([buffer, buffer]) for name, buffer in self.buffers.items()}
+        given = [part.expand(2, *part.shape) for part in self._given(inputs, labels)]
+        devices = [] if inputs.device.type == "cpu" else [inputs.device]
+        try:
+            with torch.random.fork_rng(devices), _plain_attention():
+                self._map(views, buffers, *given)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            return " ".join(str(error).split())
+        return ""
 
     def grow(self, level: int, alpha: float) -> None:
         """Go to a level, all rows at once.
@@ -214,12 +303,13 @@ class Network:
         given = self._given(inputs, labels)
         self.module.eval()
         try:
-            if self.stacked:
-                outputs: Tensor = self._map(views, self.buffers, *given)
-                return outputs
-            only = {name: view[0] for name, view in views.items()}
-            outputs = functional_call(self.module, only, tuple(part[0] for part in given))
-            return outputs.unsqueeze(0)
+            with _plain_attention():
+                if self.stacked:
+                    outputs: Tensor = self._map(views, self.buffers, *given)[0]
+                    return outputs
+                only = {name: view[0] for name, view in (views | self.buffers).items()}
+                outputs = functional_call(self.module, only, tuple(part[0] for part in given))
+                return outputs.unsqueeze(0)
         finally:
             self.module.train()
 
@@ -270,11 +360,14 @@ class Network:
         views = self._split(self.matrix)
         self._views = {name: view.detach().requires_grad_() for name, view in views.items()}
         tensors: dict[str, Tensor] = {**self._views, **self.buffers}
+        self._homes = []
         if not self.stacked:
             for name, parameter in self.module.named_parameters():
                 parameter.data = views[name][0]
             for name, buffer in self.module.named_buffers():
                 buffer.data = self.buffers[name][0]
+                path, _, key = name.rpartition(".")
+                self._homes.append((name, self.module.get_submodule(path)._buffers, key, buffer))
             tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         self._leaves = [tensors[name] for name in self._shapes]
         self.gradient = torch.zeros_like(self.matrix)
@@ -296,5 +389,21 @@ class Network:
         assert labels is not None, "this network takes labels"
         return inputs, labels
 
-    def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor) -> Any:
-        return functional_call(self.module, (parameters, buffers), given)
+    def _call(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Outputs, and the buffers that the module has assigned anew."""
+        tensors = {**parameters, **buffers}
+        outputs = functional_call(self.module, tensors, given)
+        assigned = {name: tensors[name].detach() for name in buffers if tensors[name] is not buffers[name]}
+        return outputs, assigned
+
+    def _take_assigned(self) -> None:
+        """Take the buffers that the only module has assigned anew for the run's own."""
+        for index, (name, home, key, held) in enumerate(self._homes):
+            buffer = home[key]
+            if buffer is not held:
+                assert buffer is not None
+                home[key] = own = buffer.detach()
+                self.buffers[name] = own.unsqueeze(0)
+                self._homes[index] = (name, home, key, own)

@@ -121,6 +121,19 @@ class Population:
         """Whether any of the two networks is class-conditional."""
         return self.generator.takes_labels or self.discriminator.takes_labels
 
+    def obstacle(self) -> str:
+        """Why runs like this one cannot be trained together; empty where they can. Asked of a single run."""
+        labels = torch.zeros(2, dtype=torch.int64, device=self.device)
+        latents = torch.zeros(2, self.recipe.latent_dim, device=self.device)
+        samples = torch.zeros(2, *self._sample_shape, device=self.device)
+        found = {
+            f"`generator.name` {self.recipe.generator.name}": self.generator.obstacle(latents, labels),
+            f"`discriminator.name` {self.recipe.discriminator.name}": self.discriminator.obstacle(
+                samples, labels
+            ),
+        }
+        return "; ".join(f"{name}: {reason}" for name, reason in found.items() if reason)
+
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Samples of every live run, in evaluation mode, of the averaged weights where those are on.
 

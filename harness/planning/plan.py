@@ -75,12 +75,14 @@ class ArmPlan:
         population: Most runs that are trained together, K.
         price: What a run costs; None where it has not been measured.
         data: Fingerprint of its data set; empty where it has not been measured.
+        alone: Why its runs are trained one at a time, where torch cannot train several together; else empty.
     """
 
     asked: Arm
     population: int = 1
     price: Price | None = None
     data: str = ""
+    alone: str = ""
 
     @property
     def name(self) -> str:

@@ -56,6 +56,7 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
                 population=kept[arm.name]["population"],
                 price=None if kept[arm.name]["price"] is None else Price(**kept[arm.name]["price"]),
                 data=kept[arm.name]["data"],
+                alone=kept[arm.name].get("alone", ""),
             )
             for arm in study.arms
         )
@@ -209,6 +210,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
                 "recipe": arm.asked.recipe.to_json(),
                 "data": arm.data,
                 "population": arm.population,
+                "alone": arm.alone,
                 "price": None if arm.price is None else asdict(arm.price),
             }
             for arm in plan.arms

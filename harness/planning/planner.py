@@ -230,14 +230,30 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
                 budget_sec=_MEASURING_SEC / len(left),
             )
         found = measured[key]
-        size = population or _best_size(found, plan.device)
+        if found.obstacle:
+            _check_alone(plan, arm, population, found.obstacle)
+        size = 1 if found.obstacle else population or _best_size(found, plan.device)
         price = Price(
             steps=found.total_steps,
             run_sec=found.step_sec_by_size[size] * found.total_steps,
             memory_bytes=found.memory_bytes,
         )
-        arms.append(replace(arm, population=size, price=price, data=dataset.fingerprint))
+        arms.append(
+            replace(arm, population=size, price=price, data=dataset.fingerprint, alone=found.obstacle)
+        )
     return tuple(arms)
+
+
+def _check_alone(plan: Plan, arm: ArmPlan, population: int | None, obstacle: str) -> None:
+    """Refuse what would need an arm's runs trained together, where torch cannot."""
+    reason = f"runs of arm {arm.name} can only be trained one at a time ({obstacle})"
+    if population is not None and population > 1:
+        raise ValueError(f"`population` is {population}, but {reason}; set it to 1.")
+    if plan.is_search and plan.study.early_terminate is not None and len(plan.study.seeds) > 1:
+        raise ValueError(
+            f"`early_terminate` judges all seeds of a trial together, but {reason}; leave it out, or ask for "
+            "one seed."
+        )
 
 
 def _best_size(found: Measurement, device: str) -> int:

@@ -71,12 +71,19 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
                 f"`train.grow_images` is {recipe.train.grow_images}, but `{section}.name` "
                 f"{getattr(recipe, section).name} does not grow; set it to 0, or take progan twice."
             )
+        _check_weights(f"`{section}.name` {getattr(recipe, section).name}", network)
     size = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
     device = torch.device("cpu" if size <= _MAX_PARAMETERS else "meta")
     generator, discriminator = generator.to(device), discriminator.to(device)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), device:
         labels = torch.zeros(2, dtype=torch.int64)
-        made = _called(generator, torch.zeros(2, recipe.latent_dim), labels)
+        try:
+            made = _called(generator, torch.zeros(2, recipe.latent_dim), labels)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"`generator.name` {recipe.generator.name} does not take latents of shape "
+                f"{(2, recipe.latent_dim)}: {_line(error)}"
+            ) from error
         if tuple(made.shape) != (2, *sample_shape):
             raise ValueError(
                 f"`generator.name` {recipe.generator.name} makes samples of shape {tuple(made.shape[1:])}, "
@@ -84,12 +91,17 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
             )
         try:
             scores = _called(discriminator, made, labels)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise ValueError(
                 f"`discriminator.name` {recipe.discriminator.name} does not take samples of shape "
-                f"{sample_shape} of `data.name` {recipe.data.name}; choose a discriminator of that shape."
+                f"{sample_shape} of `data.name` {recipe.data.name}; choose a discriminator of that shape "
+                f"({_line(error)})."
             ) from error
-    assert tuple(scores.shape) == (2,), f"{recipe.discriminator.name} must return one score a sample"
+    if tuple(scores.shape) != (2,):
+        raise ValueError(
+            f"`discriminator.name` {recipe.discriminator.name} must return one score a sample, (2,) for two, "
+            f"but returns {tuple(scores.shape)}; flatten its last layer's output."
+        )
     batch_norm = torch.nn.modules.batchnorm._BatchNorm
     mixing = [type(layer).__name__ for layer in discriminator.modules() if isinstance(layer, batch_norm)]
     penalty = next((key for key in ("gradient_penalty", "r1", "r2") if getattr(recipe.loss, key) > 0), None)
@@ -100,6 +112,34 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
             "penalty to 0."
         )
     return any(bool(getattr(network, "takes_labels", False)) for network in (generator, discriminator))
+
+
+def _check_weights(entry: str, network: nn.Module) -> None:
+    """Refuse weights that one matrix of float32 parameters cannot hold."""
+    import torch
+    from torch.nn.utils.spectral_norm import SpectralNorm
+    from torch.nn.utils.weight_norm import WeightNorm
+
+    for name, parameter in network.named_parameters():
+        if parameter.dtype != torch.float32 or not parameter.requires_grad:
+            what = str(parameter.dtype) if parameter.requires_grad else "frozen"
+            raise ValueError(
+                f"{entry} holds the parameter {name}, which is {what}, but all are trained, in float32; "
+                "register what is not to be trained by `register_buffer`."
+            )
+    for name, layer in network.named_modules():
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, (SpectralNorm, WeightNorm)):
+                kind = "spectral_norm" if isinstance(hook, SpectralNorm) else "weight_norm"
+                raise ValueError(
+                    f"{entry} has torch.nn.utils.{kind} on its layer {name}, whose weight is no parameter "
+                    f"and cannot be copied; take torch.nn.utils.parametrizations.{kind}."
+                )
+
+
+def _line(error: Exception) -> str:
+    """An error's text in one line."""
+    return " ".join(str(error).split())
 
 
 def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:

@@ -34,7 +34,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(recipe.generator_optimizer.name)
         sizes = {1: 2e-3, 2: 1.5e-3, 8: 1e-3} if population is None else {population: 1e-3}
         return SimpleNamespace(
-            population=max(sizes), step_sec_by_size=sizes, memory_bytes=1_000_000, total_steps=1000
+            population=max(sizes),
+            step_sec_by_size=sizes,
+            memory_bytes=1_000_000,
+            total_steps=1000,
+            obstacle="",
         )
 
     monkeypatch.setattr("harness.engine.measure.measure", measure)
@@ -120,9 +124,39 @@ def test_a_finished_study_is_planned_without_looking_at_data_or_device(
 def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[int, float], population: int
 ) -> None:
-    found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1)
+    found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1, obstacle="")
     monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
     assert plan_study(ablation(), directory=tmp_path).arms[0].population == population
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement of networks that torch cannot train together."""
+    found = SimpleNamespace(
+        population=1, step_sec_by_size={1: 1e-3}, memory_bytes=1, total_steps=1, obstacle="no rule for gru"
+    )
+    monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
+
+
+@pytest.mark.usefixtures("alone")
+def test_runs_that_cannot_be_trained_together_are_planned_alone_and_the_plan_says_why(tmp_path: Path) -> None:
+    plan = plan_study(ablation(), directory=tmp_path)
+    assert {len(group.runs) for group in plan.run_groups} == {1}
+    write_plan(plan)
+    assert {arm.alone for arm in read_plan(plan.directory).arms} == {"no rule for gru"}
+    with pytest.raises(
+        ValueError, match=r"`population` is 3, but runs of arm .* \(no rule for gru\); set it to 1"
+    ):
+        plan_study(ablation(), directory=tmp_path / "other", population=3)
+
+
+@pytest.mark.usefixtures("alone")
+def test_pruning_of_runs_that_cannot_be_trained_together_is_refused(tmp_path: Path) -> None:
+    pruned = search(early_terminate={"type": "hyperband", "min_iter": 1})
+    with pytest.raises(
+        ValueError, match=r"`early_terminate` judges all seeds .*; leave it out, or ask for one seed"
+    ):
+        plan_study(pruned, directory=tmp_path)
 
 
 def test_arms_that_differ_in_numbers_share_populations() -> None:

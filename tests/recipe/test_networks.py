@@ -283,3 +283,40 @@ def test_shared_layers_have_a_row_a_call_and_their_parameters_once() -> None:
     rows = layer_table(TwoLabels(), torch.zeros(1, 5))
     assert [row.name for row in rows] == ["meet", "again", "again", ""]
     assert [row.num_parameters for row in rows] == [156, 42, 0, 6]
+
+
+def _frozen() -> nn.Module:
+    network = nn.Linear(2, 1)
+    network.weight.requires_grad_(False)
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: torch.nn.utils.spectral_norm(nn.Linear(2, 1)),
+            "take torch.nn.utils.parametrizations.spectral_",
+        ),
+        (
+            lambda: torch.nn.utils.weight_norm(nn.Linear(2, 1)),
+            "take torch.nn.utils.parametrizations.weight_norm",
+        ),
+        (lambda: nn.Linear(2, 1).double(), "holds the parameter 0.weight, which is torch.float64"),
+        (_frozen, "holds the parameter 0.weight, which is frozen, .*register_buffer"),
+        (lambda: nn.Linear(2, 3), r"must return one score a sample, \(2,\) for two, but returns \(6,\)"),
+        (lambda: nn.Bilinear(2, 2, 1), r"does not take samples of shape \(2,\) of `data.name` .*missing 1"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused_in_one_line(
+    make: Callable[[], nn.Module], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def foreign(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return nn.Sequential(make(), nn.Flatten(0))
+
+    monkeypatch.setitem(discriminators._entries, "foreign", foreign)
+    with pytest.raises(ValueError, match=message) as caught:
+        check_networks(find_recipe("points-gan").override({"discriminator.name": "foreign"}), (2,))
+    assert str(caught.value).startswith("`discriminator.name` foreign ")
+    assert "\n" not in str(caught.value)
