@@ -5,12 +5,11 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ from torch import Tensor
 from harness.data import Dataset, load_dataset, scaled
 from harness.data.generated import read_images
 from harness.engine import checkpoint as checkpoints
-from harness.engine.seeding import generator_for
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
@@ -28,13 +26,15 @@ from harness.objective.objective import chance_loss
 from harness.recipe import choose
 from harness.recipe.networks import build_discriminator
 from harness.recipe.registry import Value, datasets, metrics
-from harness.runs.load import CHECKPOINTS, find_run, load_run
-from harness.runs.sampling import sample
+from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result
+from harness.runs.load import find_run, load_run
+from harness.runs.sampling import draw_latents, sample
 from harness.tracking import read_history
-from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of
+from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, replayed
 
 if TYPE_CHECKING:
     from harness.runs.load import Run
+    from harness.runs.result import RunResult
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -113,7 +113,7 @@ def evaluate(
     options: Mapping[str, Value] | None = None,
     extractor: str = "auto",
     num: int = 0,
-    checkpoint: Literal["last", "best"] = "last",
+    checkpoint: Checkpoint = "last",
     directory: Path = Path("runs"),
 ) -> Evaluation:
     """Score a finished run's samples, or a folder of generated images, whoever made them.
@@ -165,7 +165,8 @@ def evaluate(
         if choice == run.recipe.data:  # D knows no other data
             judged = _judged(run, checkpoint, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
-    judge, logged = _judge_of(run, evaluator.fingerprint)
+    result = load_result(run.directory)
+    judge, logged = _judge_of(run, result, evaluator.fingerprint)
     return _evaluation(
         str(run.directory),
         dataset,
@@ -174,7 +175,7 @@ def evaluate(
         len(samples),
         verdict=judge.judge(run.step, scores, **dynamics_of(logged, chance_loss(run.recipe.loss))),
         step=run.step,
-        recorded=_recorded(run.directory),
+        recorded=result.verdict_name if result else "",
         notes=("The verdict looks at this checkpoint alone, and one look counts as enough.",),
     )
 
@@ -253,14 +254,13 @@ def _evaluator(dataset: Dataset, extractor: str) -> Evaluator:
 def _samples(run: Run, num: int) -> tuple[Tensor, Tensor | None]:
     """Samples from the latents by which the run was judged while it trained, and the classes asked for."""
     num = num or run.recipe.evaluate.num_samples
-    source = generator_for(run.seed, "evaluation", 0, torch.device("cpu"))
-    latents = torch.randn(num, run.latent_dim, generator=source)
+    latents = draw_latents(num, run.latent_dim, seed=run.seed, purpose="evaluation")
     labels = torch.arange(num) % run.num_classes if run.conditional else None
     return sample(run.generator, latents, labels), labels
 
 
 def _judged(
-    run: Run, checkpoint: str, dataset: Dataset, rows: Tensor, samples: Tensor, labels: Tensor | None
+    run: Run, checkpoint: Checkpoint, dataset: Dataset, rows: Tensor, samples: Tensor, labels: Tensor | None
 ) -> dict[str, Tensor]:
     """D's scores of the samples, and of the reals that it was asked about while it trained."""
     discriminator = _discriminator(run, checkpoint)
@@ -275,8 +275,8 @@ def _judged(
     }
 
 
-def _discriminator(run: Run, checkpoint: str) -> torch.nn.Module:
-    path = run.directory / CHECKPOINTS[checkpoint]
+def _discriminator(run: Run, checkpoint: Checkpoint) -> torch.nn.Module:
+    path = RunFolder(run.directory).checkpoint(checkpoint)
     state = checkpoints.load(path)
     with torch.random.fork_rng(devices=()):
         network = build_discriminator(run.recipe, run.sample_shape, run.num_classes)
@@ -299,41 +299,24 @@ def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor |
     return torch.cat(parts)
 
 
-def _judge_of(run: Run, fingerprint: Mapping[str, str]) -> tuple[Judge, dict[str, float]]:
+def _judge_of(
+    run: Run, result: RunResult | None, fingerprint: Mapping[str, str]
+) -> tuple[Judge, dict[str, float]]:
     """A judge to whom one look is enough, who knows how the run began, and its last `train/…` numbers.
 
     The untrained generator's scores tell nothing where they were measured in another way than now.
     """
-    judge, logged = Judge(replace(Thresholds(), looks=1)), dict[str, float]()
-    try:
-        rows = read_history(run.directory / "history.jsonl")
-    except (OSError, ValueError):
-        rows = []
-    first: dict[str, float] = {}
-    for row in rows:
-        if row["train/step"] > run.step:
+    judge, latest = Judge(replace(Thresholds(), looks=1)), dict[str, float]()
+    history = RunFolder(run.directory).history
+    alike = result is not None and result.environment.get("fingerprint") == dict(fingerprint)
+    for step, known, logged in replayed(read_history(history) if history.exists() else ()):
+        if step > run.step:
             break
-        if row["train/step"] == 0:
-            first |= {key.removeprefix("eval/"): value for key, value in row.items()}
-        judge.trained(row.get("train/g_grad_norm"))
-        logged |= {key: value for key, value in row.items() if key.startswith("train/")}
-    alike = _result(run.directory).get("environment", {}).get("fingerprint") == dict(fingerprint)
-    judge.begin(first if alike else {})
-    return judge, logged
-
-
-def _recorded(directory: Path) -> str:
-    verdict = _result(directory).get("verdict", {})
-    return str(verdict.get("name", "")) if isinstance(verdict, Mapping) else ""
-
-
-def _result(directory: Path) -> Mapping[str, Any]:
-    """What the run's result.json says; nothing where there is none that can be read."""
-    try:
-        content = json.loads((directory / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, Mapping) else {}
+        if step == 0 and known and alike:
+            judge.begin(known)
+        judge.trained(logged.get("train/g_grad_norm"))
+        latest = logged
+    return judge, latest
 
 
 # A folder
@@ -347,6 +330,4 @@ def _copies(images: Tensor) -> tuple[str, ...]:
 
 def _holds_images(folder: Path) -> bool:
     """Whether it is a folder, and neither a run's nor a study's."""
-    if not folder.is_dir() or (folder / "recipe.json").is_file():
-        return False
-    return next(folder.glob("runs/*/recipe.json"), None) is None
+    return folder.is_dir() and not RunFolder(folder).recipe.is_file() and not find_runs(folder)

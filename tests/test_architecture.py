@@ -43,6 +43,19 @@ ONLY = {
 }
 """Where a library may be imported."""
 
+NAMED_IN = {
+    "result.json": "harness.runs",
+    "recipe.json": "harness.runs",
+    "history.jsonl": "harness.runs",
+    "checkpoint.pt": "harness.runs",
+    "best.pt": "harness.runs",
+    "plan.json": "harness.study.folder",
+    "study.yaml": "harness.study.folder",
+    "winners.json": "harness.study.folder",
+    "journal.log": "harness.study.folder",
+}
+"""The files of a run and of a study, and the one place that knows them by name."""
+
 MAX_ROOM_LINES = 3200
 ALLOWED_TOP_LEVEL = {
     "pyproject.toml",
@@ -140,6 +153,19 @@ def test_each_library_is_used_in_one_place() -> None:
         if imported.split(".")[0] in ONLY
         and not any(f"{module}.".startswith(f"{home}.") for home in ONLY[imported.split(".")[0]])
     ]
+    assert wrong == [], "\n".join(sorted(wrong))
+
+
+def test_a_file_of_a_run_or_a_study_is_named_in_one_place() -> None:
+    named = [
+        (node.value, module)
+        for module in MODULES
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMED_IN
+    ]
+    assert {name for name, _ in named} == set(NAMED_IN)
+    wrong = [f"{module} names {name}" for name, module in named
+             if not f"{module}.".startswith(f"{NAMED_IN[name]}.")]  # fmt: skip
     assert wrong == [], "\n".join(sorted(wrong))
 
 

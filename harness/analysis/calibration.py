@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data import load_dataset
+from harness.engine.schedule import count_steps
 from harness.files import write_text
 from harness.objective.objective import chance_loss
-from harness.recipe import Recipe
-from harness.runs.result import load_result
+from harness.runs.folder import RunFolder, find_results, read_recipe, run_directory
+from harness.runs.result import RunResult
 from harness.tracking import read_history
-from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds, judge_history
+from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds, judge_history, replayed
 
 __all__ = [
     "Calibrated",
@@ -52,6 +52,7 @@ _EVALUATED = (
 )
 _LOGGED = ("g_grad_norm", "d_loss", "d_real", "d_fake")
 _KEYS = (*(f"eval/{name}" for name in _EVALUATED), *(f"train/{name}" for name in _LOGGED))
+_NORM = "train/g_grad_norm"
 _EARLY = 0.2
 """Share of the budget by which a failure should have been called by its name."""
 
@@ -99,12 +100,10 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
         for row in read_table(out / "readings.csv"):
             kept.setdefault((row["study"], row["arm"], row["seed"]), []).append(row)
     readings: list[dict[str, str]] = []
-    found = {}
+    found: dict[tuple[str, str, str], tuple[Path, RunResult]] = {}
     for study in studies:
-        for path in sorted((study / "runs").glob("*/result.json")):
-            result = load_result(path.parent)
-            assert result is not None
-            found[study.name, result.arm, str(result.seed)] = path.parent
+        for result in find_results(study):
+            found[study.name, result.arm, str(result.seed)] = (run_directory(study, result.run_id), result)
     for row in told:
         key = (row["study"], row["arm"], row["seed"])
         if row["label"] not in VERDICTS:
@@ -113,7 +112,7 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
             )
         if key not in found and key not in kept:
             raise ValueError(f"{labels}: there is no finished run {' · '.join(key)}; take the line out.")
-        readings += _readings_of(found[key], key) if key in found else kept[key]
+        readings += _readings_of(*found[key], key) if key in found else kept[key]
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "readings.csv", readings)
     _write(out / "labels.csv", told)
@@ -214,32 +213,29 @@ def read_table(path: Path) -> list[dict[str, str]]:
         raise ValueError(f"cannot read {path}: {error.strerror}.") from None
 
 
-def _readings_of(directory: Path, key: tuple[str, str, str]) -> list[dict[str, str]]:
+def _readings_of(directory: Path, result: RunResult, key: tuple[str, str, str]) -> list[dict[str, str]]:
     """A run's evaluations, each with the last numbers logged by then."""
-    recipe = Recipe.from_json(json.loads((directory / "recipe.json").read_text(encoding="utf-8")))
-    result = load_result(directory)
-    assert result is not None
-    history = read_history(directory / "history.jsonl")
+    recipe = read_recipe(directory)
     chance = chance_loss(recipe.loss)
-    total = recipe.train.epochs * (len(load_dataset(recipe.data).train) // recipe.train.batch_size)
+    data = load_dataset(recipe.data)
+    _, total = count_steps(recipe.train, len(data.train), data.name)
     diverged_at = str(int(result.ledger["discriminator_steps"])) if result.outcome == "diverged" else ""
     told = dict(zip(("study", "arm", "seed"), key, strict=True))
-    logged: dict[str, float] = {}
-    norms = [row["train/g_grad_norm"] for row in history if "train/g_grad_norm" in row]
+    known = list(replayed(read_history(RunFolder(directory).history)))
+    norm = next((logged[_NORM] for _, _, logged in known if _NORM in logged), None)
     readings = []
-    for row in history:
-        logged |= {name: row[name] for name in row if name in _KEYS and name.startswith("train/")}
-        if not any(name.startswith("eval/") for name in row):
+    for step, scores, logged in known:
+        if not scores:
             continue
-        numbers = logged | {name: row[name] for name in row if name in _KEYS}
+        numbers = logged | {f"eval/{name}": value for name, value in scores.items()}
         readings.append(
             {
                 **told,
                 "total_steps": str(total),
                 "chance": "" if chance is None else f"{chance:.6g}",
                 "diverged_at": diverged_at,
-                "first_g_grad_norm": f"{norms[0]:.6g}" if norms else "",
-                "step": str(int(row["train/step"])),
+                "first_g_grad_norm": "" if norm is None else f"{norm:.6g}",
+                "step": str(step),
                 **{name: f"{numbers[name]:.6g}" if name in numbers else "" for name in _KEYS},
             }
         )

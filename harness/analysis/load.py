@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.features.find import check_comparable
-from harness.files import read_json
-from harness.runs.result import RunResult, load_result
+from harness.planning.plan_file import planned_seeds
+from harness.runs.folder import find_results
+from harness.runs.result import RunResult
+from harness.search.trial import read_winners
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
@@ -61,17 +63,10 @@ def read_results(study_directory: Path) -> list[RunResult]:
     Raises:
         ValueError: If a result file is unreadable.
     """
-    asked: Mapping[str, Sequence[int]] = {}
-    plan_path = study_directory / "plan.json"
-    if plan_path.exists():
-        asked = read_json(plan_path).get("seeds", {})
-    winners: Mapping[str, Mapping[str, Any]] = {}
-    if (study_directory / "winners.json").exists():
-        winners = read_json(study_directory / "winners.json")
+    asked, winners = planned_seeds(study_directory), read_winners(study_directory)
     results = []
-    for path in (study_directory / "runs").glob("*/result.json"):
-        result = load_result(path.parent)
-        if result is None or (asked and result.seed not in asked.get(result.phase, ())):
+    for result in find_results(study_directory):
+        if asked and result.seed not in asked.get(result.phase, ()):
             continue
         if result.phase == "final" and result.trial != winners.get(result.arm, {}).get("trial", result.trial):
             continue

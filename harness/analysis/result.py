@@ -13,6 +13,7 @@ from harness.analysis.summary import ArmResult, Summary, TrialResult, known_scor
 from harness.recipe.registry import nearest
 from harness.runs.result import RunResult
 from harness.search.trial import best_trial
+from harness.study.folder import StudyFolder
 from harness.study.target import At, Target
 from harness.words import in_words, rounded
 
@@ -56,7 +57,7 @@ class StudyResult:
     @property
     def report(self) -> Path:
         """The report's page: there once `run_study` or `write_report` has written it."""
-        return self.directory / "report" / "index.html"
+        return StudyFolder(self.directory).report / "index.html"
 
     @property
     def is_complete(self) -> bool:

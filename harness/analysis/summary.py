@@ -25,6 +25,7 @@ from harness.analysis.statistics import (
 from harness.recipe.registry import Value, metrics
 from harness.runs.result import RunResult, score
 from harness.search.trial import best_trial
+from harness.study.folder import StudyFolder
 from harness.study.target import At, Target
 
 if TYPE_CHECKING:
@@ -233,8 +234,7 @@ def summarise(directory: Path) -> Summary:
     """
     from harness.planning.plan_file import read_planned
 
-    path = directory / "plan.json"
-    if not path.exists():
+    if not StudyFolder(directory).plan.exists():
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
     _, study, recipes = read_planned(directory)
     results = read_results(directory)
@@ -272,7 +272,7 @@ def _trials(study: Study, arm: Arm, directory: Path, searched: Mapping[str, RunR
     from harness.search.search import Search
     from harness.search.storage import open_storage
 
-    if not study.num_trials(arm) or not (directory / "journal.log").exists():
+    if not study.num_trials(arm) or not StudyFolder(directory).journal.exists():
         return []
     trials = []
     for record in Search(open_storage(directory), study, arm, directory).trials():

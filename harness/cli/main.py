@@ -219,10 +219,11 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 def report(sweep: str, directory: Path, smoke: bool) -> None:
     """Write a study's report anew, from the runs that are finished."""
     from harness.report.page import write_report
+    from harness.study.folder import StudyFolder
 
     study = _study(sweep, smoke=smoke, seeds=None, settings=())
     folder = directory / study.name
-    if not (folder / "plan.json").exists():
+    if not StudyFolder(folder).plan.exists():
         raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
     click.echo(f"report: {write_report(folder) / 'index.html'}")
 

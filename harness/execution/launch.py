@@ -23,6 +23,7 @@ from harness.planning.plan_file import write_plan
 from harness.planning.planner import plan_study
 from harness.report.publish import publish
 from harness.runs.result import CHECKPOINT_SEC
+from harness.study.folder import StudyFolder
 from harness.tracking import wandb_mode
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run_study(
             for line in _remarks(study):
                 display.say(line)
             _train(reader, display, Pool(plan, wandb, checkpoint_sec))
-    if not is_complete or not (plan.directory / "journal.log").exists():
+    if not is_complete or not StudyFolder(plan.directory).journal.exists():
         reader.record()
     publish(plan, wandb)
     return load_results(plan.directory)
@@ -96,9 +97,10 @@ def run_study(
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Keep a second command for the same study from starting as many workers again on the same cores."""
-    lease = take_lease(directory / "leases", "sweep")
+    leases = StudyFolder(directory).leases
+    lease = take_lease(leases, "sweep")
     if lease is None:
-        other = holder(directory / "leases", "sweep") or {"pid": "unknown"}
+        other = holder(leases, "sweep") or {"pid": "unknown"}
         raise ValueError(f"{directory} is being run by process {other['pid']}; wait for it, or stop it.")
     with lease:
         yield

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json
 from harness.runs.result import CHECKPOINT_SEC
+from harness.study.folder import StudyFolder
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -52,7 +53,7 @@ class Pool:
         self._wandb = wandb
         self._checkpoint_sec = checkpoint_sec
         self._context = multiprocessing.get_context("spawn")
-        self._folder = plan.directory / "workers"
+        self._folder = StudyFolder(plan.directory).workers
         self._processes: dict[int, SpawnProcess] = {}
         self._deaths: Counter[str] = Counter()
 
@@ -159,7 +160,7 @@ def _work(
     directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float
 ) -> None:
     """The body of a worker process."""
-    folder = directory / "workers"
+    folder = StudyFolder(directory).workers
     parent = os.getppid()
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))

@@ -9,12 +9,13 @@ from harness.leases import holder, take_lease
 from harness.machine import describe_environment, resolve_device
 from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
-from harness.planning.plan_file import FOLDERS
 from harness.recipe import Recipe
 from harness.recipe.registry import plain_value
+from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Job, PlannedRun, Progress
-from harness.runs.result import RunResult, load_result, run_directory
+from harness.runs.result import RunResult
 from harness.runs.session import train_population
+from harness.study.folder import StudyFolder
 from harness.study.target import Target
 from harness.tracking import Tracker, wandb_mode
 
@@ -60,21 +61,20 @@ def train(
     device, directory = resolve_device(device), Path(directory)
     wandb_mode(wandb)
     run = PlannedRun(recipe=recipe, seed=seed, arm=recipe.name, overrides={})
-    folder = run_directory(directory, run.run_id)
+    study, folder = StudyFolder(directory), run_directory(directory, run.run_id)
     result = load_result(folder)
     if result is not None:
         check_same_data(result, recipe, folder)
         return result
     dataset, _ = fitting_dataset(recipe)
     try:
-        for name in FOLDERS:
-            (directory / name).mkdir(parents=True, exist_ok=True)
+        study.make()
     except OSError as error:
         raise ValueError(f"cannot write to {directory}: {error.strerror or error}.") from None
     group = RunGroup(runs=(run,))
-    lease = take_lease(directory / "leases", group.id)
+    lease = take_lease(study.leases, group.id)
     if lease is None:
-        other = holder(directory / "leases", group.id) or {"pid": "unknown"}
+        other = holder(study.leases, group.id) or {"pid": "unknown"}
         raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
     with lease:
         job = Job(
@@ -83,7 +83,7 @@ def train(
             device=device,
             target=Target(metric="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
             environment=describe_environment(device),
-            checkpoint=directory / "populations" / f"{group.id}.pt",
+            checkpoint=study.checkpoint(group.id),
             wandb=wandb,
             watch=watch,
             progress=progress,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from harness.runs.result import RunResult, load_result, run_directory, score
+from harness.runs.folder import find_results
+from harness.runs.result import RunResult, score
 from harness.search.trial import Trial, best_trial
+from harness.study.folder import StudyFolder
 from harness.study.target import Target
 from harness.verdict.judge import HOPELESS, VERDICTS, Verdict
 
@@ -137,12 +139,9 @@ class StatusReader:
 
     def refresh(self) -> None:
         """Read the results that are new."""
-        for path in (self._plan.directory / "runs").glob("*/result.json"):
-            run_id = path.parent.name
-            if run_id not in self._results:
-                result = load_result(run_directory(self._plan.directory, run_id))
-                if result is not None and result.seed in self._plan.seeds.get(result.phase, ()):
-                    self._results[run_id] = result
+        for result in find_results(self._plan.directory, self._results):
+            if result.seed in self._plan.seeds.get(result.phase, ()):
+                self._results[result.run_id] = result
 
     def is_complete(self) -> bool:
         """Whether nothing is left to train."""
@@ -152,7 +151,7 @@ class StatusReader:
         from harness.search.search import Search
         from harness.search.storage import open_storage
 
-        if not (self._plan.directory / "journal.log").exists():
+        if not StudyFolder(self._plan.directory).journal.exists():
             return False
         storage = open_storage(self._plan.directory)
         for arm in self._plan.arms:

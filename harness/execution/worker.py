@@ -14,12 +14,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.files import read_json, write_json
-from harness.leases import Lease, locked, take_lease
+from harness.files import write_json
+from harness.leases import Lease, take_lease
 from harness.machine import describe_environment
 from harness.planning.plan import ArmPlan, Plan, RunGroup, trial_groups
 from harness.planning.plan_file import read_plan
-from harness.runs.result import CHECKPOINT_SEC, load_result, run_directory, score
+from harness.runs.folder import RunFolder, load_result, run_directory
+from harness.runs.result import CHECKPOINT_SEC, score
+from harness.search.trial import note_winner
+from harness.study.folder import StudyFolder
 
 if TYPE_CHECKING:
     from harness.runs.job import Progress
@@ -66,6 +69,7 @@ class Worker:
     ) -> None:
         self._plan: Plan = read_plan(directory)
         self._directory = directory
+        self._folder = StudyFolder(directory)
         self._index = index
         self._device = device
         self._wandb = wandb
@@ -73,7 +77,7 @@ class Worker:
         self._checkpoint_sec = checkpoint_sec
         self._environment = describe_environment(device)
         self._searches: dict[str, Search] = self._open_searches()
-        self._progress_path = directory / "workers" / f"{index}.json"
+        self._progress_path = self._folder.workers / f"{index}.json"
         self._reported_at = 0.0
 
     def work(self) -> None:
@@ -163,7 +167,7 @@ class Worker:
         best = search.best() if "final" in self._plan.seeds else None
         if best is None:
             return None, False
-        self._note_winner(arm, best)
+        note_winner(self._directory, arm.name, best)
         groups = trial_groups(self._plan, arm, best.number, best.parameters, "final")
         left = [group for group in groups if not self._is_done(group)]
         for group in left:
@@ -171,15 +175,6 @@ class Worker:
             if claim is not None:
                 return claim, True
         return None, bool(left)
-
-    def _note_winner(self, arm: ArmPlan, best: Trial) -> None:
-        """Keep in ``winners.json`` which trial won each arm, for those who read results without a journal."""
-        path = self._directory / "winners.json"
-        with locked(self._directory / "leases" / "winners.lock"):
-            known = read_json(path) if path.exists() else {}
-            noted = {"trial": best.number, "value": best.value}
-            if known.get(arm.name) != noted:
-                write_json(path, known | {arm.name: noted})
 
     def _claim(
         self,
@@ -189,7 +184,7 @@ class Worker:
         arm: ArmPlan | None = None,
         trial: Trial | None = None,
     ) -> _Claim | None:
-        lease = take_lease(self._directory / "leases", group.id)
+        lease = take_lease(self._folder.leases, group.id)
         if lease is None:
             return None
         if self._is_done(group, asked):
@@ -200,7 +195,7 @@ class Worker:
     def _is_done(self, group: RunGroup, asked: set[int] | None = None) -> bool:
         """Whether every run of the group that has one of the seeds asked for has its result."""
         return all(
-            (run_directory(self._directory, run.run_id) / "result.json").exists()
+            RunFolder(run_directory(self._directory, run.run_id)).result.exists()
             for run in group.runs
             if asked is None or run.seed in asked
         )
@@ -221,7 +216,7 @@ class Worker:
             device=self._device,
             target=self._plan.study.target,
             environment=self._environment,
-            checkpoint=self._directory / "populations" / f"{claim.group.id}.pt",
+            checkpoint=self._folder.checkpoint(claim.group.id),
             wandb=self._wandb,
             early_stop=self._plan.study.early_stop,
             should_stop=self._should_stop,

@@ -26,7 +26,7 @@ from harness.runs.result import Phase
 if TYPE_CHECKING:
     from harness.study.study import Arm, Study
 
-__all__ = ["ArmPlan", "Plan", "Price", "RunGroup", "finished_runs", "trial_groups", "with_all_groups"]
+__all__ = ["ArmPlan", "Plan", "Price", "RunGroup", "trial_groups", "with_all_groups"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +224,6 @@ def chunks(runs: Sequence[PlannedRun], population: int) -> tuple[RunGroup, ...]:
     count = math.ceil(len(runs) / population)
     bounds = [round(i * len(runs) / count) for i in range(count + 1)]
     return tuple(RunGroup(runs=tuple(runs[low:high])) for low, high in itertools.pairwise(bounds))
-
-
-def finished_runs(directory: Path) -> frozenset[str]:
-    """Ids of the runs that have a result."""
-    return frozenset(path.parent.name for path in (directory / "runs").glob("*/result.json"))
 
 
 def with_all_groups(plan: Plan) -> Plan:

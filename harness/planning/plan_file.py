@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json, write_text
 from harness.leases import locked
-from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, finished_runs, with_all_groups
+from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.recipe import Recipe
+from harness.runs.folder import finished_runs
 from harness.study.document import to_yaml
+from harness.study.folder import StudyFolder
 from harness.version import __version__
 from harness.words import listed
 
 if TYPE_CHECKING:
     from harness.study.study import Study
 
-__all__ = ["FOLDERS", "PLAN_VERSION", "extended", "read_plan", "write_plan"]
+__all__ = ["PLAN_VERSION", "extended", "planned_seeds", "read_plan", "read_planned", "write_plan"]
 
 PLAN_VERSION = 2
 """Version of the layout of ``plan.json`` and of what lies beside it."""
-
-FOLDERS = ("runs", "leases", "populations", "workers")
-"""The folders that a study's workers write to."""
-
 
 _DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -46,7 +44,7 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
     Raises:
         ValueError: If the plan is of another version or not one, or if what it planned has changed since.
     """
-    path = directory / "plan.json"
+    path = StudyFolder(directory).plan
     values, study, recipes = read_planned(directory)
     try:
         kept = {arm["name"]: arm for arm in values["arms"]}
@@ -103,7 +101,29 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
     """
     from harness.study.study import Study
 
-    path = directory / "plan.json"
+    values = _content(directory)
+    try:
+        study = Study.from_json(values["study"])
+        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
+    return values, study, recipes
+
+
+def planned_seeds(directory: Path) -> dict[str, list[int]]:
+    """The seeds of each phase that a study asks for; none for a folder without a plan, `harness train`'s say.
+
+    Args:
+        directory: ``runs/<study>``.
+
+    Raises:
+        ValueError: If the plan is of another version, or damaged.
+    """
+    return dict(_content(directory).get("seeds", {})) if StudyFolder(directory).plan.exists() else {}
+
+
+def _content(directory: Path) -> dict[str, Any]:
+    path = StudyFolder(directory).plan
     try:
         values = read_json(path)
     except ValueError as error:
@@ -114,17 +134,12 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
             f"{path} has version {version}, but this harness ({__version__}) reads {PLAN_VERSION}; "
             f"{_how_to_go_on(directory)}"
         )
-    try:
-        study = Study.from_json(values["study"])
-        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
-    except _DAMAGED as error:
-        raise _unusable(directory, error) from None
-    return values, study, recipes
+    return dict(values)
 
 
 def _unusable(directory: Path, error: Exception) -> ValueError:
     reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-    path = directory / "plan.json"
+    path = StudyFolder(directory).plan
     return ValueError(f"{path} cannot be used by this harness ({reason}); {_how_to_go_on(directory)}")
 
 
@@ -163,21 +178,21 @@ def write_plan(plan: Plan) -> Plan:
     Raises:
         ValueError: If the folder cannot be written to; nothing is left behind then.
     """
+    folder = StudyFolder(plan.directory)
     made: list[Path] = []
     try:
-        for folder in [*reversed(plan.directory.parents), plan.directory]:
-            if not folder.exists():
-                folder.mkdir()
-                made.append(folder)
-        for name in FOLDERS:
-            (plan.directory / name).mkdir(exist_ok=True)
-        with locked(plan.directory / "leases" / "plan.lock"):
-            if (plan.directory / "plan.json").exists():
-                plan = _merged(read_plan(plan.directory, plan.workers), plan)
-            write_text(plan.directory / "study.yaml", to_yaml(plan.study.to_json()))
-            write_json(plan.directory / "plan.json", _to_json(plan))
+        for path in [*reversed(folder.path.parents), folder.path]:
+            if not path.exists():
+                path.mkdir()
+                made.append(path)
+        folder.make()
+        with locked(folder.lock("plan")):
+            if folder.plan.exists():
+                plan = _merged(read_plan(folder.path, plan.workers), plan)
+            write_text(folder.text, to_yaml(plan.study.to_json()))
+            write_json(folder.plan, _to_json(plan))
     except OSError as error:
-        _remove_empty(plan.directory, made)
+        _remove_empty(folder, made)
         raise ValueError(
             f"cannot write to {plan.directory}: {error.strerror or error}; choose another folder with "
             "--directory."
@@ -225,21 +240,15 @@ def _to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _remove_empty(directory: Path, made: Sequence[Path]) -> None:
-    if directory not in made:
+def _remove_empty(folder: StudyFolder, made: Sequence[Path]) -> None:
+    if folder.path not in made:
         return
-    for name in ("leases/plan.lock", "study.yaml"):
+    for path in (folder.lock("plan"), folder.text):
         with contextlib.suppress(OSError):
-            (directory / name).unlink(missing_ok=True)
-    for name in FOLDERS:
-        _try_to_remove(directory / name)
-    for folder in reversed(made):
-        _try_to_remove(folder)
-
-
-def _try_to_remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+            path.unlink(missing_ok=True)
+    for path in (*folder.folders, *reversed(made)):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _changes(old: Recipe, new: Recipe) -> str:

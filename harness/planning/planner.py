@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.machine import num_cores, resolve_device
 from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
-from harness.planning.plan_file import FOLDERS, extended, read_plan
+from harness.planning.plan_file import extended, read_plan
 from harness.recipe.registry import plain_value
+from harness.study.folder import StudyFolder
 
 if TYPE_CHECKING:
     from harness.data import Dataset
@@ -67,7 +68,7 @@ def plan_study(
         if number is not None and number < 1:
             raise ValueError(f"`{name}` must be at least 1, but got {number}.")
     folder = Path(directory) / study.name
-    if (folder / "plan.json").exists():
+    if StudyFolder(folder).plan.exists():
         plan = extended(read_plan(folder), study)
         plan = replace(plan, device=_same_device(plan, device))
         if plan.num_done == plan.num_runs and not plan.is_search:
@@ -113,10 +114,11 @@ def _check_folder(folder: Path) -> None:
         entries = list(folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise ValueError(f"cannot read {folder}: {error.strerror or error}.") from None
-    foreign = [entry.name for entry in entries if entry.name not in (*FOLDERS, "study.yaml")]
+    known = StudyFolder(folder)
+    foreign = sorted({*entries} - {*known.folders, known.text})
     if foreign:
         raise ValueError(
-            f"{folder} holds {sorted(foreign)[0]} but no plan.json, so it is not a study of this harness; "
+            f"{folder} holds {foreign[0].name} but no plan.json, so it is not a study of this harness; "
             "give the study another name, or move the folder away."
         )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis.summary import ArmResult, Summary
-from harness.runs.result import RunResult, run_directory
+from harness.runs.folder import RunFolder, run_directory
+from harness.runs.result import RunResult
 from harness.words import rounded
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def draw_gallery(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> 
         folder: where figures go.
     """
     chosen = [(arm, run) for arm in shown if (run := _typical(summary, arm)) is not None]
-    chosen = [(arm, run) for arm, run in chosen if (_samples(summary, run) / "real.png").exists()]
+    chosen = [(arm, run) for arm, run in chosen if (_files(summary, run).samples / "real.png").exists()]
     if not chosen:
         return []
     drawn = (draw(summary, chosen, folder) for draw in (_side_by_side, _worst, _filmstrips))
@@ -69,7 +70,7 @@ def neighbour_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tup
     found = []
     for arm in shown:
         run = _typical(summary, arm)
-        path = None if run is None else _samples(summary, run) / "neighbours.png"
+        path = None if run is None else _files(summary, run).samples / "neighbours.png"
         if run is not None and path is not None and path.exists():
             found.append((arm.name, path, _words(summary, arm, run)))
     return found
@@ -86,7 +87,7 @@ def beside_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[
     found = []
     for arm in shown:
         for run in sorted(arm.runs, key=lambda run: run.seed):
-            path = _samples(summary, run) / "real_beside_fake.png"
+            path = _files(summary, run).samples / "real_beside_fake.png"
             if path.exists():
                 found.append((arm.name, path, _words(summary, arm, run)))
                 break
@@ -102,7 +103,7 @@ def latent_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[Pictur
     for arm in shown:
         typical = _typical(summary, arm)
         for run in sorted(arm.runs, key=lambda run: typical is None or run.run_id != typical.run_id):
-            for path in sorted((run_directory(summary.directory, run.run_id) / "latent").glob("*.png")):
+            for path in sorted(_files(summary, run).latent.glob("*.png")):
                 title = f"{arm.name}, seed {run.seed}: {_LATENT_WORDS.get(path.stem, path.stem)}"
                 found.append(Picture(path=path, title=title, caption=f"Run {run.run_id}."))
     return found[:_MAX_LATENT]
@@ -119,7 +120,7 @@ def _side_by_side(
     from harness.figures import Panel, panels, top_rows, write_png
 
     budget = min((run.ledger["seen_images"] for _, run in chosen if not run.failed), default=0)
-    real = _samples(summary, chosen[0][1]) / "real.png"
+    real = _files(summary, chosen[0][1]).reals
     found = [Panel(picture=top_rows(real, _ROWS), title="real images", note="of the training set")]
     cut = False
     for arm, run in chosen:
@@ -178,9 +179,9 @@ def _filmstrips(
 
     found = []
     for arm, run in chosen:
-        frames = read_frames(_samples(summary, run))
+        frames = read_frames(_files(summary, run).samples)
         if len(frames) > 1:
-            strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_samples(summary, run)))
+            strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_files(summary, run).samples))
             found.append(Panel(picture=strip, title=arm.name, note=_words(summary, arm, run)))
     if not found:
         return []
@@ -219,7 +220,7 @@ def _worst_run(summary: Summary, arm: ArmResult) -> RunResult | None:
 def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[Path | None, int]:
     """A run's last frame by the time it had seen as many real images, or of all, and its step."""
     frames = {
-        int(path.stem.removeprefix("step_")): path for path in _samples(summary, run).glob("step_*.png")
+        int(path.stem.removeprefix("step_")): path for path in _files(summary, run).samples.glob("step_*.png")
     }
     batch = run.ledger["seen_images"] / max(1.0, run.ledger["discriminator_steps"])
     allowed = [step for step in frames if budget is None or run.failed or step * batch <= budget]
@@ -235,5 +236,5 @@ def _words(summary: Summary, arm: ArmResult, run: RunResult) -> str:
     return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
 
 
-def _samples(summary: Summary, run: RunResult) -> Path:
-    return run_directory(summary.directory, run.run_id) / "samples"
+def _files(summary: Summary, run: RunResult) -> RunFolder:
+    return RunFolder(run_directory(summary.directory, run.run_id))

@@ -14,7 +14,8 @@ from harness.analysis.rates import WRONG, judged_arms
 from harness.analysis.summary import ArmResult, Summary
 from harness.engine.meter import SCORE_EDGES
 from harness.report.gallery import Picture, last_frame
-from harness.runs.result import RunResult, run_directory
+from harness.runs.folder import RunFolder, run_directory
+from harness.runs.result import RunResult
 from harness.verdict.judge import VERDICTS
 from harness.words import rounded
 
@@ -189,7 +190,7 @@ def score_strips(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> 
 def _histograms(summary: Summary, run: RunResult) -> dict[str, list[tuple[int, Histogram]]]:
     from harness.tracking import read_histograms
 
-    path = run_directory(summary.directory, run.run_id) / "history.jsonl"
+    path = RunFolder(run_directory(summary.directory, run.run_id)).history
     return read_histograms(path) if path.exists() else {}
 
 

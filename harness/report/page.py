@@ -32,7 +32,8 @@ from harness.report.gallery import beside_pictures, latent_pictures, neighbour_p
 from harness.report.outcomes import Failure, FailureGroup, failures
 from harness.report.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_table
-from harness.runs.result import read_recipe, run_directory
+from harness.runs.folder import RunFolder, find_runs, read_recipe, run_directory
+from harness.study.folder import StudyFolder
 from harness.words import in_words, rounded
 
 __all__ = ["write_pages", "write_report"]
@@ -59,7 +60,7 @@ def write_report(study_dir: Path) -> Path:
 
 def write_pages(summary: Summary) -> Path:
     """Write the report of a study that has been read; see `write_report`."""
-    report = summary.directory / "report"
+    report = StudyFolder(summary.directory).report
     figures = report / "figures"
     try:
         figures.mkdir(parents=True, exist_ok=True)
@@ -171,7 +172,7 @@ def _gif(summary: Summary, arm: ArmResult) -> tuple[str, str, str]:
     run = summary.median_run(arm)
     if run is None:
         return arm.name, "", "no run with a score"
-    path = run_directory(summary.directory, run.run_id) / "samples" / "run.gif"
+    path = RunFolder(run_directory(summary.directory, run.run_id)).film
     value = rounded(arm.values(summary.metric, summary.at)[run.seed])
     words = f"seed {run.seed}, {summary.metric} {value}"
     return arm.name, _data_url(path, "image/gif") if path.exists() else "", words
@@ -179,7 +180,7 @@ def _gif(summary: Summary, arm: ArmResult) -> tuple[str, str, str]:
 
 def _film_shows(summary: Summary) -> str:
     """What the animations show, for those who cannot see them."""
-    images = next((summary.directory / "runs").glob("*/samples/real.png"), None) is not None
+    images = any(RunFolder(path).reals.exists() for path in find_runs(summary.directory))
     return "generated images" if images else "generated points over the discriminator's surface"
 
 
@@ -240,8 +241,8 @@ def _joined(changed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]
 def _flat(summary: Summary, arm: ArmResult) -> dict[str, Value]:
     """An arm's settings as its runs recorded them, or else as they were planned."""
     for run in arm.runs[:1]:
-        path = run_directory(summary.directory, run.run_id) / "recipe.json"
-        if path.exists():
+        path = run_directory(summary.directory, run.run_id)
+        if RunFolder(path).recipe.exists():
             return read_recipe(path).flat()
     recipe = summary.recipes.get(arm.name) or next(iter(summary.recipes.values()))
     return recipe.flat()

@@ -15,7 +15,8 @@ from harness.analysis.summary import ArmResult, Summary
 from harness.recipe.registry import Value, metrics
 from harness.report.gallery import Picture, draw_gallery
 from harness.report.outcomes import score_strips, verdict_timeline
-from harness.runs.result import RunResult, run_directory
+from harness.runs.folder import RunFolder, run_directory
+from harness.runs.result import RunResult
 from harness.words import rounded
 
 __all__ = ["MAX_DOTS", "Picture", "draw_pictures", "metric_label", "selection_note", "shown_arms"]
@@ -246,7 +247,7 @@ def _number(value: Value | None) -> float:
 def _history(summary: Summary, run: RunResult) -> list[dict[str, float]]:
     from harness.tracking.history import read_history
 
-    path = run_directory(summary.directory, run.run_id) / "history.jsonl"
+    path = RunFolder(run_directory(summary.directory, run.run_id)).history
     return read_history(path) if path.exists() else []
 
 
@@ -254,7 +255,7 @@ def _scene(summary: Summary, arm: ArmResult) -> Any:
     from harness.figures import Scene
 
     run = summary.median_run(arm)
-    path = run_directory(summary.directory, run.run_id) / "samples" / "final.npz" if run else None
+    path = RunFolder(run_directory(summary.directory, run.run_id)).scene if run else None
     return Scene.load(path) if path is not None and path.exists() else None
 
 

@@ -11,6 +11,8 @@ from harness.analysis.summary import Summary, summarise
 from harness.files import write_text
 from harness.planning.plan import Plan
 from harness.report.page import write_pages
+from harness.runs.folder import RunFolder, finished_runs, run_directory
+from harness.study.folder import StudyFolder
 from harness.tracking import log_summary, wandb_mode
 from harness.version import __version__
 
@@ -33,7 +35,7 @@ def publish(plan: Plan, wandb: str) -> Path:
     Raises:
         ValueError: As `write_report`.
     """
-    folder = plan.directory / "report"
+    folder = StudyFolder(plan.directory).report
     stamp = folder / ".made-from"
     inputs = _fingerprint(plan)
     is_whole = all((folder / name).exists() for name in (*_FILES, "figures"))
@@ -74,7 +76,9 @@ def _mirror(summary: Summary, folder: Path, wandb: str) -> None:
 def _fingerprint(plan: Plan) -> str:
     """A hash of all that a report is made from."""
     digest = hashlib.sha256(f"{__version__}\n".encode())
-    files = [plan.directory / "plan.json", *sorted((plan.directory / "runs").glob("*/result.json"))]
+    folder = StudyFolder(plan.directory)
+    runs = [run_directory(folder.path, run_id) for run_id in sorted(finished_runs(folder.path))]
+    files = [folder.plan, *(RunFolder(path).result for path in runs)]
     for path in files:
         digest.update(f"{path.parent.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

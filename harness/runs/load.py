@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +14,11 @@ from harness.data import load_dataset, outline
 from harness.engine import checkpoint as checkpoints
 from harness.recipe import Recipe, run_id
 from harness.recipe.networks import build_generator
+from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result, read_recipe
+from harness.study.folder import StudyFolder
 from harness.words import listed
 
-__all__ = ["CHECKPOINTS", "Run", "find_run", "load_run"]
-
-CHECKPOINTS = {"last": "checkpoint.pt", "best": "best.pt"}
-"""The files of a run's networks."""
+__all__ = ["Run", "find_run", "load_run"]
 
 _MAX_LISTED = 5
 
@@ -120,10 +117,10 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
         ValueError: there is none, or several different runs have ids that begin so.
     """
     given = Path(text).expanduser()
-    if (given / "recipe.json").is_file():
+    if RunFolder(given).recipe.is_file():
         return given
-    if (given / "runs").is_dir():
-        held = sorted(path.parent for path in (given / "runs").glob("*/recipe.json"))
+    if StudyFolder(given).runs.is_dir():
+        held = _begun(given)
         if len(held) == 1:
             return held[0]
         raise ValueError(
@@ -132,11 +129,10 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
             else f"{given} is a study without a run that was started; run it with `harness sweep`."
         )
     if given.is_dir():
-        raise ValueError(f"{given} is not a run's folder: there is no recipe.json in it.")
-    plain = text.isalnum() and given.name == text
-    found = sorted(p.parent for p in directory.glob(f"*/runs/{text}*/recipe.json")) if plain else []
+        raise ValueError(f"{given} is not a run's folder: there is no {RunFolder(given).recipe.name} in it.")
+    known = [path for study in sorted(directory.glob("*")) for path in _begun(study)]
+    found = [path for path in known if path.name.startswith(text)]
     if not found:
-        known = sorted({path.parent for path in directory.glob("*/runs/*/recipe.json")})
         held_there = (
             f"runs there{_listed(known)}" if known else "there are no runs; `harness train` makes one."
         )
@@ -146,10 +142,10 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
     count = len({path.name for path in found})
     if count > 1:
         raise ValueError(f"`{text}` is the beginning of {count} runs' ids; give more digits{_listed(found)}")
-    return max(found, key=lambda path: ((path / "checkpoint.pt").exists(), _finished(path)))
+    return max(found, key=lambda path: (RunFolder(path).checkpoint().exists(), _finished(path)))
 
 
-def load_run(path: Path, *, checkpoint: Literal["last", "best"] = "last") -> Run:
+def load_run(path: Path, *, checkpoint: Checkpoint = "last") -> Run:
     """A finished run's generator, and what it takes to use it.
 
     Args:
@@ -161,12 +157,17 @@ def load_run(path: Path, *, checkpoint: Literal["last", "best"] = "last") -> Run
         ValueError: the folder is no run, or one that has not finished, or diverged, or was written by another
             version of the harness.
     """
-    if not (path / "recipe.json").is_file():
-        raise ValueError(f"{path} is not a run's folder: there is no recipe.json in it.")
-    recipe = _recipe(path / "recipe.json")
-    file = path / CHECKPOINTS[checkpoint]
-    if not (path / CHECKPOINTS["last"]).is_file():
-        raise ValueError(f"{path} has no {CHECKPOINTS['last']}: {_why_unfinished(path)}")
+    folder = RunFolder(path)
+    if not folder.recipe.is_file():
+        raise ValueError(f"{path} is not a run's folder: there is no {folder.recipe.name} in it.")
+    recipe, result, file = read_recipe(path), load_result(path), folder.checkpoint(checkpoint)
+    if not folder.checkpoint().is_file():
+        why = (
+            "the run has not finished; run its study or `harness train` again, which resumes it."
+            if result is None
+            else f"the run {result.outcome} and left no networks ({result.reason}); choose another."
+        )
+        raise ValueError(f"{path} has no {folder.checkpoint().name}: {why}")
     if not file.is_file():
         raise ValueError(
             f"{path} has no {file.name}, for no checkpoint was chosen as the best; use the last."
@@ -197,30 +198,13 @@ def load_run(path: Path, *, checkpoint: Literal["last", "best"] = "last") -> Run
     )
 
 
-def _recipe(path: Path) -> Recipe:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{path} is not valid JSON; train the run again.") from None
-    try:
-        return Recipe.from_json(content)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(
-            f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); train the run "
-            "again."
-        ) from None
-
-
-def _why_unfinished(path: Path) -> str:
-    try:
-        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        return f"the run {result['outcome']} and left no networks ({result['reason']}); choose another."
-    except (OSError, ValueError, KeyError, TypeError):
-        return "the run has not finished; run its study or `harness train` again, which resumes it."
+def _begun(study: Path) -> list[Path]:
+    """The runs of a study that have a recipe."""
+    return [path for path in find_runs(study) if RunFolder(path).recipe.is_file()]
 
 
 def _finished(path: Path) -> float:
-    result = path / "result.json"
+    result = RunFolder(path).result
     return result.stat().st_mtime if result.exists() else 0.0
 
 

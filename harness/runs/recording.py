@@ -19,7 +19,8 @@ from harness.files import write_json
 from harness.objective.objective import chance_loss
 from harness.recipe.registry import metrics
 from harness.runs.best import BestCheckpoint
-from harness.runs.result import Outcome, RunResult, run_directory, summarise_curve
+from harness.runs.folder import RunFolder, run_directory
+from harness.runs.result import Outcome, RunResult, summarise_curve
 from harness.tracking import (
     CompositeTracker,
     Histogram,
@@ -71,7 +72,7 @@ class RunRecorder:
         trackers: Sequence[Tracker] = (),
     ) -> None:
         self.run = run
-        self.directory = run_directory(job.directory, run.run_id)
+        self._folder = RunFolder(run_directory(job.directory, run.run_id))
         self.result: RunResult | None = None
         self.alarm = ""
         self._study = job.study
@@ -88,14 +89,18 @@ class RunRecorder:
         self._verdicts = RunVerdicts(state.get("verdicts"), chance=chance_loss(run.recipe.loss))
         self.best_checkpoint = BestCheckpoint(job.target, state.get("best_checkpoint"))
         self._logged: dict[str, float] = dict(state.get("logged", {}))
-        self._samples = self.directory / "samples"
+        self._samples = self._folder.samples
         self._samples.mkdir(parents=True, exist_ok=True)
-        for path in (*self.directory.glob(".*"), *self._samples.glob(".*"), *self._frames_after(resume_step)):
+        for path in (
+            *self._folder.path.glob(".*"),
+            *self._samples.glob(".*"),
+            *self._frames_after(resume_step),
+        ):
             if path.is_file():  # others' folders, .ipynb_checkpoints say, are none of ours
                 path.unlink()
         config = run.recipe.to_json()
-        write_json(self.directory / "recipe.json", config)
-        history = self.directory / "history.jsonl"
+        write_json(self._folder.recipe, config)
+        history = self._folder.history
         resumed = resume_step is not None and history.exists()
         record: Tracker = HistoryTracker(history, resume_step=resume_step if resumed else None)
         rows = read_history(history)
@@ -325,7 +330,7 @@ class RunRecorder:
         )
         self.flush()
         self._trackers.finish(result.to_json())
-        write_json(self.directory / "result.json", result.to_json())
+        write_json(self._folder.result, result.to_json())
         if self._mirror is not None:
             self._mirror.settle()
         self.result = result
@@ -337,7 +342,7 @@ class RunRecorder:
         state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed}
         chosen = self.best_checkpoint.to_json()
         checkpoints.save(
-            self.directory / "best.pt",
+            self._folder.checkpoint("best"),
             {
                 **state,
                 "step": self.best_checkpoint.step,

@@ -1,26 +1,16 @@
-"""What a finished run leaves behind: ``runs/<study>/runs/<run id>/result.json``.
-
-A run is finished when, and only when, this file exists; it is written in one move, last of all. Whatever
-reads results (the workers on resuming, the report, the standings on the screen) reads them here, so one rule
-says what a failed run is worth.
-"""
+"""What a finished run leaves behind, and what it is worth: one rule for failed runs, whoever asks."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from harness.files import encode, read_json
-from harness.recipe import Recipe
+from harness.files import encode
 from harness.study.target import At, Target
 
 __all__ = [
     "CHECKPOINT_SEC",
     "RunResult",
-    "load_result",
-    "read_recipe",
-    "run_directory",
     "score",
     "summarise_curve",
 ]
@@ -35,8 +25,6 @@ _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")
 _STOPPERS = ("", "verdict", "pruner")
 _SUMMARIES = ("first", "last", "best", "area")
-_LATER_FIELDS = {"failed_scores", "verdict", "stopped_by", "best_checkpoint"}
-"""Fields that older results do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +60,7 @@ class RunResult:
         verdict: What became of the run: the fields of `harness.verdict.judge.Verdict` as plain values
             (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
             which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
-            the evaluations. Empty in results from before there were verdicts.
+            the evaluations. Empty where it was never judged.
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
             trial was beaten by others), or empty.
         best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt``
@@ -126,7 +114,7 @@ class RunResult:
 
     @property
     def verdict_name(self) -> str:
-        """The verdict's name; empty in results from before there were verdicts."""
+        """The verdict's name; empty where it was never judged."""
         return str(self.verdict.get("name", ""))
 
     @property
@@ -153,13 +141,11 @@ class RunResult:
             ValueError: If a field is missing or unknown.
         """
         names = {field.name for field in fields(cls)}
-        if names - _LATER_FIELDS != set(values) - _LATER_FIELDS:
+        if names != set(values):
             raise ValueError(f"A result must have the fields {sorted(names)}, but got {sorted(values)}.")
         decoded = dict(values)
-        if "verdict" in values:
-            decoded["verdict"] = _decoded_verdict(values["verdict"])
-        if "best_checkpoint" in values:
-            decoded["best_checkpoint"] = _decoded_best(values["best_checkpoint"])
+        decoded["verdict"] = _decoded_verdict(values["verdict"])
+        decoded["best_checkpoint"] = _decoded_best(values["best_checkpoint"])
         decoded["scores"] = {
             metric: {at: float(value) for at, value in summary.items()}
             for metric, summary in values["scores"].items()
@@ -220,45 +206,6 @@ def summarise_curve(steps: Sequence[int], values: Sequence[float], target: Targe
     ) / span  # fmt: skip
     best = min(values, key=target.badness)
     return {"first": values[0], "last": values[-1], "best": best, "area": area}
-
-
-def run_directory(study_directory: Path, run_id: str) -> Path:
-    """Where a run's files are: ``<study>/runs/<run id>``."""
-    return study_directory / "runs" / run_id
-
-
-def load_result(directory: Path) -> RunResult | None:
-    """The result in a run's folder, or None if the run has not finished.
-
-    Raises:
-        ValueError: If the file is there but is not a result.
-    """
-    path = directory / "result.json"
-    if not path.exists():
-        return None
-    try:
-        return RunResult.from_json(read_json(path))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is not a run's result ({error}); delete it to train the run again."
-        ) from None
-
-
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a run's ``recipe.json``.
-
-    Raises:
-        ValueError: If it is not one, in one line that names it.
-    """
-    try:
-        return Recipe.from_json(read_json(path))
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(
-            f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); delete the "
-            "run's folder to train it again."
-        ) from None
 
 
 def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,10 +25,11 @@ from harness.files import leftovers
 from harness.metrics.scores import Scores
 from harness.recipe.registry import metrics
 from harness.runs.examining import Examiner, evaluator_of
+from harness.runs.folder import RunFolder, load_result, run_directory
 from harness.runs.frames import Frames, frames_of
 from harness.runs.job import Interrupted, Job, Progress
 from harness.runs.recording import RunRecorder
-from harness.runs.result import Outcome, RunResult, load_result, run_directory, score
+from harness.runs.result import Outcome, RunResult, score
 
 if TYPE_CHECKING:
     from harness.runs.job import PlannedRun
@@ -256,7 +257,7 @@ class Session:
         step, ledger = self._trainer.step, self._ledger()
         if outcome == "stopped":
             ledger["saved_steps"] = self._trainer.total_steps - step
-        path = run_directory(self._job.directory, self._runs[row].run_id) / "checkpoint.pt"
+        path = RunFolder(run_directory(self._job.directory, self._runs[row].run_id)).checkpoint()
         run = self._runs[row]
         state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed, "step": step}
         checkpoints.save(path, {**state, **self._population.run_state(row)})

@@ -27,6 +27,7 @@ from harness.search.pruners import make_pruner
 from harness.search.samplers import make_sampler
 from harness.search.space import suggest
 from harness.search.trial import Trial, best_trial
+from harness.study.folder import StudyFolder
 from harness.study.study import Arm, Study
 
 __all__ = ["Search", "arm_values", "record_arm"]
@@ -53,7 +54,7 @@ class Search:
         self._study = study
         self._arm = arm
         self._space = study.space(arm)
-        self._lock = _trials_lock(directory)
+        self._lock = StudyFolder(directory).lock("trials")
         with _without_optuna_warnings():
             self._search = optuna.create_study(
                 storage=storage,
@@ -188,7 +189,7 @@ def record_arm(
     Returns:
         Whether it was recorded now; False if it had been before.
     """
-    with locked(_trials_lock(directory)), _without_optuna_warnings():
+    with locked(StudyFolder(directory).lock("trials")), _without_optuna_warnings():
         arms = optuna.create_study(
             storage=storage, study_name=study.name, direction=study.target.goal, load_if_exists=True
         )
@@ -208,11 +209,6 @@ def record_arm(
             )
         )
         return True
-
-
-def _trials_lock(directory: Path) -> Path:
-    """Held while a trial is asked, judged or told."""
-    return directory / "leases" / "trials.lock"
 
 
 @contextlib.contextmanager

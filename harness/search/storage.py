@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from harness.files import replaced
 from harness.leases import locked
+from harness.study.folder import StudyFolder
 
 __all__ = ["open_storage", "repair_journal"]
 
@@ -44,7 +45,7 @@ def open_storage(study_directory: Path) -> JournalStorage:
         study_directory: ``runs/<study>``; it must exist.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = study_directory / "journal.log"
+    path = StudyFolder(study_directory).journal
     repair_journal(path)
     return JournalStorage(_Journal(path))
 
@@ -73,7 +74,7 @@ def repair_journal(path: Path) -> int:
 
 def _lock_of(journal: Path) -> Path:
     """Held while the journal is written."""
-    return journal.parent / "leases" / "journal.lock"
+    return StudyFolder(journal.parent).lock("journal")
 
 
 def _is_whole(line: bytes) -> bool:

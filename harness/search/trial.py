@@ -1,15 +1,19 @@
-"""A trial of a search, and which of several is the best."""
+"""A trial of a search, which of several is the best, and which one won each arm."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from harness.files import read_json, write_json
+from harness.leases import locked
+from harness.study.folder import StudyFolder
 from harness.study.target import Target
 
-__all__ = ["Trial", "best_trial"]
+__all__ = ["Trial", "best_trial", "note_winner", "read_winners"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +62,32 @@ def best_trial(trials: Iterable[T], target: Target) -> T | None:
     complete = [trial for trial in valued if trial.state == "complete"]
     ranked = sorted(complete or valued, key=lambda trial: (target.badness(trial.value or 0.0), trial.number))
     return ranked[0] if ranked else None
+
+
+def note_winner(directory: Path, arm: str, best: Trial) -> None:
+    """Keep which trial won an arm, for those who read results without a journal.
+
+    Args:
+        directory: ``runs/<study>``.
+        arm: the arm.
+        best: its best trial.
+    """
+    folder = StudyFolder(directory)
+    with locked(folder.lock("winners")):
+        known = read_winners(directory)
+        noted = {"trial": best.number, "value": best.value}
+        if known.get(arm) != noted:
+            write_json(folder.winners, {**known, arm: noted})
+
+
+def read_winners(directory: Path) -> dict[str, dict[str, Any]]:
+    """Each arm's ``trial`` and ``value``, of those that have a winner.
+
+    Args:
+        directory: ``runs/<study>``.
+
+    Raises:
+        ValueError: the file is not JSON.
+    """
+    path = StudyFolder(directory).winners
+    return dict(read_json(path)) if path.exists() else {}

@@ -6,7 +6,7 @@ The rules are in `harness.verdict.rules`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "VerdictName",
     "dynamics_of",
     "judge_history",
+    "replayed",
 ]
 
 INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "unjudged"
@@ -320,15 +321,32 @@ def judge_history(
     Returns:
         One verdict an evaluation, in their order.
     """
-    judge, verdicts, latest = Judge(thresholds), [], dict[str, float]()
+    judge, verdicts = Judge(thresholds), []
     judge.trained(first_grad_norm)
-    for row in rows:
-        latest |= {key: value for key, value in row.items() if key.startswith("train/")}
-        judge.trained(row.get("train/g_grad_norm"))
-        scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
+    for step, scores, logged in replayed(rows):
+        judge.trained(logged.get("train/g_grad_norm"))
         if scores:
-            verdicts.append(judge.judge(int(row["train/step"]), scores, **dynamics_of(latest, chance)))
+            verdicts.append(judge.judge(step, scores, **dynamics_of(logged, chance)))
     return verdicts
+
+
+def replayed(
+    rows: Iterable[Mapping[str, float]],
+) -> Iterator[tuple[int, dict[str, float], dict[str, float]]]:
+    """What was known of a run at each row of its history.
+
+    Args:
+        rows: the rows of its `history.jsonl`.
+
+    Yields:
+        The row's step; its scores, by name without ``eval/``, empty unless it is an evaluation; and the
+        latest ``train/…`` numbers by then.
+    """
+    logged: dict[str, float] = {}
+    for row in rows:
+        logged = logged | {key: value for key, value in row.items() if key.startswith("train/")}
+        scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
+        yield int(row["train/step"]), scores, logged
 
 
 def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, float]:

@@ -18,8 +18,8 @@ from harness.data import Dataset, Mixture, Outline, load_dataset, outline, outli
 from harness.machine import describe_environment
 from harness.recipe import Choice, Recipe, choose
 from harness.recipe.registry import datasets
+from harness.runs.folder import run_directory
 from harness.runs.job import Job, PlannedRun
-from harness.runs.result import run_directory
 from harness.runs.session import train_population
 from harness.study.target import Target
 

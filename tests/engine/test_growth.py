@@ -23,8 +23,8 @@ from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, TrainSettings, find_recipe
 from harness.recipe.networks import build_generator, check_networks, layer_table
+from harness.runs.folder import run_directory
 from harness.runs.job import Interrupted, Job, PlannedRun
-from harness.runs.result import run_directory
 from harness.runs.session import train_population
 from harness.study.target import Target
 from harness.tracking import read_history

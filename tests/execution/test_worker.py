@@ -22,15 +22,16 @@ from harness.leases import take_lease
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores
 from harness.planning.plan import Plan, RunGroup
-from harness.planning.plan_file import FOLDERS
 from harness.planning.planner import plan_study
 from harness.recipe import Recipe, find_recipe
 from harness.runs import job as training
 from harness.runs import session
+from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Interrupted, Job, PlannedRun
-from harness.runs.result import load_result, run_directory, score
+from harness.runs.result import score
 from harness.search.search import Search
 from harness.search.storage import open_storage
+from harness.study.folder import StudyFolder
 from harness.study.study import Study
 from harness.tracking import read_history, read_images
 from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
@@ -193,8 +194,7 @@ def test_a_numpy_seed_is_the_same_run(tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_trained_by_two_processes(tmp_path: Path) -> None:
-    for name in FOLDERS:
-        (tmp_path / name).mkdir()
+    StudyFolder(tmp_path).make()
     group = RunGroup(runs=(PlannedRun(recipe=tiny_recipe(), seed=0, arm="ring-gan", overrides={}),))
     lease = take_lease(tmp_path / "leases", group.id)
     assert lease is not None

@@ -20,7 +20,7 @@ from harness.files import read_json, write_json
 from harness.report.gallery import beside_pictures, draw_gallery
 from harness.report.page import write_report
 from harness.report.pictures import shown_arms
-from harness.runs.result import run_directory
+from harness.runs.folder import run_directory
 from harness.study.study import Study
 from support.image_recipes import SMALL
 from support.tiny_studies import unmeasured_plan

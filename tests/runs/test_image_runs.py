@@ -26,9 +26,10 @@ from harness.recipe import choose
 from harness.recipe.registry import datasets
 from harness.runs import recording
 from harness.runs.examining import Examiner
+from harness.runs.folder import load_result, run_directory
 from harness.runs.frames import frames_of
 from harness.runs.job import Interrupted
-from harness.runs.result import load_result, run_directory, score
+from harness.runs.result import score
 from harness.tracking import read_history, read_images
 from support.image_recipes import small
 from support.populations import fit, runs_of, stop_at

@@ -10,7 +10,8 @@ import pytest
 from harness.analysis.load import read_results
 from harness.files import write_json
 from harness.recipe import find_recipe
-from harness.runs.result import RunResult, load_result, read_recipe, run_directory, score, summarise_curve
+from harness.runs.folder import load_result, read_recipe, run_directory
+from harness.runs.result import RunResult, score, summarise_curve
 from harness.study.target import Target
 
 LOW, HIGH = Target(metric="m", goal="minimize"), Target(metric="m", goal="maximize")

@@ -28,8 +28,9 @@ from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Halves
 from harness.objective.objective import chance_loss
 from harness.runs.best import BestCheckpoint
+from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Interrupted, Progress
-from harness.runs.result import load_result, run_directory, score
+from harness.runs.result import score
 from harness.search.search import Search
 from harness.search.storage import open_storage
 from harness.study.grammar import EarlyStop

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import RunResult
-from harness.planning.plan_file import FOLDERS
 from harness.recipe import Recipe
+from harness.runs.folder import run_directory
 from harness.runs.job import Job, PlannedRun, Progress
-from harness.runs.result import run_directory
 from harness.runs.session import train_population
+from harness.study.folder import StudyFolder
 from harness.study.target import Target
 from harness.tracking import read_history
 
@@ -30,8 +30,7 @@ def fit(
     directory: Path, runs: list[PlannedRun], *, metric: str = "sliced_w2", **more: Any
 ) -> list[RunResult]:
     """Train runs as one population. `more` goes to its `Job`."""
-    for name in FOLDERS:
-        (directory / name).mkdir(parents=True, exist_ok=True)
+    StudyFolder(directory).make()
     settings: dict[str, Any] = {
         "study": directory.name,
         "directory": directory,

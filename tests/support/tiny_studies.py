@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import num_cores
-from harness.planning.plan import ArmPlan, Plan, Price, finished_runs, with_all_groups
+from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
 from harness.planning.plan_file import extended, read_plan, write_plan
 from harness.recipe import Recipe, find_recipe
+from harness.runs.folder import finished_runs
 from harness.study.study import Study
 
 SETTINGS: dict[str, Any] = {
