@@ -158,14 +158,15 @@ def test_a_run_has_moved_only_from_untrained_scores_that_were_measured_alike(run
     assert "moved" not in evaluate(run, extractor="random-conv").verdict.evidence
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"verdict": "healthy"}', '{"verdict": {}}'])
-def test_a_damaged_result_costs_only_what_it_would_have_told(run: Path, tmp_path: Path, text: str) -> None:
+def test_a_run_without_a_result_lacks_only_what_that_would_have_told(run: Path, tmp_path: Path) -> None:
     for name in ("recipe.json", "checkpoint.pt", "history.jsonl"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
-    (tmp_path / "result.json").write_text(text)
     found = evaluate(tmp_path)
     assert found.recorded == ""
     assert found.scores == evaluate(run).scores
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ValueError, match=r"result\.json is not a run's result"):
+        evaluate(tmp_path)
 
 
 def test_a_run_whose_samples_are_not_finite_is_refused(run: Path, tmp_path: Path) -> None:

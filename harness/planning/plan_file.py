@@ -262,4 +262,4 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _how_to_go_on(directory: Path) -> str:
-    return f"give the study another name, or move {directory} away."
+    return f"give the study another name, move {directory} away, or choose another folder with --directory."

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
+from harness.files import write_json
+from support.untrained_runs import make_recipe, make_run
 
 ROOT = Path(__file__).parents[2]
 TINY = """\
@@ -223,6 +225,27 @@ def test_a_sweep_is_planned_trained_reported_and_not_redone(
     (report / "table.csv").unlink()
     prints("report", str(path), *where)
     assert (report / "table.csv").exists()
+
+
+def test_folders_of_an_earlier_version_are_refused_by_every_command(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    text = tmp_path / "tiny.yaml"
+    text.write_text(TINY)
+    runs = tmp_path / "runs"
+    (runs / "tiny").mkdir(parents=True)
+    write_json(runs / "tiny" / "plan.json", {"version": 1, "units": []})
+    folder, _ = make_run(runs, make_recipe())
+    write_json(folder / "result.json", {"run_id": folder.name, "cell": "adam", "selection": {}})
+    where = ("--directory", str(runs))
+    for command in ("sweep", "plan", "report"):
+        said = refused(command, str(text), *where)
+        assert "version 1" in said
+        assert said.endswith(f"move {runs / 'tiny'} away, or choose another folder with --directory.")
+    for command in (("generate",), ("evaluate",), ("latent", "edit"), ("latent", "sefa")):
+        said = refused(*command, folder.name, *where)
+        assert "earlier version of the harness" in said
+        assert said.endswith(f"move {runs / 'train'} away, or choose another folder with --directory.")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.cli.main import main
 from harness.figures import read_grid, write_png
+from harness.files import write_json
 from harness.latent import (
     choose_dims,
     edit,
@@ -29,6 +30,7 @@ from harness.latent import (
     walk_figure,
 )
 from harness.runs.load import find_run, load_run
+from harness.runs.result import RunResult
 from harness.runs.sampling import draw_latents, sample
 from support.untrained_runs import DIMS, make_recipe, make_run
 
@@ -353,7 +355,22 @@ def test_runs_that_cannot_be_used_say_why_on_one_line(tmp_path: Path) -> None:
 
     def diverge(folder: Path) -> None:
         (folder / "checkpoint.pt").unlink()
-        (folder / "result.json").write_text('{"outcome": "diverged", "reason": "a loss was not finite"}')
+        result = RunResult(
+            run_id=folder.name,
+            study="train",
+            arm="arm",
+            overrides={},
+            seed=4,
+            phase="ablate",
+            trial=None,
+            outcome="diverged",
+            reason="a loss was not finite",
+            scores={},
+            ledger={},
+            recipe="",
+            environment={},
+        )
+        write_json(folder / "result.json", result.to_json())
 
     assert "the run diverged and left no networks (a loss was not finite)" in broken("diverged", diverge)
 

@@ -244,7 +244,9 @@ def test_another_study_of_the_same_name_is_refused_with_the_difference(
     with pytest.raises(ValueError, match="holds another study named `tiny`") as caught:
         plan_study(other, directory=tmp_path)
     assert difference in str(caught.value)
-    assert str(caught.value).endswith(f"give the study another name, or move {plan.directory} away.")
+    assert str(caught.value).endswith(
+        f"give the study another name, move {plan.directory} away, or choose another folder with --directory."
+    )
     assert "\n" not in str(caught.value)
     assert (plan.directory / "plan.json").read_bytes() == before
 

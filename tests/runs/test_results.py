@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from harness.analysis.load import read_results
 from harness.files import write_json
+from harness.planning.plan_file import PLAN_VERSION
 from harness.recipe import find_recipe
-from harness.runs.folder import load_result, read_recipe, run_directory
+from harness.runs.folder import find_results, load_result, read_recipe, run_directory
 from harness.runs.result import RunResult, score, summarise_curve
 from harness.study.target import Target
 
@@ -99,8 +101,34 @@ def test_results_come_in_a_fixed_order(tmp_path: Path) -> None:
 def test_runs_of_seeds_no_longer_asked_for_are_left_out(tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path, make_result(run_id=f"{seed:012x}", seed=seed))
-    write_json(tmp_path / "plan.json", {"seeds": {"ablate": [0, 2]}})
+    write_json(tmp_path / "plan.json", {"version": PLAN_VERSION, "seeds": {"ablate": [0, 2]}})
     assert [r.seed for r in read_results(tmp_path)] == [0, 2]
+
+
+def test_a_copy_beside_a_run_is_no_run(tmp_path: Path) -> None:
+    result = make_result()
+    save(tmp_path, result)
+    folder = run_directory(tmp_path, result.run_id)
+    for name in (f"{result.run_id}.bak", "copy", "f" * 12):
+        shutil.copytree(folder, folder.with_name(name))
+    (folder.with_name("copy") / "result.json").write_text("{")
+    assert find_results(tmp_path) == [result]
+    assert find_results(tmp_path, {result.run_id}) == []
+
+
+def test_a_result_of_an_earlier_version_is_refused_with_a_way_to_go_on(tmp_path: Path) -> None:
+    values = make_result().to_json()
+    folder = run_directory(tmp_path / "study", values["run_id"])
+    folder.mkdir(parents=True)
+    for new, old in (("arm", "cell"), ("best_checkpoint", "selection")):
+        write_json(
+            folder / "result.json", {key: value for key, value in values.items() if key != new} | {old: ""}
+        )
+        with pytest.raises(ValueError, match=f"earlier version of the harness .`{old}` is `{new}`") as caught:
+            load_result(folder)
+        said = f"move {tmp_path / 'study'} away, or choose another folder with --directory."
+        assert str(caught.value).endswith(said)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_run_without_a_result_has_not_finished(tmp_path: Path) -> None:
@@ -187,7 +215,7 @@ def test_a_run_stopped_by_its_verdict_failed_and_a_pruned_one_did_not() -> None:
 def test_a_broken_recipe_is_named_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(ValueError, match=r"recipe\.json") as caught:
-        read_recipe(tmp_path / "recipe.json")
+        read_recipe(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -196,7 +224,7 @@ def test_a_recipe_without_a_section_says_which(tmp_path: Path) -> None:
     del values["loss"]
     write_json(tmp_path / "recipe.json", values)
     with pytest.raises(ValueError, match=r"recipe\.json is no recipe .*section `loss` is missing"):
-        read_recipe(tmp_path / "recipe.json")
+        read_recipe(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

@@ -135,18 +135,6 @@ def test_verdicts_go_on_from_a_checkpoint_as_if_there_had_been_none() -> None:
     assert calm.latest.name == "collapsed"
 
 
-def test_results_from_before_there_were_verdicts_are_read(
-    whole: tuple[Path, RunResult], tmp_path: Path
-) -> None:
-    values = whole[1].to_json()
-    for key in ("verdict", "stopped_by", "best_checkpoint"):
-        del values[key]
-    write_json(tmp_path / "result.json", values)
-    result = load_result(tmp_path)
-    assert result is not None
-    assert (result.verdict, result.verdict_name, result.best_step, result.saved_steps) == ({}, "", None, 0)
-
-
 def test_a_verdict_whose_evidence_is_not_finite_survives_the_disk(tmp_path: Path) -> None:
     verdict = Judge().judge(10, {"bin_recall": 1.0}, g_grad_norm=float("inf"))
     result = RunResult(
