@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.leases import holder, take_lease
@@ -11,6 +11,7 @@ from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.recipe import Recipe
 from harness.recipe.registry import plain_value
+from harness.runs.callbacks import Callback
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Job, PlannedRun, Progress
 from harness.runs.result import RunResult
@@ -31,6 +32,7 @@ def train(
     wandb: str = "auto",
     watch: Callable[[PlannedRun, int], Tracker] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Train one recipe with one seed, and leave its files in ``<directory>/runs/<run id>``.
 
@@ -46,6 +48,12 @@ def train(
         watch: Makes one more tracker for the run, given the run and its number of steps; a `ConsoleTracker`
             for example.
         progress: Told at every event of the training.
+        callbacks: Each is called with a `harness.runs.callbacks.RunEvent` whenever statistics were logged,
+            the run was evaluated or its samples drawn, and when it has finished. One that returns a reason
+            stops the run there: it is measured as it stands, and its result has the outcome ``stopped``, the
+            reason, and ``stopped_by`` ``callback``; it does not count as failed. One that raises ends the
+            training with its own traceback; the same call goes on from there. Not called where the run has
+            its result already.
 
     Returns:
         The result, as it stands in ``result.json``.
@@ -54,10 +62,23 @@ def train(
         ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
             the result that is there, the device is not there, the folder cannot be written to, or another
             process is training this very run.
+
+    Example:
+        >>> from harness import find_recipe, train
+        >>> recipe = find_recipe("ring-gan").override({"train.epochs": 2, "evaluate.num_samples": 100})
+        >>> def long_enough(event):
+        ...     if event.kind == "logged" and event.step >= 20:
+        ...         return f"{event.step} steps are enough"
+        >>> result = train(recipe, seed=3, wandb="disabled", callbacks=[long_enough])
+        >>> result.outcome, result.stopped_by, result.failed
+        ('stopped', 'callback', False)
     """
     seed = plain_value(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
+    for callback in callbacks:
+        if not callable(callback):
+            raise ValueError(f"`callbacks` must hold functions of an event, but got {callback!r}.")
     device, directory = resolve_device(device), Path(directory)
     wandb_mode(wandb)
     run = PlannedRun(recipe=recipe, seed=seed, arm=recipe.name, overrides={})
@@ -87,5 +108,6 @@ def train(
             wandb=wandb,
             watch=watch,
             progress=progress,
+            callbacks=tuple(callbacks),
         )
         return train_population(group.runs, job)[0]

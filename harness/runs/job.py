@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from harness.recipe.registry import Value
 from harness.runs.result import CHECKPOINT_SEC, Phase
 
 if TYPE_CHECKING:
+    from harness.runs.callbacks import Callback
     from harness.study.grammar import EarlyStop
     from harness.study.target import Target
     from harness.tracking import Tracker
@@ -92,6 +93,7 @@ class Job:
             of the metric over the runs, failed ones at their untrained value; True stops all of them.
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
+        callbacks: Called at every event; see `harness.runs.callbacks`. For a population of one run.
         checkpoint_sec: Seconds between two checkpoints.
     """
 
@@ -107,4 +109,5 @@ class Job:
     prune: Callable[[int, float], bool] | None = None
     progress: Callable[[Progress], None] | None = None
     watch: Callable[[PlannedRun, int], Tracker] | None = None
+    callbacks: Sequence[Callback] = ()
     checkpoint_sec: float = CHECKPOINT_SEC

@@ -141,6 +141,16 @@ class RunRecorder:
         }
 
     @property
+    def logged(self) -> Mapping[str, float]:
+        """The latest of each training statistic."""
+        return dict(self._logged)
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Every metric at its last evaluation."""
+        return {name: points[-1][1] for name, points in self._curves.items()}
+
+    @property
     def verdict(self) -> Verdict | None:
         """The latest verdict; None before the first evaluation."""
         return self._verdicts.latest

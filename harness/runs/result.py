@@ -23,7 +23,7 @@ CHECKPOINT_SEC = 20.0
 
 _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")
-_STOPPERS = ("", "verdict", "pruner")
+_STOPPERS = ("", "verdict", "pruner", "callback")
 _SUMMARIES = ("first", "last", "best", "area")
 
 
@@ -62,7 +62,8 @@ class RunResult:
             which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
             the evaluations. Empty where it was never judged.
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
-            trial was beaten by others), or empty.
+            trial was beaten by others), ``callback`` (a function that `train` was given, which said the
+            `reason`), or empty.
         best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt``
             was chosen by the study's metric on one half of the held-out reals (`select`), and its score on
             the other half (`report`) is what `scores` calls best; `last` is the last that could be had on
@@ -94,8 +95,8 @@ class RunResult:
             raise ValueError(f"`phase` must be one of {', '.join(_PHASES)}, but got {self.phase!r}.")
         if self.stopped_by not in _STOPPERS or (self.stopped_by and self.outcome != "stopped"):
             raise ValueError(
-                f"`stopped_by` must be verdict or pruner, of a stopped run, but got {self.stopped_by!r} "
-                f"with outcome {self.outcome}."
+                f"`stopped_by` must be verdict, pruner or callback, of a stopped run, but got "
+                f"{self.stopped_by!r} with outcome {self.outcome}."
             )
         for metric, summary in self.scores.items():
             lacking = [at for at in _SUMMARIES if at not in summary]
@@ -110,7 +111,7 @@ class RunResult:
     @property
     def pruned(self) -> bool:
         """Whether it was stopped for its trial's sake; that says nothing of the run itself."""
-        return self.outcome == "stopped" and not self.failed
+        return self.outcome == "stopped" and self.stopped_by not in ("verdict", "callback")
 
     @property
     def verdict_name(self) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -24,6 +24,7 @@ from harness.engine.trainer import Trainer
 from harness.files import leftovers
 from harness.metrics.scores import Scores
 from harness.recipe.registry import metrics
+from harness.runs.callbacks import RunEvent, reason_of
 from harness.runs.examining import Examiner, evaluator_of
 from harness.runs.folder import RunFolder, load_result, run_directory
 from harness.runs.frames import Frames, frames_of
@@ -40,6 +41,12 @@ _VERSION = 5
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
 """What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
+_TOLD: dict[type[Event], Literal["logged", "evaluated", "samples"]] = {
+    Logged: "logged",
+    EvaluationDue: "evaluated",
+    SamplesDue: "samples",
+}
+"""What callbacks are told of, and what it is called there."""
 
 
 class Session:
@@ -51,6 +58,7 @@ class Session:
     """
 
     def __init__(self, runs: Sequence[PlannedRun], job: Job) -> None:
+        assert len(runs) == 1 or not job.callbacks, "callbacks are told of one run"
         self._runs = runs
         self._job = job
         loaded = load_dataset(runs[0].recipe.data)
@@ -106,6 +114,7 @@ class Session:
                 if event is None:
                     break
                 self._handle(event)
+                self._call_back(event)
                 if isinstance(event, Finished):
                     break
                 self._report()
@@ -117,6 +126,8 @@ class Session:
             for recorder in self._recorders.values():
                 recorder.close()
         self._job.checkpoint.unlink(missing_ok=True)
+        if self._job.callbacks and self._recorders:
+            self._ask("finished")
         results = [load_result(run_directory(self._job.directory, run.run_id)) for run in self._runs]
         assert all(result is not None for result in results)
         return [result for result in results if result is not None]
@@ -147,6 +158,47 @@ class Session:
         elif isinstance(event, RunsDiverged):
             for row, reason in zip(event.rows, event.reasons, strict=True):
                 self._diverged(row, reason)
+
+    def _call_back(self, event: Event) -> None:
+        """Tell the callbacks of an event, and stop the run where one of them says why.
+
+        It is stopped as it stands: measured here, unless it has just been. One whose steps are all done has
+        nothing left to be stopped. A callback that raises leaves a checkpoint to go on from.
+        """
+        kind = _TOLD.get(type(event))
+        if not self._job.callbacks or kind is None or not self._open():
+            return
+        try:
+            reason = self._ask(kind)
+        except BaseException:
+            self._save()
+            raise
+        step = self._trainer.step
+        if reason and step < self._trainer.total_steps:
+            epoch = round(step / self._trainer.steps_per_epoch)
+            self._evaluate(EvaluationDue(step=step, epoch=epoch, final=True))
+            for _, row in self._open():
+                self._finish(row, "stopped", reason, stopped_by="callback")
+
+    def _ask(self, kind: Literal["logged", "evaluated", "samples", "finished"]) -> str:
+        """Call every callback; the first reason to stop, or nothing."""
+        (recorder,) = self._recorders.values()
+        ledger, result = self._ledger(), recorder.result
+        event = RunEvent(
+            kind=kind,
+            run_id=recorder.run.run_id,
+            recipe=recorder.run.recipe,
+            seed=recorder.run.seed,
+            step=self._trainer.step,
+            total_steps=self._trainer.total_steps,
+            seen_images=int(ledger["seen_images"]),
+            elapsed_sec=ledger["elapsed_sec"],
+            logged=recorder.logged,
+            scores=recorder.scores,
+            verdict=recorder.verdict.name if recorder.verdict else "",
+            result=result,
+        )
+        return next(filter(None, [reason_of(callback, event) for callback in self._job.callbacks]), "")
 
     def _evaluate(self, event: EvaluationDue) -> None:
         due = [(p, row) for p, row in self._open() if self._recorders[row].last_evaluation_step < event.step]
@@ -308,22 +360,25 @@ class Session:
     def _save_if_due(self) -> None:
         stop = self._job.should_stop()
         if self._is_save_due(stop=stop):
-            for recorder in self._recorders.values():
-                if recorder.result is None:
-                    recorder.flush()
-            state = {
-                "version": _VERSION,
-                "run_ids": [run.run_id for run in self._runs],
-                "step": self._trainer.step,
-                "elapsed_sec": self._elapsed_sec,
-                "diagnostics_sec": self._handled_sec,
-                "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
-                "trainer": self._trainer.state_dict(),
-            }
-            checkpoints.save(self._job.checkpoint, state)
-            self._saved_at = time.monotonic()
+            self._save()
         if stop:
             raise Interrupted
+
+    def _save(self) -> None:
+        for recorder in self._recorders.values():
+            if recorder.result is None:
+                recorder.flush()
+        state = {
+            "version": _VERSION,
+            "run_ids": [run.run_id for run in self._runs],
+            "step": self._trainer.step,
+            "elapsed_sec": self._elapsed_sec,
+            "diagnostics_sec": self._handled_sec,
+            "records": {r.run.run_id: r.state_dict() for r in self._recorders.values()},
+            "trainer": self._trainer.state_dict(),
+        }
+        checkpoints.save(self._job.checkpoint, state)
+        self._saved_at = time.monotonic()
 
     def _load(self) -> dict[str, Any] | None:
         """Go on from the checkpoint; one that cannot be read is as good as none: training repeats itself."""
