@@ -163,9 +163,9 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "YCbCr"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_colour_and_grey_become_each_other(tmp_path: Path, mode: str, channels: int) -> None:
+def test_colour_and_grey_become_each_other(tmp_path: Path, mode: str) -> None:
     Image.new("L", (8, 8), 255).convert("RGB").convert(mode).save(tmp_path / "white.tif")
-    pixels, _ = decode(tmp_path / "white.tif", 8, channels)
-    assert pixels.shape == (channels, 8, 8)
-    assert pixels.min() > 250
+    for channels in (1, 3):
+        pixels, _ = decode(tmp_path / "white.tif", 8, channels)
+        assert pixels.shape == (channels, 8, 8)
+        assert pixels.min() > 250

@@ -51,19 +51,19 @@ def test_at_the_papers_size_there_are_as_many_parameters_as_in_the_paper() -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [4, 8, 32, 64])
-def test_any_power_of_two_from_four_on_is_taken(kind: str, size: int) -> None:
-    network = build(kind, size)
-    assert network.num_levels == int(math.log2(size)) - 1
-    expected = (3, 1, size, size) if kind == "generator" else (3,)
-    assert network(inputs(kind, 3, size=size)).shape == expected
+def test_any_power_of_two_from_four_on_is_taken(kind: str) -> None:
+    for size in (4, 8, 32, 64):
+        network = build(kind, size)
+        assert network.num_levels == int(math.log2(size)) - 1
+        expected = (3, 1, size, size) if kind == "generator" else (3,)
+        assert network(inputs(kind, 3, size=size)).shape == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 2, 2), (1, 8, 16), (2,)])
-def test_other_sizes_are_refused(kind: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"`{kind}.name` progan .* a power of two, 4 or more, but"):
-        KINDS[kind]["progan"](sample_shape=shape, num_classes=0)
+def test_other_sizes_are_refused(kind: str) -> None:
+    for shape in ((1, 28, 28), (3, 2, 2), (1, 8, 16), (2,)):
+        with pytest.raises(ValueError, match=rf"`{kind}.name` progan .* a power of two, 4 or more, but"):
+            KINDS[kind]["progan"](sample_shape=shape, num_classes=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
