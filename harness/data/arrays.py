@@ -130,7 +130,17 @@ def read_labels(given: Given, field: str, num_samples: int) -> Tensor:
 
 
 def same_shape(train: Tensor, test: Tensor, field: str, test_field: str) -> None:
-    """Raise a ValueError where two parts are not of one kind of sample."""
+    """Check that two parts are of one kind of sample.
+
+    Args:
+        train: (N, *sample_shape).
+        test: (M, *sample_shape).
+        field: what `train` is called in messages.
+        test_field: what `test` is called.
+
+    Raises:
+        ValueError: their samples differ in shape or type.
+    """
     ours, theirs = ((tuple(part.shape[1:]), part.dtype) for part in (train, test))
     if ours != theirs:
         words = [f"{'×'.join(map(str, shape))} {str(dtype)[6:]}" for shape, dtype in (ours, theirs)]

@@ -67,7 +67,15 @@ def cached(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tu
 
 
 def reserve(path: Path, shape: tuple[int, ...]) -> None:
-    """Make a file of this many bytes, and have its space: a full disk is an error here, not a crash later."""
+    """Make a file, and have its space: a full disk is an error here, not a crash later.
+
+    Args:
+        path: the file; one that is there is replaced.
+        shape: of the uint8 array that it will hold.
+
+    Raises:
+        OSError: there is no space for it.
+    """
     with path.open("wb") as stream:
         size = math.prod(shape)
         if hasattr(os, "posix_fallocate"):
@@ -77,7 +85,14 @@ def reserve(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def drop_rows(path: Path, row_bytes: int, num_rows: int, dropped: set[int]) -> None:
-    """Take rows out of a file of equal rows, in place."""
+    """Take rows out of a file of equal rows, in place.
+
+    Args:
+        path: the file.
+        row_bytes: bytes of a row.
+        num_rows: how many the file has.
+        dropped: the rows to take out, by number.
+    """
     if not dropped:
         return
     with path.open("r+b") as stream:

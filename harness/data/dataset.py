@@ -246,6 +246,9 @@ class Dataset:
 
         A training set that would take more than half of a GPU's free memory stays where it is, and
         `harness.data.gather` brings the rows of each batch.
+
+        Args:
+            device: where to.
         """
         target = torch.device(device)
 

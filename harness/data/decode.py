@@ -118,7 +118,12 @@ def _decode(path: Path, size: int, channels: int) -> tuple[Bytes, tuple[str, ...
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square of an image, resized."""
+    """The largest centred square of an image, resized.
+
+    Args:
+        image: of any size.
+        size: S, pixels a side; an image of that size is returned as it is.
+    """
     if image.size == (size, size):
         return image
     return ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)

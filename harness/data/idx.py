@@ -43,6 +43,9 @@ def find_idx_files(folder: Path) -> dict[str, Path]:
 
     Names are those of MNIST, as in `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, with `.gz` or not.
 
+    Args:
+        folder: it alone, not those below it.
+
     Returns:
         File by `train-images`, `train-labels`, `t10k-images`, `t10k-labels`; those that are there.
     """

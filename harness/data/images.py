@@ -1,6 +1,8 @@
 """The data sets of images, shipped, found, downloaded or the user's own.
 
-Shapes: N images of (C, S, S), stored as bytes. `size` is S: images of another size are resized.
+Shapes: N images of (C, S, S), stored as bytes. Of all sets, `size` is S, to which images of another size are
+resized; `limit` is how many of the first images are trained on, 0 for all; and `root` is the folder to look
+in, or HARNESS_DATA and the usual places where it is empty.
 """
 
 from __future__ import annotations
@@ -140,6 +142,17 @@ def image_folder(
     A relative `path` starts from the current folder, or else from HARNESS_DATA; the folders below it are
     looked through too. Images are decoded once, and read from a cache after that. Which of them are held out
     depends on their content alone.
+
+    Args:
+        path: the folder.
+        size: S.
+        channels: 3 for colour, 1 for grey.
+        labels: `folders` makes the folders in it the classes.
+        test_share: share of the images held out, 20 of them at least.
+        limit: how many of the others to train on; 0 is all.
+
+    Raises:
+        ValueError: no folder, or too few images in it that can be read.
     """
     folder = _image_folder(path)
     files, note = find_images(folder, path)

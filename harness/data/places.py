@@ -73,7 +73,12 @@ def find_set(name: str, root: str, look: Callable[[Path], T | None]) -> T:
 
 
 def missing(name: str, places: list[Path]) -> ValueError:
-    """The error that says where a set was looked for, and the three ways to provide it."""
+    """The error that says where a set was looked for, and the three ways to provide it.
+
+    Args:
+        name: `mnist`, `fashion-mnist`, `cifar10` or `celeba`.
+        places: folders that were looked at.
+    """
     package = (
         "`apt-get install dataset-fashion-mnist` on Debian or Ubuntu"
         if name == "fashion-mnist"

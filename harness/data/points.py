@@ -51,7 +51,14 @@ def ring(
     sd: Annotated[float, Positive] = 0.01,
     num_points: _NumPoints = 8192,
 ) -> Dataset:
-    """Round Gaussians, evenly spaced on a circle: the usual test of mode collapse."""
+    """Round Gaussians, evenly spaced on a circle: the usual test of mode collapse.
+
+    Args:
+        modes: how many.
+        radius: of the circle, which is centred at the origin.
+        sd: standard deviation of each, in every direction.
+        num_points: of all together, before some are held out.
+    """
     angles = 2 * np.pi * np.arange(modes) / modes
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return _round("ring", means, sd, num_points)
@@ -65,7 +72,14 @@ def grid(
     sd: Annotated[float, Positive] = 0.05,
     num_points: _NumPoints = 8192,
 ) -> Dataset:
-    """Round Gaussians on a square grid centred at the origin, `side` by `side` of them, `step` apart."""
+    """Round Gaussians on a square grid centred at the origin, `side` by `side` of them, `step` apart.
+
+    Args:
+        side: how many in a row.
+        step: distance of two neighbours.
+        sd: standard deviation of each, in every direction.
+        num_points: of all together, before some are held out.
+    """
     ticks = step * (np.arange(side) - (side - 1) / 2)
     means = np.stack([axis.ravel() for axis in np.meshgrid(ticks, ticks)], axis=1)
     return _round("grid", means, sd, num_points)

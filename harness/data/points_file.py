@@ -41,6 +41,15 @@ def points_file(
 
     The rows are shuffled and split by a fixed seed. Nothing is known of a mixture behind them, so the scores
     that need one are not given.
+
+    Args:
+        path: the file; a relative path starts from the current folder.
+        key: the variable of a .mat file.
+        columns: two of them, parted by a comma.
+        test_share: share of the rows held out.
+
+    Raises:
+        ValueError: a file that cannot be used, or too few points in it.
     """
     points = read_points(path, key=key, columns=columns)
     try:

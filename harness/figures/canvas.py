@@ -85,7 +85,12 @@ def image_bytes(images: Images, name: str = "images") -> Bytes:
 
 
 def whole_scale(height: int, width: int) -> int:
-    """The whole factor that brings images closest to 64 pixels without passing it; at least 1."""
+    """The whole factor that brings images closest to 64 pixels without passing it; at least 1.
+
+    Args:
+        height: of an image, in pixels.
+        width: the same.
+    """
     return max(1, _SHOWN_PIXELS // max(height, width))
 
 
@@ -104,17 +109,30 @@ def _font(size: int, bold: bool) -> FreeTypeFont | ImageFont:
 
 
 def text_width(text: str, size: int, *, bold: bool = False) -> int:
-    """Width of one line, in pixels."""
+    """Width of one line, in pixels.
+
+    Args:
+        text: the line.
+        size: height of the type, in pixels.
+        bold: whether in bold type.
+    """
     return int(np.ceil(_font(size, bold).getlength(text)))
 
 
 def line_height(size: int) -> int:
-    """Distance of two lines, in pixels."""
+    """Distance of two lines, in pixels, in type of `size` pixels."""
     return round(1.3 * size)
 
 
 def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:
-    """`text` on one line of at most `width` pixels, its end cut off where there is no room for it."""
+    """`text` on one line, its end cut off where there is no room for it.
+
+    Args:
+        text: its line breaks become spaces.
+        width: the room, in pixels.
+        size: height of the type, in pixels.
+        bold: whether in bold type.
+    """
     text = " ".join(text.split())
     if text_width(text, size, bold=bold) <= width:
         return text
@@ -124,7 +142,16 @@ def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:
 
 
 def fitting_size(texts: Sequence[str], width: int, *, largest: int) -> int:
-    """The largest type, of 8 to `largest` pixels, in which no word is wider than `width`."""
+    """The largest type in which no word is too wide.
+
+    Args:
+        texts: the words.
+        width: the room of each, in pixels.
+        largest: height of the largest type, in pixels.
+
+    Returns:
+        A height of 8 to `largest` pixels; 8 where even that is too large.
+    """
     words = [word.strip() for text in texts for word in _pieces(text)]
     sizes = range(largest, _SMALLEST_TEXT, -1)
     fitting = (size for size in sizes if all(text_width(word, size) <= width for word in words))
@@ -140,6 +167,12 @@ def wrapped_lines(text: str, width: int, size: int, *, bold: bool = False) -> li
     """`text` in lines of at most `width` pixels.
 
     It is broken at spaces, after slashes, hyphens and commas, else anywhere; its own line breaks stay.
+
+    Args:
+        text: what is to be written.
+        width: the room, in pixels.
+        size: height of the type, in pixels.
+        bold: whether in bold type.
     """
     lines: list[str] = []
     for paragraph in text.splitlines():

@@ -125,6 +125,9 @@ def cell_grid(
         pixels: (N, H, W, C) bytes.
         cells: (R, S) which image is where; −1 leaves a cell white.
         title: as for `grid`, like the others.
+
+    Raises:
+        ValueError: as for `grid`.
     """
     from PIL import Image
 
@@ -309,13 +312,21 @@ def class_grid(
 
 
 def shown_classes(count: int) -> list[int]:
-    """The classes that have a column: all, or 20 spread evenly over them where there are more."""
+    """The classes that have a column: all of `count`, or 20 spread evenly over them where there are more."""
     found: list[int] = np.linspace(0, count - 1, min(count, _MAX_CLASSES)).round().astype(int).tolist()
     return found
 
 
 def column_labels(num_classes: int, rows: int) -> npt.NDArray[np.int64]:
-    """The labels to ask a generator for to fill `class_grid`: 0, 1, …, 0, 1, …, (rows · classes,)."""
+    """The labels to ask a generator for to fill `class_grid`.
+
+    Args:
+        num_classes: S.
+        rows: R.
+
+    Returns:
+        (R · S,): 0, 1, …, S − 1, and again, R times.
+    """
     return np.tile(np.arange(num_classes, dtype=np.int64), rows)
 
 

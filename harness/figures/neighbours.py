@@ -161,7 +161,11 @@ def memorisation_note(
 
 
 def close_limit(held_out: npt.NDArray[np.float64]) -> float:
-    """The distance to the training set that 1 % of held-out images fall below."""
+    """The distance to the training set that 1 % of held-out images fall below.
+
+    Args:
+        held_out: (T,) distances of held-out images to their nearest training image.
+    """
     return float(np.quantile(held_out, _CLOSE_SHARE))
 
 

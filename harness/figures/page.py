@@ -61,7 +61,12 @@ _LOOK: Any = {
 
 
 def choose_scale(axes: Axes, values: Array) -> None:
-    """Logarithmic for positive values of great spread; symmetric-log where a few dwarf all others."""
+    """Logarithmic for positive values of great spread; symmetric-log where a few dwarf all others.
+
+    Args:
+        axes: whose y axis is set.
+        values: what is drawn, any shape; those that are not finite do not count.
+    """
     values = values[np.isfinite(values)]
     if not len(values):
         return
@@ -80,7 +85,12 @@ def wants_log(values: Array) -> bool:
 
 
 def plain_log_ticks(axes: Axes, which: str) -> None:
-    """Write 0.03 rather than 3×10⁻² on logarithmic axes, as long as that is short."""
+    """Write 0.03 rather than 3×10⁻² on logarithmic axes, as long as that is short.
+
+    Args:
+        axes: the panel.
+        which: `x` or `y`.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -94,7 +104,12 @@ def plain_log_ticks(axes: Axes, which: str) -> None:
 
 
 def legend(figure: Figure, *sources: Axes) -> None:
-    """One legend above all panels: every label that the given ones have, once."""
+    """One legend above all panels: every label that the given ones have, once.
+
+    Args:
+        figure: the page.
+        sources: the panels whose labels it shows.
+    """
     found: dict[str, Any] = {}
     for axes in sources:
         handles, labels = axes.get_legend_handles_labels()
@@ -115,14 +130,24 @@ def legend(figure: Figure, *sources: Axes) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """`text` in lines of at most `width` characters; its own line breaks stay."""
+    """`text` in lines; its own line breaks stay.
+
+    Args:
+        text: what is to be written.
+        width: the longest line, in characters.
+    """
     lines = (textwrap.wrap(line, width, break_long_words=True) for line in text.splitlines())
     return "\n".join(part for line in lines for part in line)
 
 
 @contextmanager
 def page(*, height: float, width: float = PAGE_WIDTH) -> Iterator[Figure]:
-    """A figure, `height` inches high and of page width by default, in the common look."""
+    """A figure in the common look.
+
+    Args:
+        height: in inches.
+        width: in inches; by default a page's.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -134,7 +159,12 @@ def page(*, height: float, width: float = PAGE_WIDTH) -> Iterator[Figure]:
 
 
 def write_figure(figure: Figure, stem: Path) -> None:
-    """Write both files, each in one move, and without a date in them."""
+    """Write a figure as PNG and PDF, each in one move, and without a date in them.
+
+    Args:
+        figure: the page.
+        stem: the files' path without its ending.
+    """
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
         with replaced(path) as temporary:

@@ -47,7 +47,14 @@ _TITLE_CHARACTERS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The part of the plane that every frame of a run shows, in data units."""
+    """The part of the plane that every frame of a run shows.
+
+    Attributes:
+        left: its least x, in data units.
+        right: its greatest x.
+        bottom: its least y.
+        top: its greatest y.
+    """
 
     left: float
     right: float
@@ -144,7 +151,11 @@ class Scene:
         return (surface - low) / (high - low) if high > low else np.full(surface.shape, 0.5)
 
     def save(self, path: Path) -> None:
-        """Write the scene as a compressed `.npz`, atomically, for a report to redraw later."""
+        """Write the scene for a report to redraw later.
+
+        Args:
+            path: a compressed `.npz`; it appears whole or not at all.
+        """
         window = np.array([self.window.left, self.window.right, self.window.bottom, self.window.top])
         with replaced(path) as temporary:
             np.savez_compressed(
@@ -158,7 +169,16 @@ class Scene:
 
     @classmethod
     def load(cls, path: Path) -> Scene:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Args:
+            path: the `.npz`.
+
+        Raises:
+            OSError: the file is not there, or cannot be read.
+            ValueError: it is no `.npz` of arrays.
+            KeyError: an array is missing in it.
+        """
         with np.load(path, allow_pickle=False) as file:
             left, right, bottom, top = (float(limit) for limit in file["window"])
             return cls(

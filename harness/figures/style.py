@@ -30,7 +30,13 @@ NEUTRAL_TINT = "#F7F5F2"
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle:
-    """How one arm is drawn everywhere: it differs from the others in colour, in marker and in line."""
+    """How one arm is drawn everywhere: it differs from the others in colour, in marker and in line.
+
+    Attributes:
+        colour: `#rrggbb`.
+        marker: matplotlib's sign of it.
+        line: matplotlib's sign of it, or an offset and the lengths of dashes and gaps, in points.
+    """
 
     colour: str
     marker: str
@@ -52,7 +58,13 @@ STYLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictStyle:
-    """How a verdict is drawn everywhere: by a colour, by a hatch if it is bad, and by a letter."""
+    """How a verdict is drawn everywhere.
+
+    Attributes:
+        colour: `#rrggbb`.
+        hatch: matplotlib's pattern for a bad one, or empty.
+        letter: its initial.
+    """
 
     colour: str
     hatch: str
@@ -71,12 +83,25 @@ VERDICT_STYLES = {
 
 
 def arm_style(index: int) -> ArmStyle:
-    """The style of the arm with this position in the study; after eight arms they repeat."""
+    """The style of an arm.
+
+    Args:
+        index: its position in the study, from 0; after eight arms styles repeat.
+    """
     return STYLES[index % len(STYLES)]
 
 
 def mix(first: str, second: str, share: float) -> tuple[float, float, float]:
-    """A colour between two `#rrggbb` ones: `share` 0 is the first, 1 the second; channels in [0, 1]."""
+    """A colour between two.
+
+    Args:
+        first: `#rrggbb`.
+        second: `#rrggbb`.
+        share: how much of the second, in [0, 1].
+
+    Returns:
+        Red, green and blue in [0, 1].
+    """
 
     def channels(colour: str) -> list[float]:
         return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
