@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from harness.evaluation import evaluate as evaluate
     from harness.execution.launch import run_study as run_study
     from harness.execution.single import train as train
+    from harness.metrics.catalogue import Metric as Metric
+    from harness.metrics.catalogue import register_metric as register_metric
     from harness.planning.planner import plan_study as plan_study
     from harness.recipe import Loss as Loss
     from harness.recipe import Recipe as Recipe
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from harness.recipe.registry import register_discriminator as register_discriminator
     from harness.recipe.registry import register_generator as register_generator
     from harness.recipe.registry import register_loss as register_loss
-    from harness.recipe.registry import register_metric as register_metric
     from harness.recipe.registry import register_optimizer as register_optimizer
     from harness.recipe.registry import register_recipe as register_recipe
     from harness.report.page import write_report as write_report
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Evaluation": "harness.evaluation",
     "Loss": "harness.recipe",
+    "Metric": "harness.metrics.catalogue",
     "Recipe": "harness.recipe",
     "Run": "harness.runs.load",
     "RunResult": "harness.runs.result",
@@ -65,7 +67,7 @@ _HOMES = {
     "register_discriminator": "harness.recipe.registry",
     "register_generator": "harness.recipe.registry",
     "register_loss": "harness.recipe.registry",
-    "register_metric": "harness.recipe.registry",
+    "register_metric": "harness.metrics.catalogue",
     "register_optimizer": "harness.recipe.registry",
     "register_recipe": "harness.recipe.registry",
     "run_study": "harness.execution.launch",
@@ -77,6 +79,7 @@ _HOMES = {
 __all__ = [
     "Evaluation",
     "Loss",
+    "Metric",
     "Recipe",
     "Run",
     "RunResult",

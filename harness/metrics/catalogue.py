@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -146,15 +147,15 @@ def register_metric(metric: Metric | str, /, **fields: Any) -> Metric | Callable
         def mean_gap(samples, reals, labels):
             return float(abs(samples.mean(axis=0) - reals.mean(axis=0)).max())
     """
+    caller = sys._getframe(1)
     if isinstance(metric, Metric):
         if metric.compute is None:
             raise ValueError(f"metric `{metric.name}` needs `compute`, the function that computes it.")
-        metrics.register(metric.name)(metric)
-        return metric
+        return metrics.register(metric.name, caller=caller)(metric)
     entry = Metric(name=metric, **fields)
 
     def decorate(compute: C) -> C:
-        register_metric(replace(entry, compute=compute))
+        metrics.register(metric, caller=caller)(replace(entry, compute=compute))
         return compute
 
     return decorate

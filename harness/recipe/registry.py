@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from harness.recipe.plugins import Source, count_as_own, source_of
@@ -46,7 +46,6 @@ __all__ = [
     "register_discriminator",
     "register_generator",
     "register_loss",
-    "register_metric",
     "register_optimizer",
     "register_recipe",
 ]
@@ -271,23 +270,25 @@ class Registry(Generic[T]):
         """
         self._reserved = {**self._reserved, **dict.fromkeys(names, why)}
 
-    def register(self, name: str) -> Callable[[E], E]:
+    def register(self, name: str, *, caller: FrameType | None = None) -> Callable[[E], E]:
         """Decorator: file an entry under `name`.
 
         A cell of a notebook may be run again: an entry of `__main__` takes the place of the one before it.
+
+        Args:
+            name: the name.
+            caller: of whose module the entry is; the caller of this method, if nothing is said.
 
         Raises:
             ValueError: the name is taken, by what module is said; or the entry has a parameter that could be
                 no option.
         """
-        frame = inspect.currentframe()
-        assert frame is not None
-        assert frame.f_back is not None
-        caller = frame.f_back.f_globals
-        module, file = str(caller.get("__name__", "__main__")), caller.get("__file__")
+        frame = caller or sys._getframe(1)
+        module, file = str(frame.f_globals.get("__name__", "__main__")), frame.f_globals.get("__file__")
 
         def decorate(entry: E) -> E:
-            source = source_of(module, Path(file) if file else None, entry)
+            code = entry if self._builders else getattr(entry, "compute", entry)  # a metric's function
+            source = source_of(module, Path(file) if file else None, code)
             if source is not None:
                 self._load()
             if not isinstance(name, str) or not name:
@@ -389,5 +390,4 @@ register_discriminator = discriminators.register
 register_dataset = datasets.register
 register_loss = losses.register
 register_optimizer = optimizers.register
-register_metric = metrics.register
 register_recipe = recipes.register
