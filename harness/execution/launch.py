@@ -100,8 +100,8 @@ def _alone(directory: Path) -> Iterator[None]:
     leases = StudyFolder(directory).leases
     lease = take_lease(leases, "sweep")
     if lease is None:
-        other = holder(leases, "sweep") or {"pid": "unknown"}
-        raise ValueError(f"{directory} is being run by process {other['pid']}; wait for it, or stop it.")
+        pid = holder(leases, "sweep").get("pid", "unknown")
+        raise ValueError(f"{directory} is being run by process {pid}; wait for it, or stop it.")
     with lease:
         yield
 

@@ -95,8 +95,8 @@ def train(
     group = RunGroup(runs=(run,))
     lease = take_lease(study.leases, group.id)
     if lease is None:
-        other = holder(study.leases, group.id) or {"pid": "unknown"}
-        raise ValueError(f"run {run.run_id} is being trained by process {other['pid']}; wait for it.")
+        pid = holder(study.leases, group.id).get("pid", "unknown")
+        raise ValueError(f"run {run.run_id} is being trained by process {pid}; wait for it.")
     with lease:
         job = Job(
             study=directory.name,
