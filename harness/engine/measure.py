@@ -56,11 +56,6 @@ class Measurement:
     num_threads: int
     obstacle: str = ""
 
-    @property
-    def run_sec(self) -> float:
-        """Seconds one run takes within such a population, without scoring and tracking."""
-        return self.step_sec * self.total_steps
-
 
 def measure(
     recipe: Recipe,

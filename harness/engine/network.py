@@ -218,11 +218,6 @@ class Network:
         faded: Tensor = module.fade(images)
         return faded
 
-    @property
-    def is_chain(self) -> bool:
-        """Whether it is computed layer by layer, and not through the module and autograd."""
-        return self._chain is not None
-
     def record(
         self, inputs: Tensor, labels: Tensor | None = None, *, to_inputs: bool = False
     ) -> tuple[Tensor, Tape]:

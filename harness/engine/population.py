@@ -168,14 +168,6 @@ class Population:
             samples = samples.expand(len(self.live), *samples.shape)
         return self._all_rows(self.discriminator, samples, labels)
 
-    def generator_module(self, row: int) -> nn.Module:
-        """G of one run as a plain module in evaluation mode, of the averaged weights where those are on."""
-        return self.generator.extract(self._position(row), self.average)
-
-    def discriminator_module(self, row: int) -> nn.Module:
-        """D of one run as a plain module in evaluation mode."""
-        return self.discriminator.extract(self._position(row))
-
     def run_state(self, row: int) -> dict[str, Any]:
         """All of one run, as plain modules' state dictionaries and the optimisers' buffers, copied."""
         position = self._position(row)

@@ -70,7 +70,6 @@ class Worker:
         self._plan: Plan = read_plan(directory)
         self._directory = directory
         self._folder = StudyFolder(directory)
-        self._index = index
         self._device = device
         self._wandb = wandb
         self._should_stop = should_stop

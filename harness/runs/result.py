@@ -119,11 +119,6 @@ class RunResult:
         return str(self.verdict.get("name", ""))
 
     @property
-    def best_step(self) -> int | None:
-        """The step of the checkpoint in ``best.pt``, or None where none was chosen."""
-        return int(self.best_checkpoint["step"]) if self.best_checkpoint else None
-
-    @property
     def saved_steps(self) -> int:
         """D steps that were not spent, because the run was stopped."""
         return int(self.ledger.get("saved_steps", 0))

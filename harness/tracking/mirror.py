@@ -36,7 +36,6 @@ class WandbTracker:
         config: The resolved recipe as nested JSON. `study`, `arm`, `seed` and `overrides` are added.
         overrides: What the arm changes: dotted key → value.
         tags: Tags of the run, such as its phase.
-        job_type: W&B's job type.
         history: The run's `history.jsonl`. Its rows and images are mirrored first, so pass it after
             `HistoryTracker` has cut it back to the checkpoint; an empty one means a fresh run.
         mode: See `wandb_mode`.
@@ -57,7 +56,6 @@ class WandbTracker:
         config: Mapping[str, object],
         overrides: Mapping[str, object] | None = None,
         tags: Sequence[str] = (),
-        job_type: str = "train",
         history: Path | None = None,
         mode: str = "auto",
         notify: Notify | None = None,
@@ -72,7 +70,7 @@ class WandbTracker:
             resumed=resumed,
             init={
                 "group": study,
-                "job_type": job_type,
+                "job_type": "train",
                 "name": f"{arm}-s{seed}",
                 "tags": _tags(tags),
                 "config": {

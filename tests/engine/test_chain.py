@@ -146,7 +146,7 @@ def test_a_chain_equals_the_module_its_gradients_and_its_buffers(
 ) -> None:
     """Twice over, for the running statistics; with and without autograd in turn."""
     network, plain = Network(modules(build, K), torch.device("cpu")), modules(build, K)
-    assert network.is_chain
+    assert network._chain is not None
     inputs = torch.randn(K, B, *shape)
     own = inputs if K > 1 else inputs[0]
     for by_hand in (True, False, True):
@@ -193,7 +193,7 @@ def test_a_backward_pass_to_the_inputs_equals_autograd_and_touches_nothing(
 @pytest.mark.parametrize("K", [1, 3])
 def test_a_module_that_is_no_chain_has_the_same_passes(K: int) -> None:
     network = Network(modules(Adding, K), torch.device("cpu"))
-    assert not network.is_chain
+    assert network._chain is None
     inputs = torch.randn(K, B, 3)
     own = inputs if K > 1 else inputs[0]
     with torch.no_grad():
@@ -219,7 +219,7 @@ def test_what_is_unknown_is_left_to_the_module(build: Callable[[], nn.Module], K
     if K > 1 and build in (UNKNOWN["a branch"], UNKNOWN["a running mean without momentum"]):
         return  # neither can be mapped over runs by torch
     network = Network(modules(build, K), torch.device("cpu"))
-    assert not network.is_chain
+    assert network._chain is None
     inputs = torch.randn(K, B, 3)
     outputs = network(inputs if K > 1 else inputs[0]).reshape(K, B, -1)
     for row, module in enumerate(modules(build, K)):

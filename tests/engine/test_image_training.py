@@ -19,6 +19,7 @@ from harness.engine.population import Population
 from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
+from support.populations import plain_networks
 
 FAMILIES: dict[str, dict[str, object]] = {
     "fully connected": {"generator.name": "fashion-mlp", "discriminator.name": "fashion-mlp"},
@@ -124,7 +125,7 @@ def test_generated_and_judged_samples_are_those_of_the_plain_modules(family: str
     assert samples.shape == (K, 25, 1, 8, 8)
     assert scores.shape == (K, 25)
     for row in range(K):
-        generator, discriminator = population.generator_module(row), population.discriminator_module(row)
+        generator, discriminator = plain_networks(population, row)
         with torch.no_grad():
             given = (labels,) if population.generator.takes_labels else ()
             torch.testing.assert_close(samples[row], generator(latents[row], *given), atol=1e-5, rtol=1e-5)

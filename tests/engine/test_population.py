@@ -16,6 +16,7 @@ from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.networks import build_discriminator, build_generator
 from harness.recipe.registry import recipes
+from support.populations import plain_networks
 
 SMALL = {"generator.width": 0.25, "discriminator.width": 0.25, "train.batch_size": 32}
 DIGITS: dict[str, object] = {
@@ -208,9 +209,9 @@ def test_generate_equals_the_plain_module_of_each_row(K: int) -> None:
     assert not samples.requires_grad
     for row in range(K):
         with torch.no_grad():
-            expected = population.generator_module(row)(latents[row])
+            generator, discriminator = plain_networks(population, row)
+            expected = generator(latents[row])
             torch.testing.assert_close(samples[row], expected)
-            discriminator = population.discriminator_module(row)
             torch.testing.assert_close(scores[row], discriminator(expected), atol=1e-6, rtol=1e-5)
             torch.testing.assert_close(shared[row], discriminator(samples[0]), atol=1e-6, rtol=1e-5)
 
@@ -223,7 +224,7 @@ def test_evaluation_leaves_training_as_it_was(K: int) -> None:
         for trainer in trainers:
             trainer.advance(2)
         watched.discriminate(watched.generate(torch.randn(K, 50, 2)))
-        watched.generator_module(0)(torch.randn(9, 2))
+        plain_networks(watched, 0)[0](torch.randn(9, 2))
     assert torch.equal(watched.generator.matrix, plain.generator.matrix)
     for name, buffer in plain.generator.buffers.items():
         assert torch.equal(watched.generator.buffers[name], buffer)
@@ -259,7 +260,7 @@ def test_rows_kept_go_on_as_before(keep: list[int]) -> None:
     for row, state in ((row, whole.population.run_state(row)) for row in keep):
         torch.testing.assert_close(part.population.run_state(row), state, atol=2e-3, rtol=2e-3)
     with pytest.raises(ValueError, match="is not live; live rows: "):
-        part.population.generator_module(next(row for row in range(4) if row not in keep))
+        part.population.run_state(next(row for row in range(4) if row not in keep))
 
 
 def test_parameters_of_a_single_run_are_views_of_its_row() -> None:

@@ -25,6 +25,7 @@ from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators
+from support.populations import plain_networks
 
 TINY = {
     "generator.width": 0.1,
@@ -189,8 +190,8 @@ class Reference:
     def __init__(self, trainer: Trainer) -> None:
         self.recipe = trainer.population.recipe
         self.trainer = trainer
-        self.generator = trainer.population.generator_module(0).train()
-        self.discriminator = trainer.population.discriminator_module(0).train()
+        generator, discriminator = plain_networks(trainer.population, 0)
+        self.generator, self.discriminator = generator.train(), discriminator.train()
         options = [self.recipe.generator_optimizer.options, self.recipe.discriminator_optimizer.options]
         self.optimizers = [
             torch.optim.SGD(network.parameters(), lr=float(option["lr"]))
@@ -611,7 +612,6 @@ def test_a_measurement_is_sane_and_leaves_the_threads_alone() -> None:
     assert found.step_sec == found.step_sec_by_size[found.population]
     assert 0 < found.step_sec < 1
     assert found.total_steps == 52
-    assert found.run_sec == pytest.approx(52 * found.step_sec)
     weights = sum(m.nbytes for m in matrices(trainer(tiny(), found.population)))
     assert weights < found.memory_bytes < 2**30
 

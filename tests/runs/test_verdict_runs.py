@@ -321,7 +321,7 @@ def test_the_best_is_chosen_on_one_half_and_reported_on_the_other(
     (result,) = fit(tmp_path, runs_of(tiny_recipe()))
     expected = {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.7, "last": 0.5}
     assert result.best_checkpoint == expected
-    assert (result.best_step, result.scores["sliced_w2"]["best"]) == (13, 0.7)
+    assert (result.best_checkpoint["step"], result.scores["sliced_w2"]["best"]) == (13, 0.7)
     assert score(result, "sliced_w2", "best") == 0.7
     best = checkpoints.load(run_directory(tmp_path, result.run_id) / "best.pt")
     assert best["step"] == 13

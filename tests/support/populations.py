@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from harness import RunResult
+from harness.engine.population import Population
 from harness.recipe import Recipe
 from harness.runs.folder import run_directory
 from harness.runs.job import Job, PlannedRun, Progress
@@ -59,3 +62,10 @@ def stop_at(step: int, *, event: int = 1) -> dict[str, Callable[..., Any]]:
         seen[0] += progress.step >= step
 
     return {"progress": note, "should_stop": lambda: seen[0] >= event}
+
+
+def plain_networks(population: Population, row: int) -> tuple[nn.Module, nn.Module]:
+    """G, of the averaged weights where those are on, and D of a live run, in evaluation mode."""
+    position = population.rows.index(row)
+    generator = population.generator.extract(position, population.average)
+    return generator, population.discriminator.extract(position)
