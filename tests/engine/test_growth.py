@@ -291,7 +291,7 @@ def test_every_logged_row_says_where_the_networks_stand() -> None:
     assert alphas == [[where.alpha] * 2 for where in at]
     assert sorted({row[0] for row in sizes}) == [4, 8, 16]
     assert sorted({row[0] for row in alphas}) == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    assert trainer(recipe(train__grow_images=0)).stand == {}
+    assert trainer(recipe(train__grow_images=0)).growth_state == {}
 
 
 def test_a_resumed_runs_history_says_where_it_stood_like_an_undisturbed_ones(
