@@ -38,11 +38,11 @@ _MAX_NAMED = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How many runs of an arm ended so.
+    """How often the runs of an arm ended with one verdict.
 
     Attributes:
-        count: so many,
-        total: of so many that have a verdict.
+        count: the runs with that verdict.
+        total: the runs with any verdict.
         interval: 95 % interval of the rate, Clopper and Pearson's.
     """
 
@@ -52,7 +52,7 @@ class Rate:
 
     @property
     def share(self) -> float:
-        """The rate; NaN of no run."""
+        """`count` of `total`; NaN if no run has a verdict."""
         return self.count / self.total if self.total else math.nan
 
 
@@ -61,8 +61,8 @@ class Contrast:
     """Two arms, by how many of their runs went wrong.
 
     Attributes:
-        arm: the one of which more did,
-        other: and the other.
+        arm: the arm with the higher share of runs that went wrong.
+        other: the other arm.
         p_value: Fisher's exact test, two-sided.
         p_holm: the same, corrected for the number of pairs that were tested.
     """
@@ -74,7 +74,7 @@ class Contrast:
 
 
 def judged_arms(summary: Summary) -> list[ArmResult]:
-    """The arms of which any run has a verdict."""
+    """The arms with at least one run that has a verdict."""
     return [arm for arm in summary.arms if _judged(arm)]
 
 
@@ -94,8 +94,8 @@ def rate_of_wrong(arm: ArmResult) -> Rate:
 def contrasts(summary: Summary) -> list[Contrast]:
     """Arms against the baseline, or each against each where there is none, by how many runs went wrong.
 
-    None in a search, whose trials are one seed or two each, and none between more than 12 arms without a
-    baseline: corrected for so many pairs, nothing could ever be found.
+    A search has none, for its trials have one seed or two each. Nor have more than 12 arms without a
+    baseline: with that many pairs to correct for, no difference could ever be found.
     """
     arms = judged_arms(summary)
     base = summary.baseline

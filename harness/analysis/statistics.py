@@ -85,7 +85,7 @@ class Comparison:
 
 
 def mean(values: npt.ArrayLike) -> float:
-    """Arithmetic mean of (n,) values; NaN of none, and wherever a value is NaN."""
+    """Arithmetic mean of (n,) values; NaN if there are none, or if one is NaN."""
     array = _vector(values)
     return math.fsum(array) / len(array) if len(array) else math.nan
 
@@ -100,7 +100,7 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
         values: (n,) values.
 
     Returns:
-        The interquartile mean; NaN of no value.
+        The interquartile mean; NaN if there are no values.
 
     Source: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice";
         `scipy.stats.trim_mean` with proportiontocut=0.25.
@@ -164,16 +164,16 @@ def interval_of_mean(values: npt.ArrayLike, *, confidence: float = 1 - ALPHA) ->
 def binomial_interval(count: int, total: int, *, confidence: float = 1 - ALPHA) -> Interval:
     """Exact interval of a rate that was seen as `count` of `total`.
 
-    Its ends are the rates under which so many, or so few, would be seen with a chance of α/2. It never covers
-    less than it says, with few runs rather more: 0 of 8 gives 0 to 0.37.
+    At its lower end a count this high or higher has a chance of α/2, at its upper end a count this low or
+    lower. It never covers less than it says; with few runs it covers more. 0 of 8 gives 0 to 0.37.
 
     Args:
-        count: how many.
-        total: of how many.
+        count: the cases seen.
+        total: the runs looked at.
         confidence: least coverage.
 
     Returns:
-        The interval within [0, 1]; NaN at both ends of none.
+        The interval, within [0, 1]; NaN at both ends if `total` is 0.
 
     Source: Clopper and Pearson (1934), "The Use of Confidence or Fiducial Limits Illustrated in the Case of
         the Binomial".
@@ -189,14 +189,14 @@ def binomial_interval(count: int, total: int, *, confidence: float = 1 - ALPHA) 
 def fisher_test(count: int, total: int, other_count: int, other_total: int) -> float:
     """Exact two-sided test that two rates are the same.
 
-    Given how many there were in all, each split of them over the two groups has a hypergeometric chance; p is
-    the sum of those no more likely than the one seen.
+    With the number of cases in both groups together held fixed, the number in the first group is
+    hypergeometric; p is the total probability of all numbers that are no more likely than the one seen.
 
     Args:
-        count: how many of the first group,
-        total: which has so many.
-        other_count: how many of the second group,
-        other_total: which has so many.
+        count: cases in the first group.
+        total: size of the first group.
+        other_count: cases in the second group.
+        other_total: size of the second group.
 
     Returns:
         The p-value; NaN if a group is empty.
@@ -270,7 +270,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal: Goal) -> float:
     """Chance that a run of one arm is better than a run of another: P(X better Y) + ½ P(X = Y).
 
-    Every value of the one is held against every value of the other (the Mann–Whitney statistic over n·m), so
+    Every value of the one is compared with every value of the other (the Mann–Whitney statistic over n·m), so
     it says how far the two spreads overlap: 0.5 is no difference, 1 is no overlap.
 
     Args:
@@ -291,14 +291,14 @@ def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal
 
 
 def min_num_seeds(num_comparisons: int, *, alpha: float = ALPHA) -> int:
-    """Seeds below which no outcome whatever can be significant.
+    """The fewest seeds with which any outcome can be significant.
 
     The signed-rank test of n pairs never gives less than 2^(1−n), and Holm multiplies the smallest p of m
     comparisons by m; so n must reach 1 + log₂(m/α): 6 seeds for one comparison, 7 for two or three, 8 for
     four to six.
 
     Args:
-        num_comparisons: arms held against the baseline, m ≥ 1.
+        num_comparisons: arms compared with the baseline, m ≥ 1.
         alpha: level of the family.
 
     Returns:
@@ -317,7 +317,7 @@ def compare(
     goal: Goal,
     alpha: float = ALPHA,
 ) -> list[Comparison]:
-    """Hold every arm of a study against its baseline, seed by seed.
+    """Compare every arm of a study with its baseline, seed by seed.
 
     The decision is
 

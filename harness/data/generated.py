@@ -31,7 +31,7 @@ def read_images(
     Args:
         folder: it and those below it are looked through; hidden files are passed over.
         shape: (C, S, S) that each image must have; C is 1 or 3.
-        num: take so many at most, chosen at random by a fixed seed.
+        num: the most images to take, chosen at random by a fixed seed.
         fewest: how many must be readable.
 
     Returns:

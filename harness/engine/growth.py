@@ -61,7 +61,7 @@ class Growth:
         return 2 * (self.num_levels - 1) * self.phase_images
 
     def at(self, seen_images: int) -> GrowthState:
-        """Where the networks stand for the batch after so many real images."""
+        """Where the networks stand for the batch that follows a number of real images."""
         if seen_images >= self.grown_images:
             return GrowthState(level=self.num_levels - 1, alpha=1.0)
         phase, into = divmod(seen_images, self.phase_images)

@@ -63,7 +63,7 @@ class Thresholds:
     Attributes:
         looks: evaluations running at which a rule must hold that condemns a run for good.
         diverged_grad_norm: g above which the generator may have diverged,
-        diverged_growth: if it is also more than so many times the first g,
+        diverged_growth: if it is also more than this many times the first g,
         diverged_score_gap: or S is above this.
         runaway_score_gap: S above which it has diverged whatever its gradients, which may be 0 by then.
         saturated_d_auc: A from which D always knows,
