@@ -21,6 +21,7 @@ from harness.version import __version__
 if TYPE_CHECKING:
     from harness.analysis.result import StudyResult as StudyResult
     from harness.analysis.result import load_results as load_results
+    from harness.data import Dataset as Dataset
     from harness.evaluation import Evaluation as Evaluation
     from harness.evaluation import evaluate as evaluate
     from harness.execution.launch import run_study as run_study
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from harness.study.study import load_study as load_study
 
 _HOMES = {
+    "Dataset": "harness.data",
     "Evaluation": "harness.evaluation",
     "Loss": "harness.recipe",
     "Metric": "harness.metrics.catalogue",
@@ -77,6 +79,7 @@ _HOMES = {
 """Where each public name is found."""
 
 __all__ = [
+    "Dataset",
     "Evaluation",
     "Loss",
     "Metric",

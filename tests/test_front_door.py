@@ -15,6 +15,8 @@ LISTED = (
     *("Study", "load_study", "list_studies", "plan_study", "run_study"),
     *("StudyResult", "load_results", "write_report"),
     *("train", "RunResult", "Run", "load_run", "evaluate", "Evaluation"),
+    *("register_generator", "register_discriminator", "register_dataset", "register_loss"),
+    *("register_optimizer", "register_metric", "register_recipe", "Dataset", "Loss"),
 )
 
 

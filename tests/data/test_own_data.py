@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -396,6 +398,15 @@ def test_points_that_will_not_do_are_one_line(points: Any, message: str) -> None
 def test_a_data_set_put_together_by_hand_is_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         replace(Dataset.of_images("own", IMAGES), **changes)
+
+
+def test_the_examples_hold() -> None:
+    for module in (
+        importlib.import_module(f"harness.{name}") for name in ("data.dataset", "recipe.registry")
+    ):
+        found = doctest.testmod(module)
+        assert found.attempted > 0
+        assert found.failed == 0
 
 
 def test_a_mixture_that_is_none_is_told() -> None:
