@@ -16,7 +16,6 @@ from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
 from harness.data.generated import read_images
-from harness.engine import checkpoint as checkpoints
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
@@ -24,10 +23,9 @@ from harness.metrics.neighbours import EXPECTED_SHARE
 from harness.metrics.scores import Scores
 from harness.objective.objective import chance_loss
 from harness.recipe import choose
-from harness.recipe.networks import build_discriminator
 from harness.recipe.registry import Value, datasets, metrics
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result
-from harness.runs.load import find_run, load_run
+from harness.runs.load import load_run
 from harness.runs.sampling import draw_latents, sample
 from harness.tracking import read_history
 from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, replayed
@@ -114,7 +112,7 @@ def evaluate(
     extractor: str = "auto",
     num: int = 0,
     checkpoint: Checkpoint = "last",
-    directory: Path = Path("runs"),
+    directory: str | Path = "runs",
 ) -> Evaluation:
     """Score a finished run's samples, or a folder of generated images, whoever made them.
 
@@ -146,7 +144,7 @@ def evaluate(
         raise ValueError(f"{folder} {problem}; name a run's folder or id, or a folder of images.")
     if _holds_images(folder):
         return _evaluate_folder(folder, against, dict(options or {}), extractor, num)
-    run = load_run(find_run(str(source), directory=directory), checkpoint=checkpoint)
+    run = load_run(source, directory=directory, checkpoint=checkpoint)
     choice = run.recipe.data
     name = against or choice.name
     if name != choice.name or options:
@@ -163,7 +161,7 @@ def evaluate(
         samples, labels = _samples(run, num)
         judged = {}
         if choice == run.recipe.data:  # D knows no other data
-            judged = _judged(run, checkpoint, dataset, evaluator.held_out_rows, samples, labels)
+            judged = _judged(run, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
     result = load_result(run.directory)
     judge, logged = _judge_of(run, result, evaluator.fingerprint)
@@ -260,33 +258,18 @@ def _samples(run: Run, num: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _judged(
-    run: Run, checkpoint: Checkpoint, dataset: Dataset, rows: Tensor, samples: Tensor, labels: Tensor | None
+    run: Run, dataset: Dataset, rows: Tensor, samples: Tensor, labels: Tensor | None
 ) -> dict[str, Tensor]:
     """D's scores of the samples, and of the reals that it was asked about while it trained."""
-    discriminator = _discriminator(run, checkpoint)
     if dataset.kind == "images":
         rows = rows[: len(samples)]
     real_labels = None if dataset.test_labels is None else dataset.test_labels[rows]
     if labels is None and run.num_classes:
         labels = torch.arange(len(samples)) % run.num_classes
     return {
-        "fake_scores": _scores_of(discriminator, samples, labels),
-        "real_scores": _scores_of(discriminator, dataset.test[rows], real_labels),
+        "fake_scores": _scores_of(run.discriminator, samples, labels),
+        "real_scores": _scores_of(run.discriminator, dataset.test[rows], real_labels),
     }
-
-
-def _discriminator(run: Run, checkpoint: Checkpoint) -> torch.nn.Module:
-    path = RunFolder(run.directory).checkpoint(checkpoint)
-    state = checkpoints.load(path)
-    with torch.random.fork_rng(devices=()):
-        network = build_discriminator(run.recipe, run.sample_shape, run.num_classes)
-    try:
-        network.load_state_dict(state["discriminator"])
-    except (KeyError, RuntimeError):
-        raise ValueError(
-            f"{path} does not fit the discriminator that the recipe beside it names; train the run again."
-        ) from None
-    return network.eval()
 
 
 def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:

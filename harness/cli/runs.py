@@ -61,9 +61,7 @@ def load_run(text: str, directory: Path, chosen: str | None) -> Run:
     from harness import latent
     from harness.runs import load
 
-    run = load.load_run(
-        load.find_run(text, directory=directory), checkpoint="best" if chosen == "best" else "last"
-    )
+    run = load.load_run(text, directory=directory, checkpoint="best" if chosen == "best" else "last")
     latent.check_images(run)
     return run
 

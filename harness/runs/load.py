@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 from harness.data import load_dataset, outline
 from harness.engine import checkpoint as checkpoints
 from harness.recipe import Recipe, run_id
-from harness.recipe.networks import build_generator
+from harness.recipe.networks import build_discriminator, build_generator
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result, read_recipe
+from harness.runs.result import RunResult
+from harness.runs.sampling import draw_latents, sample
 from harness.study.folder import StudyFolder
+from harness.tracking import read_history
 from harness.words import listed
 
 __all__ = ["Run", "find_run", "load_run"]
@@ -25,7 +29,7 @@ _MAX_LISTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run and its generator.
+    """A finished run and its networks.
 
     Attributes:
         directory: its folder.
@@ -33,6 +37,7 @@ class Run:
         recipe: what was trained.
         seed: the run's seed.
         step: the step at which it ended.
+        checkpoint: which of its checkpoints the networks are of, ``last`` or ``best``.
         generator: G in evaluation mode on the CPU, of the averaged weights where the recipe keeps them.
         averaged: whether they are the averaged ones.
         sample_shape: shape of one sample.
@@ -44,6 +49,7 @@ class Run:
     recipe: Recipe
     seed: int
     step: int
+    checkpoint: Checkpoint
     generator: nn.Module
     averaged: bool
     sample_shape: tuple[int, ...]
@@ -58,6 +64,60 @@ class Run:
     def conditional(self) -> bool:
         """Whether G takes labels."""
         return bool(getattr(self.generator, "takes_labels", False))
+
+    @cached_property
+    def discriminator(self) -> nn.Module:
+        """D in evaluation mode on the CPU, read when it is first asked for.
+
+        Raises:
+            ValueError: the checkpoint does not fit it.
+        """
+        file = RunFolder(self.directory).checkpoint(self.checkpoint)
+        state = checkpoints.load(file)
+        with torch.random.fork_rng(devices=()):
+            network = build_discriminator(self.recipe, self.sample_shape, self.num_classes)
+        try:
+            network.load_state_dict(state["discriminator"])
+        except (KeyError, RuntimeError):
+            raise ValueError(
+                f"{file} does not fit the discriminator that the recipe beside it names; train the run again."
+            ) from None
+        return network.eval().requires_grad_(False)
+
+    @property
+    def result(self) -> RunResult | None:
+        """What the run left behind; None where only its networks are left."""
+        return load_result(self.directory)
+
+    def history(self) -> list[dict[str, float]]:
+        """Every logged row, in order: of training ``train/…``, of an evaluation ``eval/…`` and its verdict.
+
+        Raises:
+            ValueError: the run has no history, or it is damaged.
+        """
+        file = RunFolder(self.directory).history
+        if not file.is_file():
+            raise ValueError(f"{self.directory} has no {file.name}; its networks are all that is left.")
+        return read_history(file)
+
+    def sample(self, num: int, labels: int | Sequence[int] | None = None, *, seed: int = 0) -> Tensor:
+        """Samples of the generator, the same for a seed on every device.
+
+        Args:
+            num: N.
+            labels: a class, or classes to go round in; by default all of them, where G takes labels.
+            seed: seed of the latents, those of ``harness generate``.
+
+        Returns:
+            (num, *sample_shape) float32 on the CPU, scaled as the networks see the data: images in [-1, 1].
+
+        Raises:
+            ValueError: `num` is below 1, or labels are no classes of the run.
+        """
+        if num < 1:
+            raise ValueError(f"`num` must be at least 1, but got {num}.")
+        classes = self.cycle_labels(num, [labels] if isinstance(labels, int) else labels)
+        return sample(self.generator, draw_latents(num, self.latent_dim, seed=seed), classes)
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -88,7 +148,7 @@ class Run:
         if not self.conditional:
             if labels is not None:
                 raise ValueError(
-                    f"run {self.run_id} ({self.recipe.name}) takes no labels; leave `--labels` out, or "
+                    f"run {self.run_id} ({self.recipe.name}) takes no labels; leave `labels` out, or "
                     "choose a run of a conditional generator."
                 )
             return None
@@ -145,21 +205,33 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
     return max(found, key=lambda path: (RunFolder(path).checkpoint().exists(), _finished(path)))
 
 
-def load_run(path: Path, *, checkpoint: Checkpoint = "last") -> Run:
-    """A finished run's generator, and what it takes to use it.
+def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Checkpoint = "last") -> Run:
+    """A finished run's networks, and what it takes to use them.
 
     Args:
-        path: ``runs/<study>/runs/<run id>``.
+        run: its folder, ``runs/<study>/runs/<run id>``; or the first digits of its id.
+        directory: where studies are, to search for an id.
         checkpoint: that of the last step, or the one that was chosen as the best on half of the held-out
             samples.
 
     Raises:
-        ValueError: the folder is no run, or one that has not finished, or diverged, or was written by another
+        ValueError: there is no such run, or it has not finished, or diverged, or was written by another
             version of the harness.
+
+    Example:
+        >>> from harness import find_recipe, load_run, train
+        >>> recipe = find_recipe("ring-gan").override({"train.epochs": 1, "evaluate.num_samples": 100})
+        >>> result = train(recipe, wandb="disabled")
+        >>> run = load_run(result.run_id)
+        >>> run.sample(16).shape
+        torch.Size([16, 2])
+        >>> run.discriminator(run.sample(16)).shape
+        torch.Size([16])
     """
+    if checkpoint not in get_args(Checkpoint):
+        raise ValueError(f"`checkpoint` must be last or best, but got {checkpoint!r}.")
+    path = find_run(str(run), directory=Path(directory))
     folder = RunFolder(path)
-    if not folder.recipe.is_file():
-        raise ValueError(f"{path} is not a run's folder: there is no {folder.recipe.name} in it.")
     recipe, result, file = read_recipe(path), load_result(path), folder.checkpoint(checkpoint)
     if not folder.checkpoint().is_file():
         why = (
@@ -191,6 +263,7 @@ def load_run(path: Path, *, checkpoint: Checkpoint = "last") -> Run:
         recipe=recipe,
         seed=seed,
         step=step,
+        checkpoint=checkpoint,
         generator=generator.eval().requires_grad_(False),
         averaged=averaged,
         sample_shape=known.sample_shape,
