@@ -135,6 +135,16 @@ def evaluate(
     Raises:
         ValueError: an unknown source, data set or extractor; a run that has not finished; images of another
             size or colour, too few, or none; samples that are not finite. One line says which.
+
+    Example:
+        >>> from harness import evaluate, find_recipe, train
+        >>> recipe = find_recipe("ring-gan").override(
+        ...     {"train.epochs": 3, "train.batch_size": 512, "evaluate.num_samples": 100}
+        ... )
+        >>> result = train(recipe, seed=1, wandb="disabled")
+        >>> found = evaluate(result.run_id)
+        >>> found.scores["sliced_w2"] == result.scores["sliced_w2"]["last"], found.null["sliced_w2"] > 0
+        (True, True)
     """
     if num < 0:
         raise ValueError(f"`num` must be at least 1, or 0 for the default, but got {num}.")

@@ -65,9 +65,11 @@ def train(
 
     Example:
         >>> from harness import find_recipe, train
-        >>> recipe = find_recipe("ring-gan").override({"train.epochs": 2, "evaluate.num_samples": 100})
+        >>> recipe = find_recipe("ring-gan").override(
+        ...     {"train.epochs": 3, "train.batch_size": 512, "evaluate.every_epochs": 1}
+        ... )
         >>> def long_enough(event):
-        ...     if event.kind == "logged" and event.step >= 20:
+        ...     if event.kind == "evaluated" and event.step >= 10:
         ...         return f"{event.step} steps are enough"
         >>> result = train(recipe, seed=3, wandb="disabled", callbacks=[long_enough])
         >>> result.outcome, result.stopped_by, result.failed

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.runs.job import PlannedRun
 from harness.runs.result import Phase
+from harness.words import duration
 
 if TYPE_CHECKING:
     from harness.study.study import Arm, Study
@@ -94,7 +95,7 @@ class ArmPlan:
         return PlannedRun(recipe=self.asked.recipe, seed=seed, arm=self.name, overrides=self.asked.overrides)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """What is to be done for a study, and how.
 
@@ -176,6 +177,13 @@ class Plan:
     def memory_bytes(self) -> int:
         """Most memory that all workers take at once."""
         return self.workers * max((arm.price.memory_bytes for arm in self.arms if arm.price), default=0)
+
+    def __repr__(self) -> str:
+        left = self.num_runs - self.num_done
+        cost = f"{self.total_steps:,} steps to go on {self.device}, about {duration(self.eta_sec)}"
+        left_over = f"; {cost} with {self.workers} workers" if left else ""
+        runs = f"{self.num_runs} runs of {len(self.arms)} arms, {self.num_done} of them exist"
+        return f"<Plan {self.study.name}: {runs}{left_over}>"
 
     def arm(self, name: str) -> ArmPlan:
         """The arm of this name."""

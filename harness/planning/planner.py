@@ -62,6 +62,12 @@ def plan_study(
     Raises:
         ValueError: If the study's folder holds something else, its networks do not fit its data, its data
             cannot be read, or an argument is out of range.
+
+    Example:
+        >>> from harness import load_study, plan_study
+        >>> plan = plan_study(load_study("optimizers", smoke=True), device="cpu")
+        >>> plan.num_runs, [arm.name for arm in plan.arms]
+        (9, ['rmsprop', 'sgd', 'adam'])
     """
     workers, population = plain_value(workers), plain_value(population)
     for name, number in (("workers", workers), ("population", population)):

@@ -43,7 +43,7 @@ _MAX_TRIALS = 200
 _TEMPLATE = "page.html.jinja"
 
 
-def write_report(study_dir: Path) -> Path:
+def write_report(study_dir: str | Path) -> Path:
     """Write a study's report, from the runs that have finished.
 
     Args:
@@ -54,6 +54,12 @@ def write_report(study_dir: Path) -> Path:
 
     Raises:
         ValueError: the folder holds no study, a file in it is broken, or the report cannot be written.
+
+    Example:
+        >>> from harness import write_report
+        >>> folder = write_report("runs/optimizers-smoke")
+        >>> (folder / "index.html").exists(), (folder / "table.csv").exists()
+        (True, True)
     """
     return write_pages(summarise(Path(study_dir)))
 

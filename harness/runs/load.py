@@ -220,7 +220,9 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
 
     Example:
         >>> from harness import find_recipe, load_run, train
-        >>> recipe = find_recipe("ring-gan").override({"train.epochs": 1, "evaluate.num_samples": 100})
+        >>> recipe = find_recipe("ring-gan").override(
+        ...     {"train.epochs": 3, "train.batch_size": 512, "evaluate.num_samples": 100}
+        ... )
         >>> result = train(recipe, wandb="disabled")
         >>> run = load_run(result.run_id)
         >>> run.sample(16).shape
