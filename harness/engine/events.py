@@ -71,7 +71,7 @@ class SamplesDue:
 class Paused:
     """Nothing is due, but the consumer asked for a moment between two iterations, to stop say.
 
-    Args:
+    Attributes:
         step: D steps taken so far.
     """
 

@@ -44,7 +44,7 @@ class Growth:
     Phase 0 keeps level 0; phase 2l − 1 fades level l in, α = images seen in the phase / its images; phase 2l
     keeps level l. The last level is kept to the end.
 
-    Args:
+    Attributes:
         num_levels: L.
         phase_images: real images a phase.
 

@@ -70,7 +70,7 @@ class Schedule:
 
     A multiple of a grid that falls into an iteration is honoured at its end.
 
-    Args:
+    Attributes:
         total_steps: D steps of the whole run, a multiple of `stride`.
         stride: D steps an iteration.
         log_every_steps: the grid of training statistics; they are due at every evaluation too.

@@ -31,7 +31,7 @@ _SETTLED_SEC = 5.0
 class ArmStatus:
     """How one arm of a study stands.
 
-    Args:
+    Attributes:
         name: The arm.
         done: Its finished runs, failed ones included.
         total: All its runs.
@@ -55,7 +55,7 @@ class ArmStatus:
 class RunningGroup:
     """What one worker is training now.
 
-    Args:
+    Attributes:
         label: Arm and seeds, as a person would name them.
         step: Training steps done.
         total_steps: Training steps in all.
@@ -72,7 +72,7 @@ class RunningGroup:
 class StudyStatus:
     """How a study stands at one moment.
 
-    Args:
+    Attributes:
         arms: Its arms, in the order of the plan.
         running: What is being trained.
         target: What the means are of, and which one is the best.

@@ -56,7 +56,7 @@ class RunGroup:
 class Price:
     """What a run costs, from a short measurement on the device.
 
-    Args:
+    Attributes:
         steps: Training steps of one run.
         run_sec: Seconds of one run's training, its share of its population's.
         memory_bytes: Memory that its population takes.
@@ -71,7 +71,7 @@ class Price:
 class ArmPlan:
     """One arm of the study, and what is known of training it.
 
-    Args:
+    Attributes:
         asked: Its name, settings and recipe; a search changes the recipe further.
         population: Most runs that are trained together, K.
         price: What a run costs; None where it has not been measured.
@@ -99,7 +99,7 @@ class ArmPlan:
 class Plan:
     """What is to be done for a study, and how.
 
-    Args:
+    Attributes:
         study: The study.
         directory: ``runs/<study>``.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``.

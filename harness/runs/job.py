@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818, for it is no error
 class PlannedRun:
     """One run to be made.
 
-    Args:
+    Attributes:
         recipe: What is trained.
         seed: With what seed.
         arm: Name of the arm.
@@ -55,7 +55,7 @@ class PlannedRun:
 class Progress:
     """How far a population has come.
 
-    Args:
+    Attributes:
         step: Steps done.
         total_steps: Steps in all.
         elapsed_sec: Seconds of training so far, evaluations left out.
@@ -78,7 +78,7 @@ class Progress:
 class Job:
     """How a population is trained, and whom to tell.
 
-    Args:
+    Attributes:
         study: Name of the study.
         directory: ``runs/<study>``.
         device: The torch device.

@@ -31,7 +31,7 @@ _SUMMARIES = ("first", "last", "best", "area")
 class RunResult:
     """One finished run: one recipe trained with one seed.
 
-    Args:
+    Attributes:
         run_id: Hash of recipe and seed; also the name of the run's folder.
         study: Name of the study.
         arm: Name of the arm. A search without arms has the one arm ``search``.

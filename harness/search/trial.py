@@ -20,7 +20,7 @@ __all__ = ["Trial", "best_trial", "note_winner", "read_winners"]
 class Trial:
     """One trial of a search.
 
-    Args:
+    Attributes:
         number: Its number within its arm's budget, from 0.
         parameters: Optuna's parameters; `Study.trial_overrides` makes settings of them.
         state: ``running``, ``complete``, ``pruned`` or ``fail``.

@@ -80,7 +80,7 @@ class Study:
     The keywords are the keys of a sweep file, with a person's shorthands; what a study keeps is the
     `Attributes` below.
 
-    Args:
+    Attributes:
         name: names the study's folder.
         recipe: what everything is changed from: a registered recipe's name, or such a recipe with settings
             changed, which are then fixed in the whole study.

@@ -21,7 +21,7 @@ BLOCK = 32768
 class LoggedRun:
     """What one .wandb log holds.
 
-    Args:
+    Attributes:
         folder: The run's folder.
         run: Its run record: `run_id`, `run_group`, `job_type`, `display_name`, `tags`, `project`.
         config: Its nested configuration.
