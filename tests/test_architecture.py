@@ -40,7 +40,6 @@ ONLY = {
     "matplotlib": {"harness.figures"},
     "optuna": {"harness.search"},
     "pandas": {"harness.analysis"},
-    "pandas": {"harness.analysis"},
     "ruamel": {"harness.study"},
     "wandb": {"harness.tracking"},
 }
