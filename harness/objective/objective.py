@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from harness.objective.adversarial import drift, gradient_penalty, interpolate, squared_gradient_norm
+from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.optim.rules import Number, per_run, pick
 from harness.recipe.loss import Loss, build_loss
 from harness.recipe.settings import LossSettings

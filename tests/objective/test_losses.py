@@ -14,15 +14,9 @@ from torch import Tensor, nn
 
 from harness.engine.network import Network
 from harness.engine.population import structure
-from harness.objective.adversarial import (
-    at_chance,
-    cross_entropy,
-    drift,
-    gradient_penalty,
-    interpolate,
-    squared_gradient_norm,
-)
+from harness.objective.adversarial import at_chance, cross_entropy
 from harness.objective.objective import Objective, chance_loss
+from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.recipe import Loss, LossSettings, Recipe, find_recipe
 from harness.recipe.registry import Bounds, losses
 

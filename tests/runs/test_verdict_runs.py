@@ -35,6 +35,7 @@ from harness.search.search import Search
 from harness.search.storage import open_storage
 from harness.study.grammar import EarlyStop
 from harness.study.study import Study
+from harness.study.target import Target
 from harness.tracking import read_history
 from harness.verdict.judge import VERDICTS, Judge, judge_history
 from harness.verdict.timeline import RunVerdicts
@@ -250,7 +251,7 @@ def test_a_trial_with_runs_given_up_is_complete_and_worth_what_they_are_worth(tm
     Worker(plan.directory, wandb="disabled").work()
     results = read_results(plan.directory)
     assert [result.stopped_by for result in results] == ["verdict"]
-    (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].arm, plan.directory).trials()
+    (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].asked, plan.directory).trials()
     assert trial.state == "complete"
     assert trial.value == results[0].scores["sliced_w2"]["first"]
     summary = summarise(plan.directory)
@@ -374,10 +375,11 @@ def test_a_metric_that_cannot_be_halved_has_the_best_of_its_curve(
 def test_a_selection_follows_the_goal_keeps_the_first_of_equals_and_survives_a_checkpoint(
     goal: Any, step: int
 ) -> None:
-    selection = BestCheckpoint("m", goal)
+    target = Target(metric="m", goal=goal)
+    selection = BestCheckpoint(target)
     for at, select in ((0, 2.0), (1, 1.0), (2, 3.0), (3, 1.0), (4, 3.0), (5, float("nan"))):
         selection.offer(at, select, select + 0.5, partial(_weights_of, at))
-        selection = BestCheckpoint("m", goal, selection.state_dict())
+        selection = BestCheckpoint(target, selection.state_dict())
     assert selection.step == step
     assert selection.weights["generator"]["w"] == step
 
