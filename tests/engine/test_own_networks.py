@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
+import support.own_nets  # noqa: F401 (imported, its networks are registered)
 from harness.data import load_dataset
 from harness.engine import checkpoint
 from harness.engine.measure import measure
 from harness.engine.network import Network
-from harness.recipe import find_recipe
+from harness.engine.population import Population
+from harness.engine.trainer import Trainer
+from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators
 
 CPU = torch.device("cpu")
@@ -202,3 +205,50 @@ def test_whether_torch_can_map_a_network_is_asked_without_a_trace(name: str) -> 
     assert network.obstacle(torch.zeros(2, width)) == ""
     assert all(torch.equal(before["buffers"][key], buffer) for key, buffer in network.buffers.items())
     assert torch.equal(drawn, torch.get_rng_state())
+
+
+def resnets(**changes: object) -> Recipe:
+    """A GAN of the tests' own ResNets on small digits, by plain gradient descent."""
+    settings: dict[str, object] = {
+        "data.size": 8,
+        "generator.name": "own-resnet",
+        "generator.latent_dim": 8,
+        "generator.channels": 8,
+        "discriminator.name": "own-resnet",
+        "discriminator.channels": 8,
+        "loss.name": "hinge",
+        "optimizer.name": "sgd",
+        "optimizer.lr": 0.02,
+        "train.batch_size": 16,
+        "train.ema": 0.5,
+    }
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    return find_recipe("digits-dcgan").override(settings | dotted)
+
+
+@pytest.mark.parametrize("penalty", [{"loss__r1": 0.1}, {"loss__gradient_penalty": 0.1}])
+def test_resnets_with_penalties_train_together_as_alone(penalty: dict[str, object]) -> None:
+    recipe = resnets(**penalty)
+    dataset = load_dataset(recipe.data)
+
+    def trained(seeds: list[int], iterations: int = 3) -> Population:
+        population = Population([recipe] * len(seeds), seeds, dataset=dataset)
+        Trainer(population, dataset).advance(iterations)
+        return population
+
+    together = trained([3, 5])
+    for row, seed in enumerate([3, 5]):
+        alone, start = trained([seed]), trained([seed], 0)
+        for side in ("generator", "discriminator"):
+            joint, own, before = (getattr(each, side) for each in (together, alone, start))
+            moved = (own.matrix[0] - before.matrix[0]).norm()
+            assert (joint.matrix[row] - own.matrix[0]).norm() < 2e-3 * moved
+            for name, buffer in own.buffers.items():
+                torch.testing.assert_close(joint.buffers[name][row], buffer[0], atol=3e-4, rtol=1e-3)
+
+
+def test_networks_go_to_a_device_all_at_once() -> None:
+    modules = copies(NETWORKS["batch-norm"][0], 2)
+    network = Network(modules, torch.device("meta"))
+    held = [network.matrix, *network.buffers.values(), *network.module.parameters()]
+    assert {tensor.device.type for tensor in held} == {"meta"}
