@@ -37,7 +37,7 @@ from harness.engine.network import Network, mixes_samples
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.metrics.catalogue import Metric
-from harness.objective.adversarial import squared_gradient_norm
+from harness.objective.penalties import squared_gradient_norm
 from harness.optim.population import PopulationOptimizer
 from harness.optim.rules import Optimizer
 from harness.recipe import Choice, Loss, Recipe, choose, find_recipe
