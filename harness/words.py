@@ -60,16 +60,19 @@ def plain(value: Scalar | None) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Seconds as `m:ss`, or `h:mm:ss` from an hour on."""
     minutes, secs = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
 def counted(verdicts: Mapping[str, int]) -> str:
+    """How many runs have each verdict: `3 healthy, 1 collapsed`."""
     return ", ".join(f"{count} {name}" for name, count in verdicts.items())
 
 
 def compact(value: float) -> str:
+    """A number to four significant digits."""
     return f"{value:.4g}"
 
 

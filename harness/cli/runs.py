@@ -69,6 +69,10 @@ def load_run(text: str, directory: Path, chosen: str | None) -> Run:
 def class_numbers(run: Run, text: str | None) -> list[int] | None:
     """Class numbers of ``--labels``, which takes numbers and names.
 
+    Args:
+        run: the run, which knows its classes' names.
+        text: numbers or names, with commas between them; None for all classes.
+
     Raises:
         ValueError: a name that is no class.
     """

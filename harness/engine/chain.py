@@ -269,7 +269,12 @@ class Chain:
         self._reversed = links[::-1]
 
     def bind(self, tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        """Take the parameters and buffers to compute with, and where to write gradients; all by name."""
+        """Take the tensors to compute with.
+
+        Args:
+            tensors: parameters and buffers by name, (K, ...) each, or (...) of a single run.
+            gradients: where the gradient of each parameter is written, by name; of its shape.
+        """
         for link in self._links:
             link.bind(tensors, gradients)
 

@@ -63,7 +63,14 @@ class Meter:
         self._measured: list[int] = []  # which of the pending scores to count in bins
 
     def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor, update: Update | None) -> None:
-        """One D step: its loss (K,), scores (K, B) each, and what was measured of its update."""
+        """One D step.
+
+        Args:
+            loss: (K,).
+            real: scores of the real samples, (K, B).
+            fake: scores of the fakes, (K, B).
+            update: what was measured of its update, if anything was.
+        """
         pending = self._pending
         if update is not None:
             self._measured.append(len(pending["d_real"]))
@@ -76,7 +83,12 @@ class Meter:
             self.settle()
 
     def add_generator(self, loss: Tensor, update: Update | None) -> None:
-        """One G step: its loss (K,), and what was measured of its update."""
+        """One G step.
+
+        Args:
+            loss: (K,).
+            update: what was measured of its update, if anything was.
+        """
         self._pending["g_loss"].append(loss.detach())
         if update is not None:
             self._pending["g_grad_norm"].append(update.gradient_norm)

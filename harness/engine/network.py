@@ -310,7 +310,12 @@ class Network:
 
     @torch.no_grad()
     def extract(self, position: int, matrix: Tensor | None = None) -> nn.Module:
-        """A plain module of one row, in evaluation mode, that shares nothing with the population."""
+        """A plain module of one row, in evaluation mode, that shares nothing with the population.
+
+        Args:
+            position: the row.
+            matrix: parameters to take, (K, P); by default the network's own. Buffers are its own in any case.
+        """
         module = copy.deepcopy(self.module)
         values = self._split(self.matrix if matrix is None else matrix)
         for name, parameter in module.named_parameters():

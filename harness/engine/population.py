@@ -200,7 +200,15 @@ class Population:
         return None if norm is None or ratio is None else Update(norm, ratio)
 
     def update_discriminator(self, gradients: Tensor, *, measured: bool = False) -> Update | None:
-        """One update of D, and the clip of its weights where that is on; as `update_generator`."""
+        """One update of D, and the clip of its weights where that is on; to be called under `no_grad`.
+
+        Args:
+            gradients: of each run's loss by its D's parameters, (K, P); may be overwritten.
+            measured: whether to measure it.
+
+        Returns:
+            What was measured, where asked for.
+        """
         norm = torch.linalg.vector_norm(gradients, dim=1) if measured else None
         bound = _column(self.objective.weights["weight_clip"]) if self.recipe.loss.weight_clip else None
         ratio = self.discriminator_optimizer.update(

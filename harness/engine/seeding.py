@@ -30,7 +30,14 @@ def seed_for(seed: int, purpose: str, index: int = 0) -> int:
 
 
 def generator_for(seed: int, purpose: str, index: int, device: torch.device) -> torch.Generator:
-    """A fresh generator on `device`, seeded by `seed_for`."""
+    """A fresh generator on `device`, seeded by `seed_for`.
+
+    Args:
+        seed: the run's.
+        purpose: what the numbers are for.
+        index: which block of them.
+        device: where they are drawn.
+    """
     return torch.Generator(device).manual_seed(seed_for(seed, purpose, index))
 
 

@@ -250,6 +250,10 @@ class Trainer:
     def advance(self, iterations: int, asked: Callable[[], bool] = lambda: False) -> int:
         """Train for a number of iterations, or fewer where `asked` says so, without any event.
 
+        Args:
+            iterations: how many.
+            asked: asked about once a second whether to stop.
+
         Returns:
             The D steps taken.
         """

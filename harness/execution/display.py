@@ -78,7 +78,12 @@ class SweepDisplay:
             self._print_line(status)
 
     def say(self, message: str, *, alarming: bool = False) -> None:
-        """Print a message above the display, on one line however long it is."""
+        """Print a message above the display, on one line however long it is.
+
+        Args:
+            message: the text.
+            alarming: print it in red.
+        """
         self._console.print(Text(message, style="red" if alarming else ""), soft_wrap=True)
 
     def _print_line(self, status: StudyStatus) -> None:

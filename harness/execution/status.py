@@ -89,14 +89,17 @@ class StudyStatus:
 
     @property
     def done(self) -> int:
+        """Runs that have a result."""
         return self.num_runs[0] if self.num_runs else sum(arm.done for arm in self.arms)
 
     @property
     def total(self) -> int:
+        """Runs that the study asks for."""
         return self.num_runs[1] if self.num_runs else sum(arm.total for arm in self.arms)
 
     @property
     def failed(self) -> int:
+        """Runs that diverged, or were stopped as hopeless."""
         return sum(arm.failed for arm in self.arms)
 
     @property
@@ -110,6 +113,7 @@ class StudyStatus:
 
     @property
     def saved_steps(self) -> int:
+        """D steps that stopped runs were spared."""
         return sum(arm.saved_steps for arm in self.arms)
 
     @property

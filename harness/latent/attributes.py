@@ -250,7 +250,13 @@ def run_classifier(run: Run) -> Extractor | None:
 def affordable_latents(subject: Subject, num_directions: int, num_random: int) -> int:
     """Over how many latents attributes can be measured in about a minute of one core, 256 at most.
 
-    0 stands for fewer than 16, of which means would say little.
+    Args:
+        subject: the generator.
+        num_directions: K.
+        num_random: Q.
+
+    Returns:
+        The number; 0 where it would be below 16, for means over so few say little.
     """
     assert subject.generator is not None
     example = draw_latents(1, subject.latent_dim, seed=0).to(next(subject.generator.parameters()).device)
@@ -262,7 +268,12 @@ def affordable_latents(subject: Subject, num_directions: int, num_random: int) -
 
 
 def num_described(num_latents: int, num_directions: int) -> int:
-    """How many images `measure_attributes` makes, random directions counted too."""
+    """How many images `measure_attributes` makes.
+
+    Args:
+        num_latents: N.
+        num_directions: R, random directions counted too.
+    """
     return num_latents * (1 + len(_STEPS) * num_directions) if num_latents else 0
 
 

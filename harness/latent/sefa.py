@@ -104,7 +104,15 @@ class Subject:
         return self.weights[0].shape[0]
 
     def make(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images of latents, (N, *sample_shape) on the CPU, wherever the generator is."""
+        """Images of latents.
+
+        Args:
+            latents: (N, Z).
+            labels: classes, (N,), for a generator that takes them.
+
+        Returns:
+            (N, *sample_shape), on the CPU wherever the generator is.
+        """
         assert self.generator is not None
         device = next((p.device for p in self.generator.parameters()), latents.device)
         given = (latents,) if labels is None else (latents, labels)
@@ -160,7 +168,14 @@ def published_subject(path: Path, *, layers: str = "all") -> Subject:
 
 
 def start_codes(num: int, latent_dim: int, *, seed: int, variant: Variant) -> Tensor:
-    """The codes that are moved, (N, Z): normal ones, and of mean square 1 where the variant wants it."""
+    """The codes that are moved, (N, Z).
+
+    Args:
+        num: N.
+        latent_dim: Z.
+        seed: of the normal numbers.
+        variant: brings codes to a mean square of 1, or leaves them.
+    """
     codes = draw_latents(num, latent_dim, seed=seed, purpose="latent sefa")
     return codes * (codes.square().mean(1, keepdim=True) + _EPS).rsqrt() if variant.normalize_codes else codes
 
@@ -241,7 +256,12 @@ def _compared(subject: Subject, num_directions: int, num_latents: int) -> tuple[
 
 
 def num_measured(subject: Subject, num_directions: int) -> int:
-    """How many images `measure` makes."""
+    """How many images `measure` makes.
+
+    Args:
+        subject: the generator.
+        num_directions: how many directions are shown.
+    """
     shown, num_latents = _compared(subject, num_directions, _NUM_LATENTS)
     return num_latents * (1 + 2 * (len(shown) + _COMPARED))
 

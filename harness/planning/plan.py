@@ -226,7 +226,12 @@ def trial_groups(
 
 
 def chunks(runs: Sequence[PlannedRun], population: int) -> tuple[RunGroup, ...]:
-    """Runs in order, in as few groups of at most `population` as there must be, of even size."""
+    """Runs in order, in as few groups of at most `population` as there must be, of even size.
+
+    Args:
+        runs: runs of one structure.
+        population: most runs of a group.
+    """
     if not runs:
         return ()
     count = math.ceil(len(runs) / population)

@@ -146,6 +146,10 @@ def _unusable(directory: Path, error: Exception) -> ValueError:
 def extended(old: Plan, study: Study) -> Plan:
     """An old plan of a study that now asks for other seeds or for more trials; new groups are not made yet.
 
+    Args:
+        old: the plan in the folder.
+        study: the study as it is asked for now.
+
     Raises:
         ValueError: If the studies differ in anything else.
     """

@@ -79,7 +79,12 @@ class Document:
     keys: dict[FieldPath, tuple[int, int]] = field(default_factory=dict)
 
     def alias(self, path: FieldPath, target: FieldPath) -> None:
-        """Let errors at `path`, and below it, point at where `target` was written."""
+        """Let errors at `path`, and below it, point at where `target` was written.
+
+        Args:
+            path: where a value is known to the reader.
+            target: where it stands in the file.
+        """
         for positions in (self.values, self.keys):
             for known, position in list(positions.items()):
                 if known[: len(target)] == target:

@@ -34,6 +34,11 @@ _MAX_VALUES = 1000
 def read_mapping(value: Any, path: FieldPath, known: tuple[str, ...]) -> Mapping[str, Any]:
     """`value`, checked to be a mapping with none but the known keys.
 
+    Args:
+        value: what the file says.
+        path: where it stands.
+        known: the keys that it may have.
+
     Raises:
         FieldError: it is not; the nearest known key is offered.
     """
@@ -52,6 +57,10 @@ def read_mapping(value: Any, path: FieldPath, known: tuple[str, ...]) -> Mapping
 def read_setting(value: Any, path: FieldPath) -> Value:
     """A value that a recipe's option could have.
 
+    Args:
+        value: what the file says.
+        path: where it stands.
+
     Raises:
         FieldError: nothing, a list or a mapping.
     """
@@ -66,6 +75,12 @@ def flatten(
     value: Any, path: FieldPath, document: Document, prefix: str = ""
 ) -> dict[str, tuple[Any, FieldPath]]:
     """Dotted key → (spec, where it stands), W&B's nested `parameters:` unfolded.
+
+    Args:
+        value: the mapping, as the file has it.
+        path: where it stands.
+        document: the file, which learns where the flattened keys stand.
+        prefix: what the keys above it come to, with a dot at the end.
 
     Raises:
         FieldError: no mapping, or a key that is there twice.
@@ -101,6 +116,10 @@ def flatten(
 
 def read_values(value: Any, path: FieldPath) -> tuple[Value, ...]:
     """The values that an ablation's key takes: a list, or a mapping that lists them under `values`.
+
+    Args:
+        value: what the file says.
+        path: where it stands.
 
     Raises:
         FieldError: a range, no values, or one given twice.

@@ -282,7 +282,13 @@ def exp(exponent: float) -> float:
 
 
 def multiples(low: float, high: float, q: float) -> tuple[int, int]:
-    """The first and the last k with low <= k q <= high, float noise forgiven."""
+    """The first and the last k with low <= k q <= high, float noise forgiven.
+
+    Args:
+        low: least k q.
+        high: largest k q.
+        q: the step, positive.
+    """
     return math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9)
 
 

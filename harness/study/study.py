@@ -378,7 +378,12 @@ class Study:
         return dict(arm.overrides) | {key: found.value(params[key]) for key, found in space.items()}
 
     def trial_recipe(self, arm: Arm, params: Mapping[str, Any]) -> Recipe:
-        """The recipe of a trial; see `trial_overrides`."""
+        """The recipe of a trial; see `trial_overrides`.
+
+        Args:
+            arm: the arm.
+            params: Optuna's parameters of the trial.
+        """
         return self.build(self.trial_overrides(arm, params))
 
     def to_json(self) -> dict[str, Any]:
@@ -534,6 +539,10 @@ def _arm(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPat
 
 def axes_of(study: Study, arm: Mapping[str, Value]) -> dict[str, list[tuple[Any, Value]]]:
     """The values of each searched key of an arm, after Optuna's parameters for them.
+
+    Args:
+        study: the study.
+        arm: settings of the arm, which decide what is searched in it.
 
     Raises:
         FieldError: a distribution that has no countable values.
