@@ -175,24 +175,16 @@ class StatusReader:
         """Put the finished arms of an ablation into the journal, where dashboards look."""
         if self._plan.is_search:
             return
-        self.refresh()
-        done = [arm for arm in self._plan.arms if len(self._of(arm.name)) == len(self._plan.study.seeds)]
-        from harness.search.search import arm_values, record_arm
+        from harness.search.search import record_arms
         from harness.search.storage import open_storage
 
-        storage = open_storage(self._plan.directory)
-        values = arm_values(arm.asked.overrides for arm in self._plan.arms)
-        for arm in done:
-            record_arm(
-                storage,
-                self._plan.study,
-                arm.name,
-                arm.asked.overrides,
-                values,
-                seeds=self._plan.study.seeds,
-                value=fmean(self._scores(self._of(arm.name))),
-                directory=self._plan.directory,
-            )
+        self.refresh()
+        study, directory = self._plan.study, self._plan.directory
+        found = {arm.name: self._of(arm.name) for arm in self._plan.arms}
+        values = {
+            name: fmean(self._scores(runs)) for name, runs in found.items() if len(runs) == len(study.seeds)
+        }
+        record_arms(open_storage(directory), study, values, directory)
 
     def status(self, progress: Sequence[Mapping[str, Any]]) -> StudyStatus:
         """What the display shows.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from harness.search.trial import Trial, best_trial
 from harness.study.folder import StudyFolder
 from harness.study.study import Arm, Study
 
-__all__ = ["Search", "arm_values", "record_arm"]
+__all__ = ["Search", "record_arms"]
 
 _INDEX = "index"
 """User attribute of a trial whose parameters have all been drawn: its number within the budget."""
@@ -152,63 +152,51 @@ class Search:
         raise AssertionError(f"trial {index} of {self._arm.name} was never asked")
 
 
-def arm_values(arms: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Every value that each parameter takes somewhere in a grid, in order of appearance."""
-    values: dict[str, list[Any]] = {}
-    for overrides in arms:
-        for key, value in overrides.items():
-            known = values.setdefault(key, [])
-            if value not in known:
-                known.append(value)
-    return values
-
-
-def record_arm(
-    storage: BaseStorage,
-    study: Study,
-    arm: str,
-    overrides: Mapping[str, Any],
-    values: Mapping[str, Sequence[Any]],
-    *,
-    seeds: Sequence[int],
-    value: float,
-    directory: Path,
-) -> bool:
-    """Record an arm of an ablation as a finished trial, once for each set of seeds.
+def record_arms(
+    storage: BaseStorage, study: Study, values: Mapping[str, float], directory: Path
+) -> list[str]:
+    """Record arms of an ablation as finished trials, each once for each set of seeds.
 
     Args:
         storage: The study's open storage.
         study: The ablation.
-        arm: Name of the arm.
-        overrides: Its settings.
-        values: All values of each setting over the grid, from `arm_values`.
-        seeds: The seeds that are in.
-        value: Mean of the study's metric over them.
+        values: Name of each arm whose seeds are all in → mean of the study's metric over them.
         directory: ``runs/<study>``, where the lock is.
 
     Returns:
-        Whether it was recorded now; False if it had been before.
+        The arms that were not there before.
     """
+    choices: dict[str, list[Any]] = {}
+    for arm in study.arms:
+        for key, value in arm.overrides.items():
+            if value not in choices.setdefault(key, []):
+                choices[key].append(value)
+    recorded = []
     with locked(StudyFolder(directory).lock("trials")), _without_optuna_warnings():
         arms = optuna.create_study(
             storage=storage, study_name=study.name, direction=study.target.goal, load_if_exists=True
         )
-        attributes = {"arm": arm, "seeds": list(seeds)}
-        if any(trial.user_attrs == attributes for trial in arms.get_trials(deepcopy=False)):
-            return False
-        finite = math.isfinite(value)
-        arms.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE if finite else TrialState.FAIL,
-                value=value if finite else None,
-                params=dict(overrides),
-                distributions={
-                    key: optuna.distributions.CategoricalDistribution(list(values[key])) for key in overrides
-                },
-                user_attrs=attributes,
+        known = [trial.user_attrs for trial in arms.get_trials(deepcopy=False)]
+        for arm in study.arms:
+            attributes = {"arm": arm.name, "seeds": list(study.seeds)}
+            if arm.name not in values or attributes in known:
+                continue
+            mean = values[arm.name]
+            finite = math.isfinite(mean)
+            arms.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.COMPLETE if finite else TrialState.FAIL,
+                    value=mean if finite else None,
+                    params=dict(arm.overrides),
+                    distributions={
+                        key: optuna.distributions.CategoricalDistribution(choices[key])
+                        for key in arm.overrides
+                    },
+                    user_attrs=attributes,
+                )
             )
-        )
-        return True
+            recorded.append(arm.name)
+    return recorded
 
 
 @contextlib.contextmanager

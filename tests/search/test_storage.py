@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
-from harness.search.search import Search, arm_values, record_arm
+from harness.search.search import Search, record_arms
 from harness.search.storage import open_storage, repair_journal
 from harness.search.trial import Trial
 from harness.study.study import Study
@@ -233,33 +233,21 @@ def test_a_study_that_prunes_nothing_never_gives_up(tmp_path: Path) -> None:
     assert not any(found.should_prune(index, 1, value) for index, value in enumerate([0.1, 9.0]))
 
 
-def record(directory: Path, seeds: list[int], value: float = 0.5) -> bool:
-    study = ablation()
-    values = arm_values(arm.overrides for arm in study.arms)
-    arm = study.arms[0]
-    return record_arm(
-        open_storage(directory),
-        study,
-        arm.name,
-        arm.overrides,
-        values,
-        seeds=seeds,
-        value=value,
-        directory=directory,
-    )
+def record(directory: Path, seeds: list[int], value: float = 0.5) -> list[str]:
+    return record_arms(open_storage(directory), ablation(seeds=seeds), {"adam": value}, directory)
 
 
-def test_a_cell_is_recorded_once_for_each_set_of_seeds(tmp_path: Path) -> None:
-    assert record(tmp_path, [0, 1])
-    assert not record(tmp_path, [0, 1])
-    assert record(tmp_path, [0, 1, 2])
+def test_an_arm_is_recorded_once_for_each_set_of_seeds(tmp_path: Path) -> None:
+    assert record(tmp_path, [0, 1]) == ["adam"]
+    assert record(tmp_path, [0, 1]) == []
+    assert record(tmp_path, [0, 1, 2]) == ["adam"]
     trials: list[Any] = optuna.load_study(storage=open_storage(tmp_path), study_name="tiny").trials
     assert [trial.user_attrs["seeds"] for trial in trials] == [[0, 1], [0, 1, 2]]
     assert trials[0].params == {"optimizer.name": "adam"}
     assert trials[0].value == 0.5
 
 
-def test_a_cell_without_a_finite_value_is_recorded_as_failed(tmp_path: Path) -> None:
-    assert record(tmp_path, [0], math.nan)
+def test_an_arm_without_a_finite_value_is_recorded_as_failed(tmp_path: Path) -> None:
+    assert record(tmp_path, [0], math.nan) == ["adam"]
     trials = optuna.load_study(storage=open_storage(tmp_path), study_name="tiny").trials
     assert trials[0].state.name == "FAIL"
