@@ -12,12 +12,15 @@ WORKERS ?=
 DEVICE ?= auto
 SMOKE ?=
 SET ?=
+IMPORT ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SETTINGS := $(foreach pair,$(SET),--set $(pair))
+IMPORTS := $(foreach module,$(IMPORT),--import $(module))
 SWEEP_OPTIONS := --device $(DEVICE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS)) \
-	$(if $(filter-out 0,$(SMOKE)),--smoke) $(SETTINGS)
+	$(if $(filter-out 0,$(SMOKE)),--smoke) $(SETTINGS) \
+	$(IMPORTS)
 export PYTHONDONTWRITEBYTECODE ?=
 
 .PHONY: help install sweep plan train report list test test-slow lint bench clean
@@ -30,7 +33,8 @@ help: ## print this help
 	@echo
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "Variables (default): SWEEP=optimizers RECIPE= SEEDS= WORKERS= DEVICE=auto SMOKE= SET=\"key=value ...\""
+	@echo "Variables (default): SWEEP=optimizers RECIPE= SEEDS= WORKERS= DEVICE=auto SMOKE= SET=\"key=value ...\" \\"
+	@echo "                     IMPORT=\"my_gan.nets ...\""
 	@echo "  make sweep SWEEP=optimizers-tuned SMOKE=1"
 	@echo "  make train RECIPE=points-gan SEEDS=3 SET=\"optimizer.name=adam\""
 
@@ -52,13 +56,13 @@ plan: $(INSTALLED) ## list every run of a study with its price, and start nothin
 
 train: $(INSTALLED) ## train one recipe: RECIPE=points-gan [SEEDS=3]
 	@test -n "$(RECIPE)" || { echo "set RECIPE=..., one of:" >&2; $(BIN)/harness list recipes >&2; exit 2; }
-	@$(BIN)/harness train $(RECIPE) --device $(DEVICE) $(if $(SEEDS),--seed $(SEEDS)) $(SETTINGS)
+	@$(BIN)/harness train $(RECIPE) --device $(DEVICE) $(if $(SEEDS),--seed $(SEEDS)) $(SETTINGS) $(IMPORTS)
 
 report: $(INSTALLED) ## write a study's report anew
-	@$(BIN)/harness report $(SWEEP) $(if $(filter-out 0,$(SMOKE)),--smoke)
+	@$(BIN)/harness report $(SWEEP) $(if $(filter-out 0,$(SMOKE)),--smoke) $(IMPORTS)
 
 list: $(INSTALLED) ## list recipes, networks, losses, optimisers, data sets, metrics and sweeps
-	@$(BIN)/harness list
+	@$(BIN)/harness list $(IMPORTS)
 
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal

@@ -29,6 +29,7 @@ from harness.runs.load import load_run
 from harness.runs.sampling import draw_latents, sample
 from harness.tracking import read_history
 from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, replayed
+from harness.words import listed
 
 if TYPE_CHECKING:
     from harness.runs.load import Run
@@ -175,6 +176,7 @@ def evaluate(
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
     result = load_result(run.directory)
     judge, logged = _judge_of(run, result, evaluator.fingerprint)
+    since = [f"{listed([f'`{file}`' for file in run.changed])} changed since it was trained."]
     return _evaluation(
         str(run.directory),
         dataset,
@@ -184,7 +186,10 @@ def evaluate(
         verdict=judge.judge(run.step, scores, **dynamics_of(logged, chance_loss(run.recipe.loss))),
         step=run.step,
         recorded=result.verdict_name if result else "",
-        notes=("The verdict looks at this checkpoint alone, and one look counts as enough.",),
+        notes=(
+            "The verdict looks at this checkpoint alone, and one look counts as enough.",
+            *(since if run.changed else ()),
+        ),
     )
 
 

@@ -52,7 +52,8 @@ def read_results(study_directory: Path) -> list[RunResult]:
     """Every finished run of a study, by phase, arm, trial and seed.
 
     Runs of seeds that the study no longer asks for (`seeds` was shrunk) stay on the disk and are left out,
-    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised).
+    and so are the final runs of a trial that is no longer its arm's best (`run_cap` was raised), and runs of
+    other code than this process has, where that is not the harness's own.
 
     Args:
         study_directory: ``runs/<study>``.
@@ -66,7 +67,7 @@ def read_results(study_directory: Path) -> list[RunResult]:
     asked, winners = planned_seeds(study_directory), read_winners(study_directory)
     results = []
     for result in find_results(study_directory):
-        if asked and result.seed not in asked.get(result.phase, ()):
+        if not result.is_current or (asked and result.seed not in asked.get(result.phase, ())):
             continue
         if result.phase == "final" and result.trial != winners.get(result.arm, {}).get("trial", result.trial):
             continue

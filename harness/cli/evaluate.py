@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from harness.cli.options import data_root, directory, read_settings
+from harness.cli.options import data_root, directory, import_option, read_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +51,7 @@ _COLOURS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @directory
 @data_root
+@import_option
 def evaluate(
     source: str,
     against: str,

@@ -16,7 +16,7 @@ from rich.table import Table
 from harness.cli import evaluate as cli_evaluate
 from harness.cli import latent as cli_latent
 from harness.cli import show as cli_show
-from harness.cli.options import data_root, read_settings, set_option
+from harness.cli.options import data_root, import_option, imported, read_settings, set_option
 from harness.cli.options import directory as directory_option
 from harness.recipe.registry import nearest
 from harness.version import __version__
@@ -97,13 +97,14 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     workers = click.option(
         "--workers", type=click.IntRange(min=1), help="Worker processes; one a core on a CPU."
     )
-    for option in (set_option, _device, directory_option, data_root, _smoke, _seeds, workers):
+    for option in (import_option, set_option, _device, directory_option, data_root, _smoke, _seeds, workers):
         command = option(command)
     return command
 
 
 @harness.command("list")
 @click.argument("kind", required=False)
+@import_option
 def list_entries(kind: str | None) -> None:
     """List what there is: recipes, networks, losses, optimisers, data sets, metrics or sweeps."""
     if kind is not None and kind not in KINDS:
@@ -157,6 +158,7 @@ def _summary(entry: Any) -> str:
 @_device
 @directory_option
 @data_root
+@import_option
 def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, directory: Path) -> None:
     """Train one recipe with one seed, and print its scores. Run again to resume."""
     from harness.execution.single import train as train_run
@@ -193,6 +195,8 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
     from harness.planning.planner import plan_study
 
     made = plan_study(_study(sweep, **options), directory=directory, workers=workers, device=device)
+    for line in made.remarks:
+        click.echo(line)
     _print_plan(made, Console())
 
 
@@ -216,8 +220,10 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 @click.argument("sweep")
 @directory_option
 @_smoke
+@import_option
 def report(sweep: str, directory: Path, smoke: bool) -> None:
     """Write a study's report anew, from the runs that are finished."""
+    from harness.planning.plan_file import read_plan
     from harness.report.page import write_report
     from harness.study.folder import StudyFolder
 
@@ -225,6 +231,8 @@ def report(sweep: str, directory: Path, smoke: bool) -> None:
     folder = directory / study.name
     if not StudyFolder(folder).plan.exists():
         raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
+    for line in read_plan(folder, renew=True).remarks:
+        click.echo(line)
     click.echo(f"report: {write_report(folder) / 'index.html'}")
 
 
@@ -238,9 +246,12 @@ def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, .
     from harness.study.find import find_study
     from harness.study.study import Study
 
+    overrides: dict[str, Any] = {**read_settings(settings)}
+    if modules := imported():
+        overrides["imports"] = modules
     path = find_study(sweep)
     click.echo(f"study: {path}")
-    return Study.load(path, smoke=smoke, seeds=seeds, overrides=read_settings(settings))
+    return Study.load(path, smoke=smoke, seeds=seeds, overrides=overrides)
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

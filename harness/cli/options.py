@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from harness.recipe.plugins import import_modules
 from harness.recipe.registry import Value
 
-__all__ = ["data_root", "directory", "read_settings", "set_option"]
+__all__ = ["data_root", "directory", "import_option", "imported", "read_settings", "set_option"]
 
 set_option = click.option(
     "--set",
@@ -39,6 +40,31 @@ data_root = click.option(
     callback=_use_data_root,
     expose_value=False,
     help="Folder of data sets, in place of $HARNESS_DATA.",
+)
+
+
+_IMPORTED = "harness.imported"
+
+
+def _import(context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    import_modules(modules, field="--import")
+    context.meta[_IMPORTED] = list(modules)
+
+
+def imported() -> list[str]:
+    """The modules that ``--import`` named, for a study to keep."""
+    return list(click.get_current_context().meta.get(_IMPORTED, []))
+
+
+import_option = click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    is_eager=True,
+    callback=_import,
+    expose_value=False,
+    help="A module that registers entries of one's own, e.g. my_gan.nets.",
 )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from harness.cli.options import data_root
+from harness.cli.options import data_root, import_option
+from harness.words import listed
 
 if TYPE_CHECKING:
     from harness.runs.load import Run
@@ -23,6 +24,7 @@ def run_options(command: Command) -> Command:
     seed = click.IntRange(min=0)
     folder = click.Path(path_type=Path)
     for option in (
+        import_option,
         data_root,
         click.option(
             "--out",
@@ -63,6 +65,9 @@ def load_run(text: str, directory: Path, chosen: str | None) -> Run:
 
     run = load.load_run(text, directory=directory, checkpoint="best" if chosen == "best" else "last")
     latent.check_images(run)
+    if run.changed:
+        files = listed([f"`{file}`" for file in run.changed])
+        click.echo(f"note: {files} changed since run {run.run_id} was trained.", err=True)
     return run
 
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.options import data_root, read_settings, set_option
+from harness.cli.options import data_root, import_option, read_settings, set_option
 from harness.recipe.registry import Value
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = ["show"]
 @click.argument("recipe")
 @set_option
 @data_root
+@import_option
 def show(recipe: str, settings: tuple[str, ...]) -> None:
     """Print a recipe: its networks, their layers' cost, and every setting."""
     import torch

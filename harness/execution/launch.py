@@ -79,19 +79,29 @@ def run_study(
         ...     print(result.headline, result.report)
     """
     wandb_mode(wandb)
+    _check_importable(study)
     plan = plan_study(study, directory=directory, workers=workers, device=device, population=population)
+    remarks = plan.remarks
     plan = write_plan(plan)
     reader = StatusReader(plan)
     is_complete = reader.is_complete()
     if not is_complete:
         with _alone(plan.directory), SweepDisplay(study.name, console=console) as display:
-            for line in _remarks(study):
+            for line in [*remarks, *_remarks(study)]:
                 display.say(line)
             _train(reader, display, Pool(plan, wandb, checkpoint_sec))
     if not is_complete or not StudyFolder(plan.directory).journal.exists():
         reader.record()
     publish(plan, wandb)
     return load_results(plan.directory)
+
+
+def _check_importable(study: Study) -> None:
+    """Refuse a study whose entries the workers, processes of their own, could not find."""
+    for entry, source in study.sources.items():
+        if not source.importable:
+            name = entry.partition(" ")[2] if "data set" not in entry else entry.rpartition(" ")[2]
+            raise ValueError(f"workers cannot import {name}: put it in a module and name that in `imports`.")
 
 
 @contextmanager

@@ -144,7 +144,7 @@ class StatusReader:
     def refresh(self) -> None:
         """Read the results that are new."""
         for result in find_results(self._plan.directory, self._results):
-            if result.seed in self._plan.seeds.get(result.phase, ()):
+            if result.is_current and result.seed in self._plan.seeds.get(result.phase, ()):
                 self._results[result.run_id] = result
 
     def is_complete(self) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.runs.job import PlannedRun
 from harness.runs.result import Phase
-from harness.words import duration
+from harness.words import duration, listed
 
 if TYPE_CHECKING:
     from harness.study.study import Arm, Study
@@ -108,6 +108,9 @@ class Plan:
         arms: The arms.
         run_groups: The run groups of an ablation; a search has none before its trials are asked.
         done: Ids of the runs that have a result; not part of what is kept.
+        changed: Files that have changed since the plan was written, of code that is not the harness's own;
+            not part of what is kept.
+        renewed: Whether runs are planned anew for it.
     """
 
     study: Study
@@ -118,6 +121,8 @@ class Plan:
     arms: tuple[ArmPlan, ...]
     run_groups: tuple[RunGroup, ...]
     done: frozenset[str] = frozenset()
+    changed: tuple[str, ...] = ()
+    renewed: bool = False
 
     @property
     def is_search(self) -> bool:
@@ -167,6 +172,16 @@ class Plan:
     def total_sec(self) -> float:
         """Seconds of training that are left, on one worker."""
         return self._left(lambda price: price.run_sec)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know of the plan before it is carried out."""
+        if not self.changed:
+            return []
+        files = listed([f"`{file}`" for file in self.changed])
+        has = "has" if len(self.changed) == 1 else "have"
+        then = "a sweep trains them anew" if self.renewed else "their scores are those of the old code"
+        return [f"{files} {has} changed since these runs; {then}."]
 
     @property
     def eta_sec(self) -> float:

@@ -17,6 +17,7 @@ from harness.files import read_json, write_json, write_text
 from harness.leases import locked
 from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.recipe import Recipe
+from harness.recipe.plugins import ModuleMissing, changed, import_recorded, module_source, recorded_code
 from harness.runs.folder import finished_runs
 from harness.study.document import to_yaml
 from harness.study.folder import StudyFolder
@@ -34,12 +35,14 @@ PLAN_VERSION = 2
 _DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
 
 
-def read_plan(directory: Path, workers: int = 1) -> Plan:
+def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan:
     """Read the plan of a study.
 
     Args:
         directory: ``runs/<study>``.
         workers: Worker processes there are to be.
+        renew: Whether arms whose code has changed are planned anew: code that is not the harness's own. Their
+            runs are other runs, and `Plan.changed` names the files.
 
     Raises:
         ValueError: If the plan is of another version or not one, or if what it planned has changed since.
@@ -56,24 +59,35 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
                 data=kept[arm.name]["data"],
                 alone=kept[arm.name].get("alone", ""),
             )
+            if not changed(recorded_code(kept[arm.name]["recipe"].get("imports")))
+            else ArmPlan(asked=arm)
             for arm in study.arms
         )
+        other = changed(values.get("code", {}))
         device, num_threads, populations = values["device"], values["num_threads"], values["run_groups"]
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
+    if other and not renew:
+        raise ValueError(
+            f"{listed([f'`{file}`' for file in other])} {'has' if len(other) == 1 else 'have'} changed since "
+            f"{path} was written; start the study again, in a new process."
+        )
     for arm in arms:
-        changed = _changes(recipes[arm.name], arm.asked.recipe)
-        if changed:
+        differences = _changes(recipes[arm.name], arm.asked.recipe)
+        if differences:
             raise ValueError(
                 f"recipe `{arm.asked.recipe.name}` of arm {arm.name} has changed since {path} was written: "
-                f"{changed}; {_how_to_go_on(directory)}"
+                f"{differences}; {_how_to_go_on(directory)}"
             )
     by_name = {arm.name: arm for arm in arms}
     groups = tuple(
         RunGroup(runs=tuple(by_name[run["arm"]].run(run["seed"]) for run in population["runs"]))
         for population in populations
     )
-    if [group.id for group in groups] != [population["id"] for population in populations]:
+    known = [population["id"] for population in populations]
+    if other:
+        groups = tuple(group for group, id_then in zip(groups, known, strict=True) if group.id == id_then)
+    elif [group.id for group in groups] != known:
         raise ValueError(f"{path} lists other runs than its recipes make; {_how_to_go_on(directory)}")
     return Plan(
         study=study,
@@ -83,7 +97,9 @@ def read_plan(directory: Path, workers: int = 1) -> Plan:
         workers=workers,
         arms=arms,
         run_groups=groups,
-        done=finished_runs(directory),
+        done=finished_runs(directory, with_code=bool(study.code)),
+        changed=tuple(other),
+        renewed=bool(other) and (len(groups) < len(known) or not known),
     )
 
 
@@ -103,8 +119,11 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
 
     values = _content(directory)
     try:
+        import_recorded(values.get("imports"))
         study = Study.from_json(values["study"])
         recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
+    except ModuleMissing as error:
+        raise ValueError(f"{StudyFolder(directory).plan} {error}") from None
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
     return values, study, recipes
@@ -154,14 +173,14 @@ def extended(old: Plan, study: Study) -> Plan:
         ValueError: If the studies differ in anything else.
     """
     may_change = ("`seeds`:", "`run_cap`:")
-    changed = [line for line in old.study.difference(study) if not line.startswith(may_change)]
+    differences = [line for line in old.study.difference(study) if not line.startswith(may_change)]
     if old.is_search and study.seeds != old.study.seeds:
-        changed.append(f"`seeds`: {_seeds(old.study.seeds)} → {_seeds(study.seeds)}")
+        differences.append(f"`seeds`: {_seeds(old.study.seeds)} → {_seeds(study.seeds)}")
     if (study.run_cap or math.inf) < (old.study.run_cap or math.inf):
-        changed.append(f"`run_cap`: {old.study.run_cap} → {study.run_cap}")
-    if changed:
+        differences.append(f"`run_cap`: {old.study.run_cap} → {study.run_cap}")
+    if differences:
         raise ValueError(
-            f"{old.directory} holds another study named `{study.name}` ({'; '.join(changed)}); "
+            f"{old.directory} holds another study named `{study.name}` ({'; '.join(differences)}); "
             f"{_how_to_go_on(old.directory)}"
         )
     known = {arm.name: arm for arm in old.arms}
@@ -192,7 +211,7 @@ def write_plan(plan: Plan) -> Plan:
         folder.make()
         with locked(folder.lock("plan")):
             if folder.plan.exists():
-                plan = _merged(read_plan(folder.path, plan.workers), plan)
+                plan = _merged(read_plan(folder.path, plan.workers, renew=True), plan)
             write_text(folder.text, to_yaml(plan.study.to_json()))
             write_json(folder.plan, _to_json(plan))
     except OSError as error:
@@ -217,6 +236,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
     return {
         "version": PLAN_VERSION,
         "harness": __version__,
+        **_code_to_json(plan.study),
         "study": plan.study.to_json(),
         "device": plan.device,
         "num_threads": plan.num_threads,
@@ -242,6 +262,13 @@ def _to_json(plan: Plan) -> dict[str, Any]:
             for group in plan.run_groups
         ],
     }
+
+
+def _code_to_json(study: Study) -> dict[str, Any]:
+    """Whose code the study runs besides the harness's own; nothing where it runs no other."""
+    needed = [*map(module_source, study.imports), *study.sources.values()]
+    records = {source.module: source.to_json() for source in needed if source is not None}
+    return {"imports": list(records.values()), "code": study.code} if records else {}
 
 
 def _remove_empty(folder: StudyFolder, made: Sequence[Path]) -> None:

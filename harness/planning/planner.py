@@ -75,7 +75,7 @@ def plan_study(
             raise ValueError(f"`{name}` must be at least 1, but got {number}.")
     folder = Path(directory) / study.name
     if StudyFolder(folder).plan.exists():
-        plan = extended(read_plan(folder), study)
+        plan = extended(read_plan(folder, renew=True), study)
         plan = replace(plan, device=_same_device(plan, device))
         if plan.num_done == plan.num_runs and not plan.is_search:
             _check_data_left(plan)

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
+    "ModuleMissing",
     "Source",
     "changed",
     "code_of",
@@ -30,6 +31,7 @@ __all__ = [
     "import_recorded",
     "load_entry_points",
     "module_source",
+    "recorded_code",
     "source_of",
 ]
 
@@ -42,6 +44,10 @@ _files: dict[str, str] = {}
 """The code that this process runs: file → its hash when it was imported."""
 _modules: dict[str, ModuleType | None] = {}
 """The modules whose files these are: one that failed and is imported again is another module."""
+
+
+class ModuleMissing(ValueError):  # noqa: N818, for it says what is missing
+    """A run or a plan needs a module that is not here; one line that says how to give it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +119,11 @@ def code_of(sources: Iterable[Source | None]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def recorded_code(records: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+    """File → hash, of what `Source.to_json` gave."""
+    return {file: digest for record in records or () for file, digest in record["files"].items()}
+
+
 def changed(code: Mapping[str, str]) -> list[str]:
     """The files that this process knows otherwise than a record, or not at all, and those that came beside.
 
@@ -166,13 +177,23 @@ def import_recorded(records: object) -> None:
         records: what `Source.to_json` gave, a list.
 
     Raises:
-        ValueError: a module is not there any more, or cannot be imported; one line that says how to give it.
-        KeyError, TypeError: it is no such list.
+        ModuleMissing: a module is not there any more, or cannot be imported.
+        ValueError, KeyError, TypeError: it is no such list.
     """
-    assert isinstance(records, list) or records is None
+    if not isinstance(records, list | None):
+        raise ValueError(f"`imports` must be a list, but got {records!r}.")
     for record in records or []:
         module, folder = str(record["module"]), record["folder"]
-        if module == _MAIN or module in sys.modules:
+        if module in sys.modules and module != _MAIN:
+            continue
+        if module == _MAIN:
+            absent = next((entry for entry in record["files"] if entry not in _files), None)
+            if absent is not None:
+                name = absent.partition(":")[2]
+                raise ModuleMissing(
+                    f"needs `{name}`, which a script or a notebook registered: put it in a module and name "
+                    "that with `--import`."
+                )
             continue
         hint = f"give it with `--import {module}` from the folder that holds it"
         if folder is not None:
@@ -180,7 +201,11 @@ def import_recorded(records: object) -> None:
         place = None if folder is None else Path(folder)
         if place is not None and not place.is_dir():
             place = None
-        import_modules([module], folder=place, field=f"needs module `{module}`", hint=hint)
+        try:
+            import_modules([module], folder=place, hint=hint)
+        except ValueError as error:
+            reason = str(error).removeprefix("`imports`: ")
+            raise ModuleMissing(f"needs module `{module}`: {reason}") from None
 
 
 def load_entry_points() -> None:
@@ -214,8 +239,6 @@ def _import(name: str, field: str, hint: str) -> None:
 
 
 def _sentence(field: str, name: str, reason: str, hint: str) -> str:
-    if field.startswith("needs"):
-        return f"{field}, which cannot be imported: {reason}; {hint}."
     return f"`{field}`: cannot import `{name}`: {reason}; {hint}."
 
 

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from harness.files import read_json
 from harness.recipe import Recipe
+from harness.recipe.plugins import ModuleMissing
 from harness.runs.result import RunResult
 from harness.study.folder import StudyFolder
 
@@ -105,9 +106,19 @@ def find_runs(study_directory: Path) -> list[Path]:
     return sorted(path for path in folders if _ID.fullmatch(path.name) and _is_begun(RunFolder(path)))
 
 
-def finished_runs(study_directory: Path) -> frozenset[str]:
-    """Ids of the runs that have a result."""
-    return frozenset(path.name for path in find_runs(study_directory) if RunFolder(path).result.exists())
+def finished_runs(study_directory: Path, *, with_code: bool = False) -> frozenset[str]:
+    """Ids of the runs that have a result.
+
+    Args:
+        study_directory: ``runs/<study>``.
+        with_code: whether to leave out runs of other code than this process has, where that is not the
+            harness's own; their results are read.
+    """
+    folders = [path for path in find_runs(study_directory) if RunFolder(path).result.exists()]
+    if with_code:
+        results = ((path, load_result(path)) for path in folders)
+        folders = [path for path, result in results if result is not None and result.is_current]
+    return frozenset(path.name for path in folders)
 
 
 def find_results(study_directory: Path, known: Collection[str] = ()) -> list[RunResult]:
@@ -155,6 +166,8 @@ def read_recipe(directory: Path) -> Recipe:
     path = RunFolder(directory).recipe
     try:
         return Recipe.from_json(read_json(path))
+    except ModuleMissing as error:
+        raise ValueError(f"{path} {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         if str(path) in str(error):
             raise

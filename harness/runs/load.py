@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from harness.data import load_dataset, outline
 from harness.engine import checkpoint as checkpoints
-from harness.recipe import Recipe, run_id
+from harness.files import read_json
+from harness.recipe import Recipe
 from harness.recipe.networks import build_discriminator, build_generator
+from harness.recipe.plugins import changed, recorded_code
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result, read_recipe
 from harness.runs.result import RunResult
 from harness.runs.sampling import draw_latents, sample
@@ -42,6 +44,7 @@ class Run:
         averaged: whether they are the averaged ones.
         sample_shape: shape of one sample.
         num_classes: classes of the data, 0 where there are no labels.
+        changed: files that have changed since it was trained, of code that is not the harness's own.
     """
 
     directory: Path
@@ -54,6 +57,7 @@ class Run:
     averaged: bool
     sample_shape: tuple[int, ...]
     num_classes: int
+    changed: tuple[str, ...] = ()
 
     @property
     def latent_dim(self) -> int:
@@ -247,6 +251,7 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
             f"{path} has no {file.name}, for no checkpoint was chosen as the best; use the last."
         )
     state = checkpoints.load(file)
+    stale = changed(recorded_code(read_json(folder.recipe).get("imports")))
     known = outline(recipe.data)
     try:
         seed, step = int(state["seed"]), int(state["step"])
@@ -255,13 +260,14 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
             generator = build_generator(recipe, known.sample_shape, known.num_classes)
         generator.load_state_dict(state["generator_average" if averaged else "generator"])
     except (KeyError, TypeError, RuntimeError, AttributeError):
+        since = f"{listed([f'`{path}`' for path in stale])} changed since" if stale else ""
         raise ValueError(
-            f"{file} does not fit the generator that the recipe beside it names: another "
-            "version of the harness wrote it; train the run again."
+            f"{file} does not fit the generator that the recipe beside it names: "
+            f"{since or 'another version of the harness wrote it'}; train the run again."
         ) from None
     return Run(
         directory=path,
-        run_id=run_id(recipe, seed),
+        run_id=str(state.get("run_id", path.name)),
         recipe=recipe,
         seed=seed,
         step=step,
@@ -270,6 +276,7 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
         averaged=averaged,
         sample_shape=known.sample_shape,
         num_classes=known.num_classes,
+        changed=tuple(stale),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from harness.files import encode
+from harness.recipe.plugins import changed
 from harness.study.target import At, Target
 
 __all__ = [
@@ -107,6 +108,11 @@ class RunResult:
     def failed(self) -> bool:
         """Whether the run counts as a failure: it diverged, or was stopped because it was hopeless."""
         return self.outcome == "diverged" or self.stopped_by == "verdict"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this process has the code that made it, where not all of it is the harness's own."""
+        return not changed(self.environment.get("code", {}))
 
     @property
     def pruned(self) -> bool:

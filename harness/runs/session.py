@@ -80,6 +80,7 @@ class Session:
             **job.environment,
             "population": len(runs),
             "data": loaded.fingerprint,
+            **({"code": runs[0].recipe.code} if runs[0].recipe.code else {}),
             **({"data_notes": list(loaded.notes)} if loaded.notes else {}),
             "fingerprint": dict(evaluator.fingerprint),
             "sources": dict(evaluator.sources),

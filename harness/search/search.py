@@ -12,6 +12,8 @@ with a seed of (study, arm, number of the trial): what a trial tries depends on 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -58,7 +60,7 @@ class Search:
         with _without_optuna_warnings():
             self._search = optuna.create_study(
                 storage=storage,
-                study_name=f"{study.name}/{arm.name}",
+                study_name=f"{_journal_name(study)}/{arm.name}",
                 direction=study.target.goal,
                 load_if_exists=True,
                 pruner=make_pruner(study),
@@ -174,7 +176,7 @@ def record_arms(
     recorded = []
     with locked(StudyFolder(directory).lock("trials")), _without_optuna_warnings():
         arms = optuna.create_study(
-            storage=storage, study_name=study.name, direction=study.target.goal, load_if_exists=True
+            storage=storage, study_name=_journal_name(study), direction=study.target.goal, load_if_exists=True
         )
         known = [trial.user_attrs for trial in arms.get_trials(deepcopy=False)]
         for arm in study.arms:
@@ -205,3 +207,11 @@ def _without_optuna_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"optuna\..*")
         yield
+
+
+def _journal_name(study: Study) -> str:
+    """What a study is called in the journal; with other code of other people's it begins anew."""
+    if not study.code:
+        return study.name
+    code = json.dumps(study.code, sort_keys=True)
+    return f"{study.name}@{hashlib.sha256(code.encode()).hexdigest()[:8]}"

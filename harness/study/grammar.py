@@ -3,6 +3,9 @@
 W&B's own (``method``, ``metric``, ``parameters``, ``run_cap``, ``early_terminate``), so that a W&B sweep
 file runs here once it names a recipe, a metric and a number of trials, and a few words more:
 
+``imports``
+    Modules that register entries of one's own: ``imports: [my_gan.nets]``. The folder of the sweep file and
+    the working folder are searched last of all.
 ``recipe``
     The recipe that everything is changed from.
 ``seeds``
@@ -51,8 +54,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from harness.recipe.plugins import import_modules
 from harness.recipe.registry import metrics, nearest
 from harness.study.arms import Ablate, read_ablate
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
@@ -66,6 +71,7 @@ __all__ = [
     "EarlyStop",
     "EarlyTerminate",
     "Target",
+    "read_imports",
     "read_sections",
     "read_seeds",
 ]
@@ -78,6 +84,7 @@ CHANGEABLE = ("recipe", "seeds", "final_seeds", "run_cap")
 _KEYS = (
     "name",
     "description",
+    "imports",
     "recipe",
     "metric",
     "seeds",
@@ -128,12 +135,13 @@ class EarlyStop:
         return "verdict" if self == EarlyStop() else {"verdict": True, "warm_up": self.warm_up}
 
 
-def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
+def read_sections(document: Document, *, name: str = "", folder: Path | None = None) -> dict[str, Any]:
     """Read a sweep file's data into the fields of a `Study`.
 
     Args:
         document: the file.
         name: the study's name where the file gives none.
+        folder: the file's folder, where its modules may lie.
 
     Raises:
         FieldError: anything but the grammar.
@@ -146,6 +154,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
             raise FieldError((key,), f"unknown key `{key}`{hint} Known: {', '.join(_KEYS)}.", at_key=True)
         if value is None and key not in _UNUSED:
             raise FieldError((key,), f"`{key}` is empty; give it a value, or remove the line.", at_key=True)
+    imports = read_imports(data.get("imports", []), folder)
     if "recipe" not in data:
         raise FieldError(
             (),
@@ -175,6 +184,7 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
     return {
         "name": _text(data, "name", name),
         "description": _text(data, "description", ""),
+        "imports": imports,
         "recipe": _text(data, "recipe", ""),
         "overrides": overrides,
         "target": target,
@@ -189,6 +199,29 @@ def read_sections(document: Document, *, name: str = "") -> dict[str, Any]:
         "smoke": _smoke(data.get("smoke", {})),
         "unused": (*unused, *unused_metric, *unused_early),
     }
+
+
+def read_imports(value: Any, folder: Path | None = None) -> tuple[str, ...]:
+    """Import the modules that a study needs, before anything of theirs is looked up.
+
+    Args:
+        value: their names, or one.
+        folder: a folder to search beside the working folder.
+
+    Raises:
+        FieldError: one of them cannot be imported, or it is no name of a module.
+    """
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise FieldError(
+            ("imports",),
+            f"`imports` must list modules, but got {shown(value)}; write imports: [my_gan.nets].",
+        )
+    try:
+        import_modules(names, folder=folder)
+    except ValueError as error:
+        raise FieldError(("imports",), str(error)) from None
+    return tuple(names)
 
 
 def read_seeds(value: Any, path: FieldPath, *, after: int = -1) -> tuple[int, ...]:

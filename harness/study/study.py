@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.recipe import Recipe, find_recipe
+from harness.recipe.plugins import Source, code_of, module_source
 from harness.recipe.registry import Value, metrics, nearest
 from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
@@ -88,6 +89,7 @@ class Study:
             `Target`.
         seeds: how many, or which; an ablation must say.
         description: what the study is about, in a sentence.
+        imports: modules of one's own that register what the study names: ``["my_gan.nets"]``.
         ablate: dotted key → the values it takes: the arms are their grid. Or name → that arm's settings.
         baseline: the arm that the others are compared with: key → value, or the name of a named arm.
         parameters: dotted key → its value in the whole study, or what is searched:
@@ -102,6 +104,7 @@ class Study:
     Attributes:
         name: names its folder.
         description: what it is about, in a sentence.
+        imports: modules of one's own that register what it names.
         recipe: name of the recipe that everything is changed from.
         overrides: settings fixed in the whole study, by dotted key.
         target: what arms and trials are compared by.
@@ -137,6 +140,7 @@ class Study:
 
     name: str
     description: str
+    imports: tuple[str, ...]
     recipe: str
     overrides: Mapping[str, Value]
     target: Target
@@ -159,6 +163,7 @@ class Study:
         metric: str | Mapping[str, Any] | Target,
         seeds: int | Sequence[int] | None = None,
         description: str = "",
+        imports: Sequence[str] | None = None,
         ablate: Mapping[str, Any] | None = None,
         baseline: Mapping[str, Any] | str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -172,6 +177,7 @@ class Study:
         nested = {
             "name": name,
             "description": description,
+            "imports": imports,
             "recipe": recipe,
             "metric": metric,
             "seeds": seeds,
@@ -223,13 +229,20 @@ class Study:
             smoke: apply its `smoke` section; the study is then called ``<name>-smoke``.
             seeds: seeds to use instead of the file's: how many, or which.
             overrides: settings to fix in the whole study, by dotted recipe key; or the study's own `recipe`,
-                `run_cap`, `seeds` and `final_seeds`.
+                `run_cap`, `seeds` and `final_seeds`; or `imports`, a list of modules beside the file's own.
 
         Raises:
             ValueError: one line, with file, line and column where they are known.
         """
         document = read_file(path)
-        return cls._read(document, name=Path(path).stem, smoke=smoke, seeds=seeds, overrides=overrides)
+        return cls._read(
+            document,
+            name=Path(path).stem,
+            folder=Path(path).parent,
+            smoke=smoke,
+            seeds=seeds,
+            overrides=overrides,
+        )
 
     @classmethod
     def parse(
@@ -256,12 +269,13 @@ class Study:
         document: Document,
         *,
         name: str,
+        folder: Path | None = None,
         smoke: bool = False,
         seeds: int | Sequence[int] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Study:
         try:
-            study = cls._of(read_sections(document, name=name))
+            study = cls._of(read_sections(document, name=name, folder=folder))
             short = study.smoked() if study.smoke else None
             if smoke:
                 if short is None:
@@ -294,6 +308,9 @@ class Study:
             if key in CHANGEABLE:
                 nested[key] = value
                 continue
+            if key == "imports":
+                nested[key] = list(dict.fromkeys((*self.imports, *value)))
+                continue
             if "." not in key:
                 hint = nearest(key, CHANGEABLE) or "."
                 raise FieldError(
@@ -323,6 +340,23 @@ class Study:
     def base(self) -> Recipe:
         """The recipe that the others are seen against: the baseline's, or the first arm's."""
         return next((arm.recipe for arm in self.arms if arm.is_baseline), self.arms[0].recipe)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """Where entries that are not the harness's own come from, of all recipes that the study may meet."""
+        found: dict[str, Source] = {}
+        for arm in self.arms:
+            found |= arm.recipe.sources
+            for key, distribution in self.space(arm).items():
+                if key.endswith((".name", ".early_generator")):
+                    for probe in distribution.probes:
+                        found |= self.build(dict(arm.overrides) | {key: probe}).sources
+        return found
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """File → hash of all code that is not the harness's own: of `sources`, and of `imports`."""
+        return code_of([*map(module_source, self.imports), *self.sources.values()])
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -391,6 +425,7 @@ class Study:
         nested: dict[str, Any] = {
             "name": self.name,
             "description": self.description,
+            **({"imports": list(self.imports)} if self.imports else {}),
             "recipe": self.recipe,
             "metric": self.target.to_json(),
             "seeds": list(self.seeds),
@@ -421,7 +456,9 @@ class Study:
         ours, theirs = _leaves(self.to_json()), _leaves(other.to_json())
         lines = []
         for key in dict.fromkeys((*ours, *theirs)):
-            if key.split(".")[0] not in ("description", "smoke") and ours.get(key) != theirs.get(key):
+            if key.split(".")[0] not in ("description", "imports", "smoke") and ours.get(key) != theirs.get(
+                key
+            ):
                 lines.append(f"`{key}`: {ours.get(key, 'not set')} → {theirs.get(key, 'not set')}")
         return lines
 
