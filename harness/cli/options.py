@@ -47,7 +47,7 @@ _IMPORTED = "harness.imported"
 
 
 def _import(context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:
-    import_modules(modules, field="--import")
+    import_modules(modules, field="`--import`")
     context.meta[_IMPORTED] = list(modules)
 
 

@@ -137,7 +137,7 @@ def changed(code: Mapping[str, str]) -> list[str]:
 
 
 def import_modules(
-    modules: Sequence[str], *, folder: Path | None = None, field: str = "imports", hint: str = ""
+    modules: Sequence[str], *, folder: Path | None = None, field: str = "`imports`", hint: str = ""
 ) -> None:
     """Import modules that register entries; one that is imported already is left alone.
 
@@ -239,7 +239,7 @@ def _import(name: str, field: str, hint: str) -> None:
 
 
 def _sentence(field: str, name: str, reason: str, hint: str) -> str:
-    return f"`{field}`: cannot import `{name}`: {reason}; {hint}."
+    return f"{field}: cannot import `{name}`: {reason}; {hint}."
 
 
 def _reason(error: BaseException) -> str:
@@ -270,7 +270,7 @@ def _check_name(name: object, field: str) -> None:
     hint = ""
     if isinstance(name, str) and name.endswith(".py"):
         hint = f"; write {name.removesuffix('.py').strip('./').replace('/', '.')}"
-    raise ValueError(f"`{field}` must name modules, like my_gan.nets, but got {name!r}{hint or '.'}")
+    raise ValueError(f"{field} must name modules, like my_gan.nets, but got {name!r}{hint or '.'}")
 
 
 def _check_is_that_of(name: str, places: Iterable[Path], field: str) -> None:
@@ -283,7 +283,7 @@ def _check_is_that_of(name: str, places: Iterable[Path], field: str) -> None:
     wanted = next((path for path in candidates if path.is_file()), None)
     if file is not None and wanted is not None and not wanted.samefile(file):
         raise ValueError(
-            f"`{field}`: `{name}` is {file}, which is found before {wanted}; give yours another name."
+            f"{field}: `{name}` is {file}, which is found before {wanted}; give yours another name."
         )
 
 

@@ -250,7 +250,7 @@ class Registry(Generic[T]):
         self._builders = builders
         self._reserved: Mapping[str, str] = {}
         self._entries: dict[str, T] = {}
-        self._homes: dict[str, tuple[str, str | None]] = {}
+        self._homes: dict[str, Mapping[str, Any]] = {}
         self._sources: dict[str, Source | None] = {}
 
     def provide(self, module: str) -> None:
@@ -283,8 +283,8 @@ class Registry(Generic[T]):
             ValueError: the name is taken, by what module is said; or the entry has a parameter that could be
                 no option.
         """
-        frame = caller or sys._getframe(1)
-        module, file = str(frame.f_globals.get("__name__", "__main__")), frame.f_globals.get("__file__")
+        home = (caller or sys._getframe(1)).f_globals
+        module, file = str(home.get("__name__", "__main__")), home.get("__file__")
 
         def decorate(entry: E) -> E:
             code = entry if self._builders else getattr(entry, "compute", entry)  # a metric's function
@@ -295,9 +295,9 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.noun}: a name must be text, but got {name!r}.")
             if self._builders:
                 self._check(name, module, entry)
-            self._check_free(name, module, file)
+            self._check_free(name, home)
             self._entries[name] = cast(T, entry)
-            self._homes[name] = (module, file)
+            self._homes[name] = home
             self._sources[name] = source
             return entry
 
@@ -317,11 +317,15 @@ class Registry(Generic[T]):
                 f"{where}: option `{clash}` has the name of {self._reserved[clash]}; give it another name."
             )
 
-    def _check_free(self, name: str, module: str, file: str | None) -> None:
-        home, home_file = self._homes.get(name, (module, file))
-        if name not in self._entries or home == module == "__main__":
+    def _check_free(self, name: str, caller: Mapping[str, Any]) -> None:
+        module, file = str(caller.get("__name__", "__main__")), caller.get("__file__")
+        if name not in self._entries or name not in self._homes:
             return
-        if home not in sys.modules:
+        known = self._homes[name]
+        home, home_file = str(known.get("__name__", "__main__")), known.get("__file__")
+        if home == module == "__main__":
+            return
+        if home not in sys.modules or (home == module and known is not caller):
             return  # the import of that module failed later on, and it is imported again
         by = f"by `{home}`" if home == module else f"by `{home}` and `{module}`"
         if home != module and file and home_file and Path(file).resolve() == Path(home_file).resolve():
