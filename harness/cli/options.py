@@ -43,7 +43,7 @@ data_root = click.option(
 )
 
 
-_IMPORTED = "harness.imported"
+_IMPORTED = "gan-sweep-harness: imported modules"
 
 
 def _import(context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:

@@ -75,7 +75,8 @@ def test_a_study_of_own_entries_runs_by_command_line_and_anew_once_their_code_ch
     assert sentence in output(tmp_path, "sweep", "own.yaml", "--workers", "2")
     assert len(ids(tmp_path)) == 8
     found = python(
-        tmp_path, "from harness import load_results\nfor run in load_results('runs/own').runs: print(run.run_id)"
+        tmp_path,
+        "from harness import load_results\nfor run in load_results('runs/own').runs: print(run.run_id)",
     )
     assert set(found.split()) == ids(tmp_path) - first
     assert "has changed" not in output(tmp_path, "plan", "own.yaml")
@@ -121,7 +122,9 @@ def test_workers_refuse_entries_that_they_cannot_import(tmp_path: Path) -> None:
         "    except ValueError as error:\n"
         "        print(error)\n"
     )
-    assert python(tmp_path, "import runpy; runpy.run_path('script.py', run_name='__main__')").splitlines() == [
+    assert python(
+        tmp_path, "import runpy; runpy.run_path('script.py', run_name='__main__')"
+    ).splitlines() == [
         "completed",
         "workers cannot import `nb-mlp`: put it in a module and name that in `imports`.",
     ]
