@@ -33,7 +33,12 @@ _COLOURS = (1, 3)
 
 
 def read_images(
-    given: Given, field: str, *, range: tuple[float, float] | None, channels: Channels | None
+    given: Given,
+    field: str,
+    *,
+    range: tuple[float, float] | None,
+    channels: Channels | None,
+    shared: bool = False,
 ) -> Tensor:
     """Images as a data set stores them.
 
@@ -42,10 +47,11 @@ def read_images(
         field: the argument, for messages.
         range: the values that stand for black and white, where they are floats.
         channels: where C stands; needed only where the shape leaves it open.
+        shared: whether the result may be the memory of `given`, for whoever takes a copy of rows.
 
     Returns:
         (N, C, S, S): bytes as they are, and floats as float32 with `range` spread over [-1, 1]. Memory of its
-        own, but for a mapped array that needs no change, which stays mapped.
+        own, but for a mapped array that needs no change, which stays mapped, and where it may be shared.
 
     Raises:
         ValueError: no images, another shape or type, a range that lacks or does not hold, numbers that are
@@ -61,11 +67,11 @@ def read_images(
     if array.dtype == np.uint8:
         if range is not None:
             raise ValueError(f"`range` is for floats, but `{field}` is uint8, 0 to 255; leave it out.")
-        return _own(array)
+        return _as_tensor(array, shared)
     low, high = _checked_range(range, array, field)
     _check_values(array, field, low, high)
     if (low, high) == (-1.0, 1.0) and array.dtype == np.float32:
-        return _own(array)
+        return _as_tensor(array, shared)
     found = np.empty(array.shape, np.float32)
     for rows in _chunks(array):
         found[rows] = (array[rows].astype(np.float64) - low) / ((high - low) / 2) - 1.0
@@ -245,12 +251,12 @@ def _chunks(array: _Array) -> list[slice]:
     return [slice(start, start + _CHUNK) for start in range(0, len(array), _CHUNK)]
 
 
-def _own(array: _Array) -> Tensor:
-    """A tensor that nobody else writes to: a copy, or the array itself where it is mapped read-only."""
-    mapped = _is_mapped(array) and not array.flags.writeable and array.flags.c_contiguous
+def _as_tensor(array: _Array, shared: bool) -> Tensor:
+    """A copy, or the array itself where it may be shared or is a file mapped read-only."""
+    shared = shared or (_is_mapped(array) and not array.flags.writeable)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array if mapped else np.array(array, order="C"))
+        return torch.from_numpy(np.ascontiguousarray(array) if shared else np.array(array, order="C"))
 
 
 def _is_mapped(array: _Array) -> bool:

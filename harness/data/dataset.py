@@ -172,8 +172,8 @@ class Dataset:
             ((1, 16, 16), 171, 29)
         """
         try:
-            train = read_images(images, "images", range=range, channels=channels)
             _check_parts(test, labels, test_labels, test_share)
+            train = read_images(images, "images", range=range, channels=channels, shared=test is None)
             train_classes = None if labels is None else read_labels(labels, "labels", len(train))
             test_classes = None
             if test is None:
@@ -408,7 +408,10 @@ def outlined(name: str, tell: Callable[[Mapping[str, Value]], Outline | None]) -
 
 @lru_cache(maxsize=16)
 def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object, ...]) -> Dataset:
-    dataset = datasets[name](**dict(options))
+    try:
+        dataset = datasets[name](**dict(options))
+    except OSError as error:
+        raise ValueError(f"data set `{name}` cannot be read: {error}.") from error
     if not isinstance(dataset, Dataset):
         raise ValueError(
             f"data set `{name}` made a {type(dataset).__name__}, and no Dataset; return "

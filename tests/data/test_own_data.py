@@ -235,6 +235,12 @@ def test_an_outline_spares_loading_and_must_be_true(register: Register) -> None:
         outlined("own", lambda options: None)
 
 
+def test_a_function_whose_file_is_missing_is_one_line(register: Register, tmp_path: Path) -> None:
+    register("own", lambda: Dataset.of_images("own", np.load(tmp_path / "none.npy")))
+    with pytest.raises(ValueError, match=r"^data set `own` cannot be read: .*No such file.*none\.npy"):
+        load_dataset(choose(datasets, "own"))
+
+
 def test_a_function_that_makes_no_data_set_is_told(register: Register) -> None:
     register("own", lambda: pictures())  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match=r"data set `own` made a ndarray, and no Dataset; return Dataset\."):
