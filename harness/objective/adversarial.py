@@ -137,7 +137,7 @@ def at_chance(discriminator: Callable[[Tensor, Tensor], Tensor]) -> float:
     Args:
         discriminator: L, (real scores, fake scores) → loss.
     """
-    same = torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
+    same = torch.linspace(-3, 3, 601, dtype=torch.float64, device="cpu").unsqueeze(1)
     return float(discriminator(same, same).min())
 
 
