@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import harness
+from harness import Study
+from support.synthetic_study import OPTIMIZERS, make_ablation
 
 LISTED = (
     *("Recipe", "find_recipe", "list_recipes"),
@@ -45,3 +48,56 @@ def test_importing_the_harness_loads_no_torch() -> None:
     code = f"import sys, harness; dir(harness); print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+EXAMPLES = (
+    *("find_recipe", "list_recipes", "Study", "load_study", "list_studies", "plan_study", "train"),
+    *("StudyResult", "load_results", "write_report", "load_run", "evaluate", "register_generator"),
+)
+SHOWN = ("StudyResult", "load_results", "write_report")
+"""Those whose examples look at a study that is there."""
+RUNNER = """
+import doctest, os, sys
+import harness
+
+failed = 0
+for name in sys.argv[1:]:
+    os.chdir(name)
+    entry, space = getattr(harness, name), {"__name__": "__main__"}
+    (example,) = doctest.DocTestFinder(recurse=False).find(entry, name, module=False, globs=space)
+    assert example.examples, f"{name} has no example"
+    failed += doctest.DocTestRunner().run(example).failed
+    os.chdir("..")
+sys.exit(failed)
+"""
+
+
+def run_examples(folder: Path, *names: str) -> None:
+    """Run the examples in the docstrings of these names, each in a folder of its own, in another process."""
+    for name in names:
+        (folder / name).mkdir()
+        if name in SHOWN:
+            text = OPTIMIZERS.replace("name: optimizers", "name: optimizers-smoke")
+            make_ablation(folder / name / "runs", Study.parse(text, seeds=3))
+    file = folder / "examples.py"
+    file.write_text(RUNNER)
+    done = subprocess.run(
+        [sys.executable, file, *names], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_examples_of_the_entry_points_run(tmp_path: Path) -> None:
+    run_examples(tmp_path, *EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_example_of_a_whole_study_runs(tmp_path: Path) -> None:
+    run_examples(tmp_path, "run_study")
+
+
+def test_every_function_and_maker_has_an_example() -> None:
+    types = {"Recipe", "Run", "RunResult", "Evaluation", "Dataset", "Loss", "Metric"}
+    for name in set(LISTED) - types:
+        assert ">>>" in getattr(harness, name).__doc__, f"{name} has no example"

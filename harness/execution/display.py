@@ -1,11 +1,14 @@
-"""Progress of a study on the terminal; elsewhere (a file, a pipe, a batch job) a line now and then."""
+"""Progress of a study on the terminal, in a notebook in one place; elsewhere a line now and then."""
 
 from __future__ import annotations
 
+import importlib
+import io
 import math
 import time
+from html import escape
 from types import TracebackType
-from typing import final
+from typing import Any, final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,6 +22,7 @@ from harness.words import compact, counted, duration
 __all__ = ["SweepDisplay"]
 
 REDRAW_SEC = 0.2
+NOTEBOOK_REDRAW_SEC = 2.0
 MAX_RUNNING_SHOWN = 12
 
 
@@ -41,11 +45,13 @@ class SweepDisplay:
         self._printed_at = -math.inf
         self._printed_done = -1
         self._drawn_at = -math.inf
-        self._live: Live | None = None
+        self._live: Live | _Cell | None = None
 
     def __enter__(self) -> SweepDisplay:
         self._started = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_jupyter:
+            self._live = _Cell()
+        elif self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=False)
             self._live.start()
         return self
@@ -68,7 +74,7 @@ class SweepDisplay:
         self._status = status
         now = time.monotonic()
         if self._live is not None:
-            if now - self._drawn_at >= REDRAW_SEC:
+            if now - self._drawn_at >= (NOTEBOOK_REDRAW_SEC if self._console.is_jupyter else REDRAW_SEC):
                 self._drawn_at = now
                 self._live.update(self._render(status), refresh=True)
             return
@@ -161,3 +167,27 @@ class SweepDisplay:
         if status.done >= status.total or status.eta_sec is None:
             return elapsed
         return f"{elapsed}, {duration(status.eta_sec)} to go"
+
+
+@final
+class _Cell:
+    """A place below a notebook's cell that is drawn over, as `Live` draws over lines of a terminal."""
+
+    def __init__(self) -> None:
+        self._display: Any = importlib.import_module("IPython.display")  # in a notebook it is there
+        self._handle = self._display.DisplayHandle()
+        self._is_shown = False
+
+    def update(self, renderable: RenderableType, *, refresh: bool) -> None:
+        """Draw over what was there."""
+        console = Console(file=io.StringIO(), record=True, width=110, force_jupyter=False)
+        console.print(renderable)
+        page = self._display.HTML(f"<pre>{escape(console.export_text())}</pre>")
+        if self._is_shown:
+            self._handle.update(page)
+        else:
+            self._handle.display(page)
+        self._is_shown = True
+
+    def stop(self) -> None:
+        """Leave what was drawn last."""

@@ -73,10 +73,11 @@ def run_study(
 
     Example:
         >>> from harness import load_study, run_study
-        >>> study = load_study("optimizers", smoke=True)
         >>> if __name__ == "__main__":
-        ...     result = run_study(study, wandb="disabled")
-        ...     print(result.headline, result.report)
+        ...     found = run_study(load_study("optimizers", smoke=True), wandb="disabled")
+        ...     print(found.is_complete, len(found.runs), found.report.exists())
+        optimizers-smoke: ...
+        True 9 True
     """
     wandb_mode(wandb)
     _check_importable(study)

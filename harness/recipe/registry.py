@@ -282,6 +282,15 @@ class Registry(Generic[T]):
         Raises:
             ValueError: the name is taken, by what module is said; or the entry has a parameter that could be
                 no option.
+
+        Example:
+            >>> from torch import nn
+            >>> from harness import find_recipe, register_generator
+            >>> @register_generator("one-layer")  # latent_dim is its option
+            ... def one_layer(*, sample_shape, num_classes, latent_dim: int = 8):
+            ...     return nn.Linear(latent_dim, sample_shape[0])
+            >>> find_recipe("ring-gan").override({"generator.name": "one-layer"}).generator.name
+            'one-layer'
         """
         home = (caller or sys._getframe(1)).f_globals
         module, file = str(home.get("__name__", "__main__")), home.get("__file__")
