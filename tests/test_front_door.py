@@ -19,7 +19,7 @@ LISTED = (
     *("StudyResult", "load_results", "write_report"),
     *("train", "RunResult", "Run", "load_run", "evaluate", "Evaluation"),
     *("register_generator", "register_discriminator", "register_dataset", "register_loss"),
-    *("register_optimizer", "register_metric", "register_recipe", "Dataset", "Loss"),
+    *("register_optimizer", "register_metric", "register_recipe", "Dataset", "Loss", "Metric"),
 )
 
 
@@ -52,7 +52,15 @@ def test_importing_the_harness_loads_no_torch() -> None:
 
 EXAMPLES = (
     *("find_recipe", "list_recipes", "Study", "load_study", "list_studies", "plan_study", "train"),
-    *("StudyResult", "load_results", "write_report", "load_run", "evaluate", "register_generator"),
+    *(
+        "StudyResult",
+        "load_results",
+        "write_report",
+        "load_run",
+        "evaluate",
+        "register_generator",
+        "register_metric",
+    ),
 )
 SHOWN = ("StudyResult", "load_results", "write_report")
 """Those whose examples look at a study that is there."""

@@ -143,9 +143,12 @@ def register_metric(metric: Metric | str, /, **fields: Any) -> Metric | Callable
         ValueError: the name is taken, an entry without `compute`, or a field that cannot be used.
 
     Example:
-        @register_metric("mean_gap", goal="minimize", kind="points", description="How far apart means are.")
-        def mean_gap(samples, reals, labels):
-            return float(abs(samples.mean(axis=0) - reals.mean(axis=0)).max())
+        >>> from harness import Study, register_metric
+        >>> @register_metric("mean_gap", goal="minimize", kind="points", description="Gap of the means.")
+        ... def mean_gap(samples, reals, labels):
+        ...     return float(abs(samples.mean(axis=0) - reals.mean(axis=0)).max())
+        >>> Study(name="means", recipe="points-gan", metric="mean_gap").target.better(0.1, 0.2)
+        True
     """
     caller = sys._getframe(1)
     if isinstance(metric, Metric):
