@@ -58,7 +58,7 @@ class ArmResult:
         name: the arm's name, or `trial 7`.
         position: its place in the study, from 0; it picks the arm's colour.
         parameters: what sets it apart, by dotted key; tuned values included.
-        is_baseline: whether the others are held against it.
+        is_baseline: whether the others are compared with it.
         runs: its finished runs, by seed.
         num_planned: how many there will be.
     """
@@ -169,7 +169,7 @@ class Summary:
 
     @cached_property
     def baseline(self) -> ArmResult | None:
-        """The arm that others are held against."""
+        """The arm that the others are compared with."""
         return next((arm for arm in self.arms if arm.is_baseline), None)
 
     @cached_property

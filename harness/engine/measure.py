@@ -38,9 +38,8 @@ class Measurement:
     Attributes:
         population: the best number K of runs in lockstep. More than one only where it trains at least
             15 % more run-steps a second, so that two measurements agree.
-        step_sec: seconds a D step and run take at that K, with its share of G steps. Of networks that grow it
-            is the mean over the run.
-        step_sec_by_size: the same at every K measured; larger ones are left out once K is clearly too large.
+        step_sec_by_size: K → seconds a D step and run take, with its share of G steps, at every K measured;
+            larger ones are left out once K is clearly too large. Of networks that grow, the mean over the run.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
@@ -49,7 +48,6 @@ class Measurement:
     """
 
     population: int
-    step_sec: float
     step_sec_by_size: Mapping[int, float]
     memory_bytes: int
     total_steps: int
@@ -118,7 +116,6 @@ def measure(
             best = 1
         return Measurement(
             population=best,
-            step_sec=times[best],
             step_sec_by_size=times,
             memory_bytes=memory[best],
             total_steps=total_steps,

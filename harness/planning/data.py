@@ -1,4 +1,4 @@
-"""A run's data: loaded after its networks are known to fit them, and held against those of its past."""
+"""A run's data: loaded once its networks are known to fit them, and compared with those of its past."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     <study>/report/index.html         everything on one self-contained page
     <study>/report/table.csv          one row an arm          (also table.md and table.tex)
-    <study>/report/comparisons.csv    one row for each arm held against the baseline
+    <study>/report/comparisons.csv    one row for each arm but the baseline
     <study>/report/verdicts.csv       one row for each arm and verdict    (also verdicts.md and verdicts.tex)
     <study>/report/trials.csv         one row a trial, where there was a search
     <study>/report/figures/           each figure as PNG and PDF

@@ -83,7 +83,7 @@ def table_csv(summary: Summary) -> str:
 
 
 def comparisons_csv(summary: Summary) -> str:
-    """One row for each arm that is held against the baseline; the header alone if there is no baseline."""
+    """One row for each arm that is compared with the baseline; the header alone if there is no baseline."""
     header = ["baseline", "arm", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
     header += ["probability_of_improvement", "decision"]
     rows = [

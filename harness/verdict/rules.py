@@ -61,18 +61,20 @@ class Thresholds:
     """Every number of the rules.
 
     Attributes:
-        looks: evaluations running at which a rule must hold that condemns a run for good.
-        diverged_grad_norm: g above which the generator may have diverged,
-        diverged_growth: if it is also more than this many times the first g,
-        diverged_score_gap: or S is above this.
+        looks: how many evaluations in a row a rule must hold to condemn a run for good.
+        diverged_grad_norm: g above which a generator has diverged, if `diverged_growth` or
+            `diverged_score_gap` is exceeded too.
+        diverged_growth: g as a multiple of the first g.
+        diverged_score_gap: S, how far D's scores of real and generated samples are apart.
         runaway_score_gap: S above which it has diverged whatever its gradients, which may be 0 by then.
-        saturated_d_auc: A from which D always knows,
-        saturated_grad_norm: if g is also below this: nothing reaches the generator any more;
-        saturated_loss_share: or L is below this: D has nothing left to learn.
+        saturated_d_auc: A from which D always knows, if g or L is also below its bound.
+        saturated_grad_norm: g below which nothing reaches the generator any more.
+        saturated_loss_share: L below which D has nothing left to learn.
         collapsed_pair_distance: ρ below which all samples are the same.
-        collapsed_modes: B up to which next to no modes are left,
-        growing_modes: if B has not risen by more than this since the look before,
-        fooled_loss_share: and samples are on the data, or L is above this: D cannot tell.
+        collapsed_modes: B up to which next to no modes are left, if they are not growing, and samples are
+            clear or D cannot tell.
+        growing_modes: rise of B since the look before, above which modes are growing.
+        fooled_loss_share: L above which D cannot tell.
         partial_modes: B below which modes are missing.
         partial_coverage: C below which most of the real samples have nothing near them.
         immature_density: Dn below which samples do not lie on the data yet.

@@ -374,9 +374,9 @@ def test_the_price_of_a_run_is_that_of_all_its_phases(monkeypatch: pytest.Monkey
     grown = measure.measure(recipe(), data())
     steps = {0: 3, 1: 6, 2: grown.total_steps - 9}
     whole = sum(seconds[level] * count for level, count in steps.items())
-    assert grown.step_sec * grown.total_steps == pytest.approx(whole)
+    assert grown.step_sec_by_size[grown.population] * grown.total_steps == pytest.approx(whole)
     full = measure.measure(recipe(train__grow_images=0), data(), population=1)
-    assert full.step_sec == 100.0
+    assert full.step_sec_by_size == {1: 100.0}
     assert grown.memory_bytes == full.memory_bytes
 
 
