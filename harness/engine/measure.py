@@ -39,7 +39,7 @@ class Measurement:
         population: the best number K of runs in lockstep. More than one only where it trains at least
             15 % more run-steps a second, so that two measurements agree.
         step_sec_by_size: K → seconds a D step and run take, with its share of G steps, at every K measured;
-            larger ones are left out once K is clearly too large. Of networks that grow, the mean over the run.
+            larger ones are left out once K is clearly too large. Of networks that grow, the mean of a run.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
