@@ -125,10 +125,10 @@ def register_metric(metric: Metric | str, /, **fields: Any) -> Metric | Callable
       scaling to [-1, 1];
     - reals: (M, 2) or (M, C, H, W), the same of held-out reals in random order, of images at most 2500;
       against halves of the reals, which choose and report the best checkpoint, half of them;
-    - labels: (N,) int64 classes that the samples were asked to be of, or None where no network is told one.
+    - labels: (N,) int64 classes that the samples were asked to be of, or None without them.
 
-    If it raises, or returns something else than a finite number, the score is recorded as failed with the
-    reason, and the run goes on. What it draws at random must be seeded by itself, or its scores change from
+    If it raises, or does not return a finite number, the score is recorded as failed with the reason, and the
+    run goes on. What it draws at random must be seeded by itself, or its scores change from
     one evaluation to the next.
 
     Args:
@@ -165,7 +165,7 @@ def register_metric(metric: Metric | str, /, **fields: Any) -> Metric | Callable
 
 
 def _declare(name: str, goal: Goal, kind: Kind, unit: str, **fields: Any) -> Callable[[str], Metric]:
-    """Register a score of the harness, but for its description: that is what the result is called with."""
+    """Register one of the harness's scores; call the result with its description."""
 
     def describe(description: str) -> Metric:
         entry = Metric(name=name, goal=goal, kind=kind, description=description, unit=unit, **fields)

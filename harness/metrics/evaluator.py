@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -127,7 +128,7 @@ class Evaluator:
         """
         judged, labels = _judged(real_scores, fake_scores), _labels(fake_labels)
         given = {"", *(["scores"] if judged else []), *(["labels"] if labels is not None else [])}
-        batch = self._scorer.batch(fake, judged=judged, labels=labels)
+        batch = replace(self._scorer.batch(fake), judged=judged, labels=labels)
         due = [g for g in self._scorer.groups() if g.needs in given and (exact or not g.exact)]
         values, failures = compute(due, batch)
         return Scores(values, failures, batch.details)
@@ -177,7 +178,7 @@ class Evaluator:
         found = []
         for half in (0, 1):
             part = None if judged is None else (judged[0][half::2], judged[1])
-            batch = self._scorer.batch(fake, judged=part, labels=labels, half=half)
+            batch = replace(self._scorer.batch(fake, half), judged=part, labels=labels)
             values, failures = compute([group], batch)
             if metric in failures:
                 return Halves(math.nan, math.nan, failures[metric])

@@ -105,13 +105,13 @@ def group(
     embedded: bool = False,
     needs: Literal["", "scores", "labels"] = "",
 ) -> Callable[[Callable[[B], dict[str, float]]], Group[B]]:
-    """Decorator: a function that computes these scores, as their `Group`, which see."""
+    """Decorator: turn a function that computes these scores into their `Group`."""
     return partial(Group, names, available=available, embedded=embedded, needs=needs)
 
 
 @group("d_auc", needs="scores")
 def d_auc_group(batch: Batch) -> dict[str, float]:
-    """`d_auc`, of any kind of data."""
+    """`d_auc`, which takes no look at the samples themselves."""
     assert batch.judged is not None
     return {"d_auc": d_auc(*batch.judged)}
 
@@ -159,21 +159,12 @@ class Scorer(ABC):
         """(≤count, *sample_shape) samples of the training set, in random order."""
 
     @abstractmethod
-    def batch(
-        self,
-        fake: Tensor | ArrayLike,
-        *,
-        judged: tuple[Array, Array] | None,
-        labels: Tensor | None,
-        half: int | None = None,
-    ) -> Batch:
-        """What the groups compute from; see `Evaluator.evaluate`.
+    def batch(self, fake: Tensor | ArrayLike, half: int | None = None) -> Batch:
+        """Samples beside the reals, for the groups to compute from.
 
         Args:
-            fake: (N, *sample_shape).
-            judged: D's scores of held-out reals, (M,), and of the fakes, (N,).
-            labels: (N,) classes asked for.
-            half: 0 or 1, to score against every second of the reals from that one on.
+            fake: (N, *sample_shape) generated samples.
+            half: 0 or 1, to put them beside every second of the reals from that one on.
 
         Raises:
             ValueError: too few samples, another shape, or a number that is not finite.
@@ -187,7 +178,7 @@ class Latest(Generic[T]):
         self._known: tuple[weakref.ref[Tensor], int, T] | None = None
 
     def of(self, fake: object, make: Callable[[], T]) -> T:
-        """What was made of `fake`, or else what `make` makes of it now."""
+        """What was made of `fake` before, or where that is not known, what `make` makes of it now."""
         if self._known is not None:
             tensor, version, known = self._known
             if tensor() is fake and isinstance(fake, Tensor) and fake._version == version:
@@ -205,7 +196,18 @@ def random_order(count: int) -> NDArray[np.int64]:
 
 
 def compute(groups: Iterable[Group[B]], batch: B) -> tuple[dict[str, float], dict[str, str]]:
-    """All scores of some groups, and of those that could not be computed the reasons, one line each."""
+    """All scores of some groups; a score that fails never stops the others.
+
+    Args:
+        groups: those that are due.
+        batch: the samples, and what they came with.
+
+    Returns:
+        Name to score; and name to the reason, one line, for those that could not be computed.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: the device's memory does not do for the whole population.
+    """
     values: dict[str, float] = {}
     failures: dict[str, str] = {}
     for due in groups:
@@ -221,7 +223,7 @@ def compute(groups: Iterable[Group[B]], batch: B) -> tuple[dict[str, float], dic
 
 
 def _computed(metric: Metric, batch: Batch) -> dict[str, float]:
-    """The score of other people's function, which may do with its arrays as it likes."""
+    """The score that somebody else's function computes, on arrays that it may change."""
     assert metric.compute is not None
     labels = None if batch.labels is None else batch.labels.cpu().numpy().copy()
     value = metric.compute(*batch.arrays(), labels)
@@ -231,7 +233,7 @@ def _computed(metric: Metric, batch: Batch) -> dict[str, float]:
 
 
 def _reason(error: Exception) -> str:
-    """One line; of an error that was not meant for people, with its kind."""
+    """An error in one line; the name of its class goes with it unless its words were meant for people."""
     text = " ".join(str(error).split())
     expected = isinstance(error, (ValueError, RuntimeError, ArithmeticError)) and text
     return text if expected else f"{type(error).__name__}: {text or 'no more is known'}"

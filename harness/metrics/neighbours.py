@@ -1,4 +1,4 @@
-"""Neighbours and bins, of points in the plane and of embeddings alike: is each kind where the other is?
+"""Neighbours and bins: do generated samples lie where real ones do, and the other way round?
 
 Shapes: fake (N, d), real (M, d), centres (B, d); everything float64. Points are numpy arrays, d = 2;
 embeddings are tensors on any one device.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ __all__ = [
     "point_radii",
     "radii",
 ]
+
+A = TypeVar("A")
 
 NEIGHBOURS = 5
 NUM_BINS = 50
@@ -112,7 +115,7 @@ def radii(within: Tensor, k: int = NEIGHBOURS) -> Tensor:
 
 
 def point_radii(points: Array, k: int = NEIGHBOURS) -> Array:
-    """(N,) the same of (N, 2) points, by a tree."""
+    """(N,) distance of every one of (N, 2) points to its k-th nearest other one, by a k-d tree."""
     found, _ = KDTree(points).query(points, k=[k + 1])
     return np.asarray(found, dtype=np.float64)[:, 0]
 
@@ -156,13 +159,26 @@ def ndb(fake_counts: Tensor, real_counts: Tensor, z: float = 1.96) -> float:
     return float(((fakes / n - reals / m).abs() > z * error).double().mean())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bins(Generic[A]):
+    """K-means bins of real points or embeddings.
+
+    Attributes:
+        centres: (B, d).
+        counts: (B,) reals nearest to each centre, all above 0.
+    """
+
+    centres: A
+    counts: A
+
+
 def _num_bins(count: int, num_real: int) -> int:
     """At most one bin for ten reals."""
     return max(1, min(count, num_real // _REALS_PER_BIN))
 
 
-def point_bins(real: Array, count: int = NUM_BINS) -> Array:
-    """(B, 2) k-means centres of points, by k-means++ and a fixed seed, none of them empty.
+def point_bins(real: Array, count: int = NUM_BINS) -> Bins[NDArray[Any]]:
+    """Bins of points in the plane by k-means, with k-means++ from a fixed seed.
 
     Args:
         real: (M, 2); with fewer than ten a bin, or fewer different ones than bins, there are fewer bins.
@@ -172,9 +188,8 @@ def point_bins(real: Array, count: int = NUM_BINS) -> Array:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One of the clusters is empty", category=UserWarning)
         centres, _ = kmeans2(real, bins, iter=100, minit="++", rng=np.random.default_rng(_SEED))
-    filled = point_bin_counts(real, centres) > 0
-    kept: Array = np.asarray(centres, dtype=np.float64)[filled]
-    return kept
+    counts = point_bin_counts(real, centres)
+    return Bins(centres=centres[counts > 0], counts=counts[counts > 0])
 
 
 def point_bin_counts(points: Array, centres: Array) -> NDArray[np.intp]:
@@ -183,20 +198,7 @@ def point_bin_counts(points: Array, centres: Array) -> NDArray[np.intp]:
     return np.bincount(nearest, minlength=len(centres))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Bins:
-    """K-means bins of real embeddings.
-
-    Attributes:
-        centres: (B, d).
-        counts: (B,) reals nearest to each centre, all above 0.
-    """
-
-    centres: Tensor
-    counts: Tensor
-
-
-def fit_bins(real: Tensor, count: int = NUM_BINS) -> Bins:
+def fit_bins(real: Tensor, count: int = NUM_BINS) -> Bins[Tensor]:
     """Bins of embeddings by k-means: k-means++ from a fixed seed, then 25 rounds.
 
     Args:

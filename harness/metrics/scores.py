@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,8 @@ class Scores(dict[str, float]):
     Args:
         values: name to score.
         failures: name to the reason, one line, for scores that were due but could not be computed.
-        details: what is behind a score, by name: `class_ratios`, one number a class, the sure fakes over the
-            number that as many reals would have.
+        details: what is behind a score, by name: `class_ratios`, for each class the number of fakes that the
+            classifier is sure are of it, over that of as many reals.
     """
 
     def __init__(
@@ -33,32 +34,18 @@ class Scores(dict[str, float]):
         self.details: Mapping[str, tuple[float, ...]] = MappingProxyType(dict(details or {}))
 
 
-class Halves(tuple[float, float]):
-    """One score against two halves of the held-out reals, as a pair `(select, report)`.
+class Halves(NamedTuple):
+    """One score against two halves of the held-out reals.
 
-    Args:
+    Attributes:
         select: against the half that a checkpoint is chosen by; NaN where it could not be computed.
-        report: against the other, which says how good it is; NaN likewise.
+        report: against the other, which had no say in the choice and says how good it is; NaN likewise.
         reason: why they are NaN, one line.
     """
 
-    reason: str
-
-    def __new__(cls, select: float, report: float, reason: str = "") -> Halves:
-        """The pair."""
-        halves = super().__new__(cls, (select, report))
-        halves.reason = reason
-        return halves
-
-    @property
-    def select(self) -> float:
-        """The score against the half that a checkpoint is chosen by."""
-        return self[0]
-
-    @property
-    def report(self) -> float:
-        """The score against the half that had no say in the choice."""
-        return self[1]
+    select: float
+    report: float
+    reason: str = ""
 
 
 def energy(between: float, within_fake: float, within_real: float) -> float:

@@ -78,7 +78,7 @@ class Examination:
             The score on the half that selects, and on the half that reports.
         """
         try:
-            select, report = self.evaluator.halves(
+            found = self.evaluator.halves(
                 self.rows[position],
                 metric,
                 real_scores=self.real_scores[position],
@@ -89,7 +89,7 @@ class Examination:
             raise
         except Exception:  # what it says of the samples, the score on all of the reals has said already
             return math.nan, math.nan
-        return select, report
+        return found.select, found.report
 
 
 class Examiner:

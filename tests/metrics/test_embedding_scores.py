@@ -205,7 +205,7 @@ def test_a_hundred_memorised_images_cover_little() -> None:
 # Bins
 
 
-def bin_recall(fake: Tensor, bins: Bins) -> float:
+def bin_recall(fake: Tensor, bins: Bins[Tensor]) -> float:
     counts = torch.bincount(nearest_bins(fake, bins.centres), minlength=len(bins.centres))
     return recalled(counts.numpy(), bins.counts.numpy())
 

@@ -276,7 +276,7 @@ def test_bin_recall_falls_by_the_share_of_what_is_dropped() -> None:
 def test_bins_reach_their_threshold_at_a_fifth_of_the_expected_mass() -> None:
     real = np.concatenate([normal(100, 0, 0.01), normal(100, 1, 0.01) + 10])
     left, right = normal(100, 2, 0.01), normal(100, 3, 0.01) + 10
-    centres = point_bins(real, 2)
+    centres = point_bins(real, 2).centres
     for num_right, expected in ((10, 1.0), (9, 0.5)):
         fake = np.concatenate([left[: 100 - num_right], right[:num_right]])
         counts = (point_bin_counts(points, centres) for points in (fake, real))
@@ -285,12 +285,13 @@ def test_bins_reach_their_threshold_at_a_fifth_of_the_expected_mass() -> None:
 
 def test_bins_are_always_the_same_filled_and_fewer_for_few_points() -> None:
     real = sample(four_gaussians(), 1192, 0)
-    centres = point_bins(real)
-    assert centres.shape == (50, 2)
-    assert np.array_equal(centres, point_bins(real))
-    assert point_bin_counts(real, centres).min() > 0
-    assert len(point_bins(real[:100])) == 10
-    assert len(point_bins(np.repeat(real[:3], 400, axis=0))) == 3
+    bins = point_bins(real)
+    assert bins.centres.shape == (50, 2)
+    assert np.array_equal(bins.centres, point_bins(real).centres)
+    assert np.array_equal(bins.counts, point_bin_counts(real, bins.centres))
+    assert bins.counts.min() > 0
+    assert len(point_bins(real[:100]).centres) == 10
+    assert len(point_bins(np.repeat(real[:3], 400, axis=0)).centres) == 3
 
 
 # pair_distance

@@ -68,16 +68,20 @@ def class_counts(logits: Tensor) -> ClassCounts:
 
 
 def class_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
-    """(C,) sure fakes of each class over the number that as many reals would have.
+    """(C,) for each class, how many fakes are surely of it, over how many of as many reals are.
 
-    A class counts as there from a ratio of 0.2 on. A class of which no real is sure has the ratio 1.
+    A class that no real is surely of has the ratio 1.
+
+    Args:
+        fake: of the generated images.
+        real: of the real ones.
     """
     expected = real.counts.double() / real.total * fake.total
     return torch.where(expected > 0, fake.counts.double() / expected.clamp_min(1e-300), 1.0)
 
 
 def num_present(ratios: Tensor) -> int:
-    """Classes with at least a fifth of the sure fakes that they should have."""
+    """Classes with at least a fifth of the images that they should have, by their (C,) `class_ratios`."""
     return int((ratios >= EXPECTED_SHARE).sum())
 
 
@@ -86,6 +90,10 @@ def class_kl(fake: ClassCounts, real: ClassCounts) -> float:
 
     Dropping half of evenly spread classes gives ln 2. Without any sure fake it is the most that it can be,
     −ln min q. The reals' counts get half an image more in each class, so that no q is 0.
+
+    Args:
+        fake: of the generated images, with shares p.
+        real: of the real ones, with shares q.
     """
     expected = real.counts.double() + 0.5
     expected = expected / expected.sum()
@@ -95,7 +103,12 @@ def class_kl(fake: ClassCounts, real: ClassCounts) -> float:
 
 
 def class_tv(fake: ClassCounts, real: ClassCounts) -> float:
-    """Total variation distance of the shares of classes, ½ Σ |p − q|; 1 without any sure fake."""
+    """Total variation distance of the shares of classes, ½ Σ |p − q|; 1 without any sure fake.
+
+    Args:
+        fake: of the generated images, with shares p.
+        real: of the real ones, with shares q.
+    """
     if not int(fake.counts.sum()):
         return 1.0
     return float((fake.shares - real.shares).abs().sum() / 2)
@@ -107,6 +120,9 @@ def classifier_score(logits: Tensor) -> float:
     It is high where the classifier is sure of each image and sees all classes. With Inception it is the
     Inception Score, of one split.
 
+    Args:
+        logits: (N, C).
+
     Source: Salimans et al. 2016, section 4.
     """
     log_p = logits.log_softmax(dim=1)
@@ -117,6 +133,10 @@ def classifier_score(logits: Tensor) -> float:
 
 def label_accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of images that the classifier puts in the class that they were asked to be of.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) the classes asked for.
 
     Raises:
         ValueError: another number of labels than of images.
@@ -141,12 +161,12 @@ def stacked_counts(logits: Tensor, *, gate: bool) -> Tensor:
 
 
 def expected_modes(count: int, modes: int = 1000) -> float:
-    """Modes that a perfect sampler hits with `count` images, modes × (1 − (1 − 1/modes)^count)."""
+    """How many of `modes` a perfect sampler hits with `count` images, modes × (1 − (1 − 1/modes)^count)."""
     return modes * -math.expm1(count * math.log1p(-1 / modes))
 
 
 def uniform_kl(counts: Tensor) -> float:
-    """Reverse KL divergence of counts from even shares, in nats; ln C without any count."""
+    """Reverse KL divergence of (C,) counts from even shares, in nats; ln C where all counts are 0."""
     shares = counts.double() / max(1, int(counts.sum()))
     if not int(counts.sum()):
         return math.log(len(counts))

@@ -31,7 +31,7 @@ class Moments:
 
 
 def moments(embedding: Tensor, what: str = "generated") -> Moments:
-    """Mean and covariance.
+    """Mean and covariance of embeddings.
 
     Args:
         embedding: (N, d), finite, N > d: with fewer the covariance is singular, and a distance made of it
@@ -127,7 +127,7 @@ def kid(fake: Tensor, real: Tensor, within_real: float | None = None) -> float:
 
 
 def mean_kernel(embedding: Tensor) -> float:
-    """Mean of the cubic kernel over all pairs of different samples."""
+    """Mean of the cubic kernel over all pairs of different samples of an (N, d) embedding."""
     count, dimension = embedding.shape
     total = _kernel_sum(embedding, embedding)
     itself = float((embedding.square().sum(dim=1) / dimension + 1).pow(3).sum())

@@ -86,7 +86,7 @@ class ImageBatch(Batch):
 
 
 def _has_symmetry(reference: Reference) -> bool:
-    return abs(reference.symmetry) >= _MIN_SYMMETRY
+    return abs(reference.of_pixels(mean_symmetry)) >= _MIN_SYMMETRY
 
 
 def _is_classifier(reference: Reference) -> bool:
@@ -94,16 +94,8 @@ def _is_classifier(reference: Reference) -> bool:
     return 0 < reference.extractor.num_classes <= _MAX_CLASSES
 
 
-def _has_logits(reference: Reference) -> bool:
-    return reference.extractor.num_classes > 0
-
-
 def _has_labels(reference: Reference) -> bool:
     return _is_classifier(reference) and reference.num_classes == reference.extractor.num_classes
-
-
-def _is_stacked(reference: Reference) -> bool:
-    return reference.extractor.stacked
 
 
 def _is_large(reference: Reference) -> bool:
@@ -118,17 +110,20 @@ def _above_zero(value: float, what: str) -> float:
 
 @group("sharpness")
 def _sharpness(batch: ImageBatch) -> dict[str, float]:
-    return {"sharpness": sharpness_of(batch.images) / _above_zero(batch.reference.sharpness, "contrast")}
+    return {
+        "sharpness": sharpness_of(batch.images)
+        / _above_zero(batch.reference.of_pixels(sharpness_of), "contrast")
+    }
 
 
 @group("symmetry", available=_has_symmetry)
 def _symmetry(batch: ImageBatch) -> dict[str, float]:
-    return {"symmetry": mean_symmetry(batch.images) / batch.reference.symmetry}
+    return {"symmetry": mean_symmetry(batch.images) / batch.reference.of_pixels(mean_symmetry)}
 
 
 @group("pair_distance")
 def _pair_distance(batch: ImageBatch) -> dict[str, float]:
-    spread = _above_zero(batch.reference.pair_distance, "spread")
+    spread = _above_zero(batch.reference.of_pixels(pair_distance_of), "spread")
     return {"pair_distance": pair_distance_of(batch.images) / spread}
 
 
@@ -141,7 +136,7 @@ def _swd(batch: ImageBatch) -> dict[str, float]:
 @group("ms_ssim", "ms_ssim_excess", available=_is_large)
 def _ms_ssim(batch: ImageBatch) -> dict[str, float]:
     value = pair_ms_ssim(batch.images)
-    return {"ms_ssim": value, "ms_ssim_excess": value - batch.reference.ms_ssim}
+    return {"ms_ssim": value, "ms_ssim_excess": value - batch.reference.of_pixels(pair_ms_ssim)}
 
 
 @group("mmd2", *_NEIGHBOURS, *(f"{name}_over_real" for name in _NEIGHBOURS), embedded=True)
@@ -214,7 +209,12 @@ def _classes(batch: ImageBatch) -> dict[str, float]:
     }
 
 
-@group("classifier_score", "classifier_score_over_real", available=_has_logits, embedded=True)
+@group(
+    "classifier_score",
+    "classifier_score_over_real",
+    available=lambda reference: reference.extractor.num_classes > 0,
+    embedded=True,
+)
 def _classifier_score(batch: ImageBatch) -> dict[str, float]:
     value = classes.classifier_score(batch.logits)
     return {"classifier_score": value, "classifier_score_over_real": value / batch.reference.classifier_score}
@@ -233,7 +233,7 @@ def _label_accuracy(batch: ImageBatch) -> dict[str, float]:
 
 @group(
     *("stacked_modes", "stacked_modes_over_real", "stacked_modes_sure", "stacked_kl", "confident"),
-    available=_is_stacked,
+    available=lambda reference: reference.extractor.stacked,
     embedded=True,
 )
 def _stacked(batch: ImageBatch) -> dict[str, float]:

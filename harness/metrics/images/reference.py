@@ -5,8 +5,9 @@ Shapes: M held-out reals (M, C, H, W) as bytes; embeddings (M, d) float64; all o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,6 @@ from harness.features.cache import cached_features
 from harness.features.extractors import Extractor, Features
 from harness.metrics.images.classes import ClassCounts, class_counts, classifier_score, label_accuracy
 from harness.metrics.images.frechet import Moments, covariance_root, mean_kernel, moments, vendi
-from harness.metrics.images.pixels import mean_symmetry, pair_distance_of, pair_ms_ssim, sharpness_of
 from harness.metrics.images.pyramid import PatchReference, patch_reference
 from harness.metrics.neighbours import Bins, Neighbours, fit_bins, neighbours, pairwise, radii
 
@@ -24,6 +24,8 @@ __all__ = ["MAX_NEIGHBOURS", "Reference"]
 
 MAX_NEIGHBOURS = 2500
 """Images compared each with each, at most: time and memory grow with the square."""
+
+T = TypeVar("T")
 
 _NUM_PIXEL_REALS = 2500
 _CHUNK = 1000
@@ -58,42 +60,21 @@ class Reference:
         self.extractor = extractor
         self._fingerprint = fingerprint
         self._within: dict[int, Tensor] = {}
-        self._radii: dict[int, Tensor] = {}
-        self._null: dict[int, Neighbours] = {}
         self._train_embeddings: dict[int, Tensor] = {}
-        self._vendi: dict[int, float] = {}
-        self._patches: dict[int, PatchReference] = {}
+        self._known: dict[tuple[str, int], Any] = {}
 
     @cached_property
     def pixels(self) -> Tensor:
         """(≤2500, C, H, W) float32 reals, for the scores of pixels."""
         return scaled(self.real[:_NUM_PIXEL_REALS])
 
-    @cached_property
-    def sharpness(self) -> float:
-        """`sharpness_of` the reals."""
-        return sharpness_of(self.pixels)
-
-    @cached_property
-    def symmetry(self) -> float:
-        """`mean_symmetry` of the reals."""
-        return mean_symmetry(self.pixels)
-
-    @cached_property
-    def pair_distance(self) -> float:
-        """`pair_distance_of` the reals."""
-        return pair_distance_of(self.pixels)
-
-    @cached_property
-    def ms_ssim(self) -> float:
-        """`pair_ms_ssim` of the reals."""
-        return pair_ms_ssim(self.pixels)
+    def of_pixels(self, score: Callable[[Tensor], float]) -> float:
+        """A score of images, of `pixels`."""
+        return self._once(score.__name__, len(self.pixels), lambda: score(self.pixels))
 
     def patches(self, num_images: int) -> PatchReference:
-        """`patch_reference` of the first so many reals."""
-        if num_images not in self._patches:
-            self._patches[num_images] = patch_reference(self.pixels[:num_images])
-        return self._patches[num_images]
+        """`patch_reference` of the first `num_images` reals."""
+        return self._once("patches", num_images, lambda: patch_reference(self.pixels[:num_images]))
 
     @cached_property
     def halves(self) -> tuple[Reference, Reference]:
@@ -130,7 +111,7 @@ class Reference:
         return Features.joined(parts)
 
     @cached_property
-    def bins(self) -> Bins:
+    def bins(self) -> Bins[Tensor]:
         """K-means bins of the reals' embeddings."""
         return fit_bins(self.features.embedding)
 
@@ -170,14 +151,12 @@ class Reference:
         return self.features.logits
 
     def vendi(self, count: int) -> float:
-        """`vendi` of the first so many reals, seen from the mean of all."""
-        if count not in self._vendi:
-            embedding = self.features.embedding
-            self._vendi[count] = vendi(embedding[:count], embedding.mean(dim=0))
-        return self._vendi[count]
+        """`vendi` of the first `count` reals, seen from the mean of all."""
+        embedding = self.features.embedding
+        return self._once("vendi", count, lambda: vendi(embedding[:count], embedding.mean(dim=0)))
 
     def within(self, count: int) -> Tensor:
-        """(count, count) distances among the first so many reals."""
+        """(count, count) distances among the first `count` reals."""
         if count not in self._within:
             self._within.clear()  # it is large, and a run asks for one size
             embedding = self.features.embedding[:count]
@@ -185,21 +164,24 @@ class Reference:
         return self._within[count]
 
     def radii(self, count: int) -> Tensor:
-        """(count,) radii of the first so many reals among themselves."""
-        if count not in self._radii:
-            self._radii[count] = radii(self.within(count))
-        return self._radii[count]
+        """(count,) radii of the first `count` reals among themselves."""
+        return self._once("radii", count, lambda: radii(self.within(count)))
 
     def null(self, count: int) -> Neighbours:
-        """The neighbours' scores of so many reals of the training set: what a perfect generator would get."""
-        if count not in self._null:
+        """`neighbours` of the first `count` training reals: what a perfect generator would get."""
+
+        def found() -> Neighbours:
             other = self._train_embedding(count)
-            self._null[count] = neighbours(
-                pairwise(other, self.features.embedding[:count]),
-                radii(pairwise(other, other)),
-                self.radii(count),
-            )
-        return self._null[count]
+            between = pairwise(other, self.features.embedding[:count])
+            return neighbours(between, radii(pairwise(other, other)), self.radii(count))
+
+        return self._once("null", count, found)
+
+    def _once(self, what: str, count: int, compute: Callable[[], T]) -> T:
+        if (what, count) not in self._known:
+            self._known[what, count] = compute()
+        known: T = self._known[what, count]
+        return known
 
     def _train_embedding(self, count: int) -> Tensor:
         if count not in self._train_embeddings:

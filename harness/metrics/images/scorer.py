@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.data import Dataset, gather
 from harness.features.extractors import Extractor, Features
 from harness.features.find import find_extractor
-from harness.metrics.checks import Array, as_images
+from harness.metrics.checks import as_images
 from harness.metrics.groups import MIN_SAMPLES, Latest, Scorer, random_order
 from harness.metrics.images.groups import IMAGE_GROUPS, ImageBatch
 from harness.metrics.images.reference import MAX_NEIGHBOURS, Reference
@@ -71,14 +71,7 @@ class ImageScorer(Scorer):
         """(≤count, C, H, W) training images as bytes, in random order."""
         return self.reference(self.dataset.test.device).train[:count]
 
-    def batch(
-        self,
-        fake: Tensor | ArrayLike,
-        *,
-        judged: tuple[Array, Array] | None,
-        labels: Tensor | None,
-        half: int | None = None,
-    ) -> ImageBatch:
+    def batch(self, fake: Tensor | ArrayLike, half: int | None = None) -> ImageBatch:
         """See `Scorer.batch`."""
         images = as_images(fake, self.dataset.sample_shape, "generated", MIN_SAMPLES)
         if images.device.type == "mps":
@@ -88,8 +81,6 @@ class ImageScorer(Scorer):
             images=images,
             embed=lambda: self._latest.of(fake, lambda: reference.features_of(images)),
             reference=reference if half is None else reference.halves[half],
-            judged=judged,
-            labels=None if labels is None else labels.to(images.device),
         )
 
     def reference(self, device: torch.device) -> Reference:

@@ -61,6 +61,10 @@ class Assignment:
 def assign(fake: ArrayLike, mixture: Mixture) -> Assignment:
     """Give every point to its nearest part.
 
+    Args:
+        fake: (N, 2) generated points.
+        mixture: the truth.
+
     Raises:
         ValueError: another shape, no points, or a coordinate that is not finite.
     """
@@ -134,6 +138,10 @@ def short_axis_sd(found: Assignment, mixture: Mixture) -> Array:
     """(C,) standard deviation of each part's high-quality points along the part's true short axis.
 
     It is taken about their own mean, and is NaN where a part has fewer than `MIN_POINTS` of them.
+
+    Args:
+        found: the generated points, from `assign`.
+        mixture: the truth.
     """
     axes, _ = mixture.short_axes()
     deviations = np.full(len(mixture), np.nan)
@@ -146,8 +154,8 @@ def short_axis_sd(found: Assignment, mixture: Mixture) -> Array:
 def true_short_axis_sd(mixture: Mixture) -> Array:
     """(C,) `short_axis_sd` of the mixture itself, from 200,000 fixed draws.
 
-    Cutting at three standard deviations takes 2.6 % off a Gaussian's, and overlapping parts trade their
-    edges; measured in the same way, the truth has the same, so that a perfect sampler scores 1.
+    Cutting at three standard deviations takes 2.6 % off a Gaussian's, and parts that overlap swap points at
+    their edges. The truth is measured in the same way, so that a perfect sampler scores 1.
     """
     shares = np.maximum(np.round(mixture.weights * _REFERENCE_POINTS), 10 * MIN_POINTS)
     return short_axis_sd(assign(mixture.draw(shares.astype(np.intp), _REFERENCE_SEED), mixture), mixture)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
@@ -18,7 +17,7 @@ from torch import Tensor
 from harness.data import Dataset, Mixture
 from harness.metrics.checks import Array, as_points, to_array
 from harness.metrics.groups import MIN_SAMPLES, Batch, Group, Latest, Scorer, d_auc_group, group, random_order
-from harness.metrics.neighbours import bin_recall, neighbours, point_bin_counts, point_bins, point_radii
+from harness.metrics.neighbours import Bins, bin_recall, neighbours, point_bin_counts, point_bins, point_radii
 from harness.metrics.points import modes
 from harness.metrics.points.distances import (
     interval_means,
@@ -81,14 +80,9 @@ class PointReference(Cloud):
         return first, second
 
     @cached_property
-    def centres(self) -> Array:
-        """(B, 2) centres of the reals' bins."""
+    def bins(self) -> Bins[NDArray[Any]]:
+        """K-means bins of the reals."""
         return point_bins(self.points)
-
-    @cached_property
-    def counts(self) -> NDArray[np.intp]:
-        """(B,) reals in each bin."""
-        return point_bin_counts(self.points, self.centres)
 
     @cached_property
     def widths(self) -> Array | None:
@@ -96,7 +90,7 @@ class PointReference(Cloud):
         return None if self.mixture is None else modes.true_short_axis_sd(self.mixture)
 
     def means(self, count: int) -> tuple[Array, float]:
-        """`interval_means` of the projections, for so many fakes."""
+        """`interval_means` of the projections, for `count` fakes."""
         if count not in self._means:
             self._means[count] = interval_means(self.projections, count)
         return self._means[count]
@@ -142,8 +136,8 @@ def _mmd2(batch: PointBatch) -> dict[str, float]:
 
 @group("bin_recall")
 def _bins(batch: PointBatch) -> dict[str, float]:
-    reference = batch.reference
-    return {"bin_recall": bin_recall(point_bin_counts(batch.points, reference.centres), reference.counts)}
+    bins = batch.reference.bins
+    return {"bin_recall": bin_recall(point_bin_counts(batch.points, bins.centres), bins.counts)}
 
 
 @group(*_NEIGHBOURS)
@@ -214,19 +208,10 @@ class PointScorer(Scorer):
         """(≤count, 2) training points."""
         return self.dataset.train[:count]
 
-    def batch(
-        self,
-        fake: Tensor | ArrayLike,
-        *,
-        judged: tuple[Array, Array] | None,
-        labels: Tensor | None,
-        half: int | None = None,
-    ) -> PointBatch:
+    def batch(self, fake: Tensor | ArrayLike, half: int | None = None) -> PointBatch:
         """See `Scorer.batch`."""
         reference = self._reference
         return PointBatch(
             fakes=self._latest.of(fake, lambda: Cloud(as_points(to_array(fake), "generated", MIN_SAMPLES))),
             reference=reference if half is None else reference.halves[half],
-            judged=judged,
-            labels=labels,
         )
