@@ -115,43 +115,44 @@ def test_show_prints_networks_costs_and_settings() -> None:
     assert "generator_optimizer.beta1" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("show", "points-gn"), "unknown recipe `points-gn`; did you mean `points-gan`?"),
-        (("train", "points-gan", "--set", "optimizer.lr=-1"), "`optimizer.lr` must be positive, but got -1."),
-        (("train", "points-gan", "--set", "optimizer.lr=nan"), "`optimizer.lr` must be finite, but got nan."),
-        (
-            ("train", "points-gan", "--set", "optimizer.lr=fast"),
-            "`optimizer.lr` must be a number, but got 'fast'.",
-        ),
-        (("train", "points-gan", "--set", "lr"), "`--set` takes KEY=VALUE, but got 'lr'"),
-        (("train", "points-gan", "--set", "lr=1"), "unknown key `lr`"),
-        (
-            ("train", "points-gan", "--set", "train.epochs=1", "--set", "train.epochs=2"),
-            "`--set` gives train.epochs twice",
-        ),
-        (
-            ("train", "points-gan", "--set", "evaluate.num_samples=100000000000"),
-            "`evaluate.num_samples` must be in [100, 1000000], but got 1e+11.",
-        ),
-        (("train", "points-gan", "--seed", "-1"), "Invalid value for '--seed'"),
-        (("train", "points-gan", "--device", "tpu"), "`device`"),
-        (("list", "recipe"), "unknown kind `recipe`; did you mean `recipes`?"),
-        (("sweep", "optimizer"), "unknown sweep 'optimizer'; did you mean `optimizers`?"),
-        (("plan", "optimizers", "--seeds", "0"), "Invalid value for '--seeds'"),
-        (
-            ("report", "optimizers", "--directory", "nowhere"),
-            "there is nothing to report in nowhere/optimizers",
-        ),
-        (("sweep",), "Missing argument 'SWEEP'."),
-        (("swep",), "No such command 'swep'."),
-    ],
-)
+MISTAKES = [
+    (("show", "points-gn"), "unknown recipe `points-gn`; did you mean `points-gan`?"),
+    (("train", "points-gan", "--set", "optimizer.lr=-1"), "`optimizer.lr` must be positive, but got -1."),
+    (("train", "points-gan", "--set", "optimizer.lr=nan"), "`optimizer.lr` must be finite, but got nan."),
+    (
+        ("train", "points-gan", "--set", "optimizer.lr=fast"),
+        "`optimizer.lr` must be a number, but got 'fast'.",
+    ),
+    (("train", "points-gan", "--set", "lr"), "`--set` takes KEY=VALUE, but got 'lr'"),
+    (("train", "points-gan", "--set", "lr=1"), "unknown key `lr`"),
+    (
+        ("train", "points-gan", "--set", "train.epochs=1", "--set", "train.epochs=2"),
+        "`--set` gives train.epochs twice",
+    ),
+    (
+        ("train", "points-gan", "--set", "evaluate.num_samples=100000000000"),
+        "`evaluate.num_samples` must be in [100, 1000000], but got 1e+11.",
+    ),
+    (("train", "points-gan", "--seed", "-1"), "Invalid value for '--seed'"),
+    (("train", "points-gan", "--device", "tpu"), "`device`"),
+    (("list", "recipe"), "unknown kind `recipe`; did you mean `recipes`?"),
+    (("sweep", "optimizer"), "unknown sweep 'optimizer'; did you mean `optimizers`?"),
+    (("plan", "optimizers", "--seeds", "0"), "Invalid value for '--seeds'"),
+    (
+        ("report", "optimizers", "--directory", "nowhere"),
+        "there is nothing to report in nowhere/optimizers",
+    ),
+    (("sweep",), "Missing argument 'SWEEP'."),
+    (("swep",), "No such command 'swep'."),
+]
+
+
 def test_a_mistake_is_one_line_and_exit_status_2(
-    refused: Callable[..., str], arguments: tuple[str, ...], message: str
+    refused: Callable[..., str], subtests: pytest.Subtests
 ) -> None:
-    assert refused(*arguments).startswith(message)
+    for arguments, message in MISTAKES:
+        with subtests.test(arguments=arguments):
+            assert refused(*arguments).startswith(message)
 
 
 def test_a_broken_sweep_file_is_named_with_line_and_column(

@@ -212,18 +212,21 @@ def test_a_module_that_is_no_chain_has_the_same_passes(K: int) -> None:
         )
 
 
-@pytest.mark.parametrize("K", [1, 3])
-@pytest.mark.parametrize("build", UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_what_is_unknown_is_left_to_the_module(build: Callable[[], nn.Module], K: int) -> None:
-    assert chain_of(build().train(), stacked=K > 1) is None
-    if K > 1 and build in (UNKNOWN["a branch"], UNKNOWN["a running mean without momentum"]):
-        return  # neither can be mapped over runs by torch
-    network = Network(modules(build, K), torch.device("cpu"))
-    assert network._chain is None
-    inputs = torch.randn(K, B, 3)
-    outputs = network(inputs if K > 1 else inputs[0]).reshape(K, B, -1)
-    for row, module in enumerate(modules(build, K)):
-        torch.testing.assert_close(outputs[row], module(inputs[row]).reshape(B, -1), atol=1e-5, rtol=1e-5)
+def test_what_is_unknown_is_left_to_the_module(subtests: pytest.Subtests) -> None:
+    for build in UNKNOWN.values():
+        for K in [1, 3]:
+            with subtests.test(build=build, K=K):
+                assert chain_of(build().train(), stacked=K > 1) is None
+                if K > 1 and build in (UNKNOWN["a branch"], UNKNOWN["a running mean without momentum"]):
+                    continue  # neither can be mapped over runs by torch
+                network = Network(modules(build, K), torch.device("cpu"))
+                assert network._chain is None
+                inputs = torch.randn(K, B, 3)
+                outputs = network(inputs if K > 1 else inputs[0]).reshape(K, B, -1)
+                for row, module in enumerate(modules(build, K)):
+                    torch.testing.assert_close(
+                        outputs[row], module(inputs[row]).reshape(B, -1), atol=1e-5, rtol=1e-5
+                    )
 
 
 def test_a_module_in_evaluation_mode_is_no_chain() -> None:

@@ -49,14 +49,15 @@ def recipe() -> Recipe:
     return find_recipe("points-gan")
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_survives_json(name: str) -> None:
-    recipe = find_recipe(name)
-    again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
-    assert again == recipe
-    assert again.fingerprint == recipe.fingerprint
-    assert recipe.name == name
-    assert recipe.description
+def test_every_recipe_survives_json(subtests: pytest.Subtests) -> None:
+    for name in recipes.names():
+        with subtests.test(name=name):
+            recipe = find_recipe(name)
+            again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
+            assert again == recipe
+            assert again.fingerprint == recipe.fingerprint
+            assert recipe.name == name
+            assert recipe.description
 
 
 def test_a_shared_optimizer_key_reaches_both_networks(recipe: Recipe) -> None:
@@ -110,41 +111,42 @@ def test_every_flat_key_can_be_overridden_with_its_own_value(recipe: Recipe) -> 
     assert set(recipe.flat()) <= set(recipe.keys())
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"optimiser.lr": 1e-3}, "unknown key `optimiser.lr`; did you mean `optimizer.lr`?"),
-        ({"lr": 1e-3}, "unknown key `lr`"),
-        ({"optimizer.": 1e-3}, "unknown key `optimizer.`"),
-        ({"optimizer.name": "adm"}, "`optimizer.name`: unknown optimizer `adm`; did you mean `adam`?"),
-        ({"optimizer.name": 3}, "`optimizer.name`: unknown optimizer `3`"),
-        ({"loss.name": 3}, "`loss.name` must be a string, but got 3."),
-        ({"optimizer.momentun": 0.5}, "`optimizer.momentun`: rmsprop has no option `momentun`; did you mean"),
-        ({"optimizer.lr": -0.1}, "`optimizer.lr` must be positive, but got -0.1."),
-        ({"optimizer.lr": float("nan")}, "`optimizer.lr` must be finite, but got nan."),
-        ({"optimizer.lr": "fast"}, "`optimizer.lr` must be a number, but got 'fast'."),
-        ({"loss.name": "wassertein"}, "`loss.name`: unknown loss `wassertein`; did you mean `wasserstein`?"),
-        (
-            {"loss.early_generator": "minmax"},
-            "`loss.early_generator`: unknown loss `minmax`; did you mean `minimax`?",
-        ),
-        ({"loss.clamp": 120}, "`loss.clamp` must be in [0, 100], but got 120."),
-        ({"loss.generator_scale": 0}, "`loss.generator_scale` must be positive, but got 0."),
-        ({"loss.early_steps": -1}, "`loss.early_steps` must be zero or more, but got -1."),
-        ({"evaluate.num_grids": 0.5}, "`evaluate.num_grids` must be an integer, but got 0.5."),
-        ({"loss.gradient_penalty": -1}, "`loss.gradient_penalty` must be zero or more, but got -1."),
-        ({"train.epochs": 0}, "`train.epochs` must be in [1, 1000000], but got 0."),
-        ({"train.order": "both"}, "`train.order` must be one of discriminator-first, generator-first"),
-        ({"generator.name": "points-mpl"}, "`generator.name`: unknown generator `points-mpl`"),
-        ({"data.name": "pionts"}, "`data.name`: unknown data set `pionts`; did you mean `points`?"),
-        ({"generator.width": 0.0}, "`generator.width` must be in (0, 64], but got 0."),
-    ],
-)
-def test_a_bad_override_is_one_clear_line(recipe: Recipe, changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match="`") as caught:
-        recipe.override(changes)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+BAD_OVERRIDES = [
+    ({"optimiser.lr": 1e-3}, "unknown key `optimiser.lr`; did you mean `optimizer.lr`?"),
+    ({"lr": 1e-3}, "unknown key `lr`"),
+    ({"optimizer.": 1e-3}, "unknown key `optimizer.`"),
+    ({"optimizer.name": "adm"}, "`optimizer.name`: unknown optimizer `adm`; did you mean `adam`?"),
+    ({"optimizer.name": 3}, "`optimizer.name`: unknown optimizer `3`"),
+    ({"loss.name": 3}, "`loss.name` must be a string, but got 3."),
+    ({"optimizer.momentun": 0.5}, "`optimizer.momentun`: rmsprop has no option `momentun`; did you mean"),
+    ({"optimizer.lr": -0.1}, "`optimizer.lr` must be positive, but got -0.1."),
+    ({"optimizer.lr": float("nan")}, "`optimizer.lr` must be finite, but got nan."),
+    ({"optimizer.lr": "fast"}, "`optimizer.lr` must be a number, but got 'fast'."),
+    ({"loss.name": "wassertein"}, "`loss.name`: unknown loss `wassertein`; did you mean `wasserstein`?"),
+    (
+        {"loss.early_generator": "minmax"},
+        "`loss.early_generator`: unknown loss `minmax`; did you mean `minimax`?",
+    ),
+    ({"loss.clamp": 120}, "`loss.clamp` must be in [0, 100], but got 120."),
+    ({"loss.generator_scale": 0}, "`loss.generator_scale` must be positive, but got 0."),
+    ({"loss.early_steps": -1}, "`loss.early_steps` must be zero or more, but got -1."),
+    ({"evaluate.num_grids": 0.5}, "`evaluate.num_grids` must be an integer, but got 0.5."),
+    ({"loss.gradient_penalty": -1}, "`loss.gradient_penalty` must be zero or more, but got -1."),
+    ({"train.epochs": 0}, "`train.epochs` must be in [1, 1000000], but got 0."),
+    ({"train.order": "both"}, "`train.order` must be one of discriminator-first, generator-first"),
+    ({"generator.name": "points-mpl"}, "`generator.name`: unknown generator `points-mpl`"),
+    ({"data.name": "pionts"}, "`data.name`: unknown data set `pionts`; did you mean `points`?"),
+    ({"generator.width": 0.0}, "`generator.width` must be in (0, 64], but got 0."),
+]
+
+
+def test_a_bad_override_is_one_clear_line(recipe: Recipe, subtests: pytest.Subtests) -> None:
+    for changes, message in BAD_OVERRIDES:
+        with subtests.test(changes=changes):
+            with pytest.raises(ValueError, match="`") as caught:
+                recipe.override(changes)
+            assert str(caught.value).startswith(message)
+            assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("loss", ["wasserstein", "hinge", "relativistic", "minimax", "non-saturating"])

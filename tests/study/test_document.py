@@ -53,57 +53,58 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", r"^f: the sweep file is empty"),
-        ("# nothing\n", r"^f: the sweep file is empty"),
-        ("just words", r"^f:1:1: a sweep file is a mapping"),
-        ("- a", r"^f:1:1: a sweep file is a mapping"),
-        ("a: 1\nb: 2\na: 3\n", r"^f:3:1: `a` is given twice, first on line 1; remove one of them\.$"),
-        ("x:\n  y: 1\n  y: 2\n", r"^f:3:3: `x\.y` is given twice, first on line 2"),
-        ("a: [1,\nb: 2", r"^f:2:5: not valid YAML: "),
-        ("a: b: c", r"^f:1:5: not valid YAML: mapping values are not allowed here\.$"),
-        ("a:\n\t- b", r"^f:2:1: not valid YAML: "),
-        ("a: *x", r"^f:1:4: not valid YAML: found undefined alias 'x'"),
-        ("--- 1\n--- 2", r"^f:.*not valid YAML: .*another document"),
-        ("a: \x00", r"^f:1:4: not valid YAML: special characters are not allowed, #x0000"),
-        ("a: 1\nbc: \ufffe", r"^f:2:5: not valid YAML: special characters are not allowed, #xfffe"),
-        ("1: a", r"^f:1:1: a key must be a word, but got '1'; put it in quotes\.$"),
-        ("? [a]\n: b", r"^f:1:3: a key must be a word, but got a list or mapping"),
-        ("~: a", r"a key must be a word, but got '~'"),
-        ("a: .nan", r"^f:1:4: `a` must be a finite number, but got '\.nan'"),
-        ("a: [-.inf]", r"^f:1:5: `a\[0\]` must be a finite number"),
-        ("a: 1e999", r"`a` must be a finite number"),
-        ("a: " + "9" * 5000, r"`a` must be below 2\*\*63"),
-        ("a: 9223372036854775808", r"`a` must be below 2\*\*63"),
-        ("a: !!python/object:os.system {}", r"^f:1:4: `a` has the tag"),
-        ("a: !!binary aGk=", r"has the tag"),
-        ("a: !!int [1]", r"has the tag|must be|no number"),
-        ("a: !!int x", r"no number that can be read"),
-        ("a: !!set {x}", r"has the tag"),
-        ("a: !!map x", r"has the tag"),
-        ("a: !!str {b: 1}", r"has the tag"),
-        ("a: !!bool x", r"must be true or false, but got 'x'"),
-        ('a: "\\0"', r"holds a control character"),
-        ('a: "\\uD800"', r"holds a control character|not valid YAML"),
-        ("a: &a [*a]", r"nested too deeply or too large"),
-        ("a: &a {b: *a}", r"nested too deeply or too large"),
-        ("a: &a\n  <<: *a\n", r"nested too deeply or too large"),
-        ("<<: 3", r"`<<` merges mappings, but got 3"),
-        (BOMB, r"nested too deeply or too large"),
-        ("[" * 3000, r"nested too deeply"),
-        ("a: " + "{b: " * 60 + "1" + "}" * 60, r"nested too deeply"),
-        ("a: " + "x" * 300_000, r"holds 300003 characters; a sweep file has at most"),
-        ("%YAML 1.1\n---\na: 1:30", r"no number that can be read"),
-        ("%YAML 9.9\n--- a", r"not valid YAML"),
-    ],
-)
-def test_broken_yaml_gives_one_line_with_its_place(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        read_yaml(text, source="f")
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).isprintable()
+BROKEN = [
+    ("", r"^f: the sweep file is empty"),
+    ("# nothing\n", r"^f: the sweep file is empty"),
+    ("just words", r"^f:1:1: a sweep file is a mapping"),
+    ("- a", r"^f:1:1: a sweep file is a mapping"),
+    ("a: 1\nb: 2\na: 3\n", r"^f:3:1: `a` is given twice, first on line 1; remove one of them\.$"),
+    ("x:\n  y: 1\n  y: 2\n", r"^f:3:3: `x\.y` is given twice, first on line 2"),
+    ("a: [1,\nb: 2", r"^f:2:5: not valid YAML: "),
+    ("a: b: c", r"^f:1:5: not valid YAML: mapping values are not allowed here\.$"),
+    ("a:\n\t- b", r"^f:2:1: not valid YAML: "),
+    ("a: *x", r"^f:1:4: not valid YAML: found undefined alias 'x'"),
+    ("--- 1\n--- 2", r"^f:.*not valid YAML: .*another document"),
+    ("a: \x00", r"^f:1:4: not valid YAML: special characters are not allowed, #x0000"),
+    ("a: 1\nbc: \ufffe", r"^f:2:5: not valid YAML: special characters are not allowed, #xfffe"),
+    ("1: a", r"^f:1:1: a key must be a word, but got '1'; put it in quotes\.$"),
+    ("? [a]\n: b", r"^f:1:3: a key must be a word, but got a list or mapping"),
+    ("~: a", r"a key must be a word, but got '~'"),
+    ("a: .nan", r"^f:1:4: `a` must be a finite number, but got '\.nan'"),
+    ("a: [-.inf]", r"^f:1:5: `a\[0\]` must be a finite number"),
+    ("a: 1e999", r"`a` must be a finite number"),
+    ("a: " + "9" * 5000, r"`a` must be below 2\*\*63"),
+    ("a: 9223372036854775808", r"`a` must be below 2\*\*63"),
+    ("a: !!python/object:os.system {}", r"^f:1:4: `a` has the tag"),
+    ("a: !!binary aGk=", r"has the tag"),
+    ("a: !!int [1]", r"has the tag|must be|no number"),
+    ("a: !!int x", r"no number that can be read"),
+    ("a: !!set {x}", r"has the tag"),
+    ("a: !!map x", r"has the tag"),
+    ("a: !!str {b: 1}", r"has the tag"),
+    ("a: !!bool x", r"must be true or false, but got 'x'"),
+    ('a: "\\0"', r"holds a control character"),
+    ('a: "\\uD800"', r"holds a control character|not valid YAML"),
+    ("a: &a [*a]", r"nested too deeply or too large"),
+    ("a: &a {b: *a}", r"nested too deeply or too large"),
+    ("a: &a\n  <<: *a\n", r"nested too deeply or too large"),
+    ("<<: 3", r"`<<` merges mappings, but got 3"),
+    (BOMB, r"nested too deeply or too large"),
+    ("[" * 3000, r"nested too deeply"),
+    ("a: " + "{b: " * 60 + "1" + "}" * 60, r"nested too deeply"),
+    ("a: " + "x" * 300_000, r"holds 300003 characters; a sweep file has at most"),
+    ("%YAML 1.1\n---\na: 1:30", r"no number that can be read"),
+    ("%YAML 9.9\n--- a", r"not valid YAML"),
+]
+
+
+def test_broken_yaml_gives_one_line_with_its_place(subtests: pytest.Subtests) -> None:
+    for text, message in BROKEN:
+        with subtests.test(text=text):
+            with pytest.raises(ValueError, match=message) as caught:
+                read_yaml(text, source="f")
+            assert "\n" not in str(caught.value)
+            assert str(caught.value).isprintable()
 
 
 def test_unreadable_files_give_one_line(tmp_path: Path) -> None:

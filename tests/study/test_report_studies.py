@@ -49,46 +49,53 @@ def test_every_question_of_the_reports_has_its_study() -> None:
     }
 
 
-@pytest.mark.parametrize("path", FILES, ids=names(FILES))
-def test_a_study_can_be_trained_as_it_is_asked(path: Path) -> None:
-    study = Study.load(path)
-    assert study.name == path.stem
-    assert find_study(path.stem).resolve() == path
-    assert len(study.description) > 100
-    assert Study.from_json(study.to_json()) == study
-    assert sum(arm.is_baseline for arm in study.arms) == 1
-    for arm in study.arms:
-        shape = outline(arm.recipe.data)
-        check_networks(arm.recipe, shape.sample_shape, shape.num_classes)
-        kind = "images" if len(shape.sample_shape) == 3 else "points"
-        assert metrics[study.target.metric].kind in (kind, "any")
-        assert arm.recipe.warnings() == []
+def test_a_study_can_be_trained_as_it_is_asked(subtests: pytest.Subtests) -> None:
+    for path in FILES:
+        with subtests.test(path=path):
+            study = Study.load(path)
+            assert study.name == path.stem
+            assert find_study(path.stem).resolve() == path
+            assert len(study.description) > 100
+            assert Study.from_json(study.to_json()) == study
+            assert sum(arm.is_baseline for arm in study.arms) == 1
+            for arm in study.arms:
+                shape = outline(arm.recipe.data)
+                check_networks(arm.recipe, shape.sample_shape, shape.num_classes)
+                kind = "images" if len(shape.sample_shape) == 3 else "points"
+                assert metrics[study.target.metric].kind in (kind, "any")
+                assert arm.recipe.warnings() == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=names(FILES))
-def test_enough_seeds_are_asked_for_to_decide(path: Path) -> None:
+def test_enough_seeds_are_asked_for_to_decide(subtests: pytest.Subtests) -> None:
     from harness.analysis.statistics import compare
 
-    study = Study.load(path)
-    seeds = study.final_seeds or study.seeds
-    base = dict.fromkeys(seeds, 0.0)
-    arms = {arm.name: {seed: 1.0 + seed for seed in seeds} for arm in study.arms if not arm.is_baseline}
-    assert {found.decision for found in compare(base, arms, goal="minimize")} == {"worse"}
+    for path in FILES:
+        with subtests.test(path=path):
+            study = Study.load(path)
+            seeds = study.final_seeds or study.seeds
+            base = dict.fromkeys(seeds, 0.0)
+            arms = {
+                arm.name: {seed: 1.0 + seed for seed in seeds} for arm in study.arms if not arm.is_baseline
+            }
+            assert {found.decision for found in compare(base, arms, goal="minimize")} == {"worse"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=names(FILES))
-def test_a_short_version_is_short_and_needs_no_download(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_version_is_short_and_needs_no_download(
+    monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    study, short = Study.load(path), Study.load(path, smoke=True)
-    assert short.name == f"{study.name}-smoke"
-    assert [arm.name for arm in short.arms] == [arm.name for arm in study.arms]
-    for arm in short.arms:
-        assert arm.recipe.data.name in EMBEDDED
-        dataset = load_dataset(arm.recipe.data)
-        check_networks(arm.recipe, dataset.sample_shape, dataset.num_classes)
-    runs = len(short.arms) * len(short.seeds)
-    epochs = max(arm.recipe.train.epochs for arm in short.arms)
-    assert runs * epochs <= 600
+    for path in FILES:
+        with subtests.test(path=path):
+            study, short = Study.load(path), Study.load(path, smoke=True)
+            assert short.name == f"{study.name}-smoke"
+            assert [arm.name for arm in short.arms] == [arm.name for arm in study.arms]
+            for arm in short.arms:
+                assert arm.recipe.data.name in EMBEDDED
+                dataset = load_dataset(arm.recipe.data)
+                check_networks(arm.recipe, dataset.sample_shape, dataset.num_classes)
+            runs = len(short.arms) * len(short.seeds)
+            epochs = max(arm.recipe.train.epochs for arm in short.arms)
+            assert runs * epochs <= 600
 
 
 @pytest.mark.slow

@@ -171,47 +171,51 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[float], float], float, float, t
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_distribution_draws_what_wandb_documents(case: str) -> None:
-    spec, cdf, low, high, kind = CASES[case]
-    found = read(spec)
-    drawn = samples(found)
-    assert {type(value) for value in drawn} == {kind}
-    assert low - 1e-12 <= min(drawn)
-    assert max(drawn) <= high + 1e-12
-    values, counts = np.unique(np.asarray(drawn, dtype=float), return_counts=True)
-    below = np.cumsum(counts) / len(drawn)
-    distance = max(abs(float(cdf(x)) - share) for x, share in zip(values, below, strict=True))
-    # Kolmogorov's distance at p = 0.001 for continuous values; a step function stays below it.
-    assert distance < 1.95 / math.sqrt(len(drawn))
+def test_distribution_draws_what_wandb_documents(subtests: pytest.Subtests) -> None:
+    for case in CASES:
+        with subtests.test(case=case):
+            spec, cdf, low, high, kind = CASES[case]
+            found = read(spec)
+            drawn = samples(found)
+            assert {type(value) for value in drawn} == {kind}
+            assert low - 1e-12 <= min(drawn)
+            assert max(drawn) <= high + 1e-12
+            values, counts = np.unique(np.asarray(drawn, dtype=float), return_counts=True)
+            below = np.cumsum(counts) / len(drawn)
+            distance = max(abs(float(cdf(x)) - share) for x, share in zip(values, below, strict=True))
+            # Kolmogorov's distance at p = 0.001 for continuous values; a step function stays below it.
+            assert distance < 1.95 / math.sqrt(len(drawn))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_value_is_rebuilt_from_a_journals_params(case: str) -> None:
-    found = read(CASES[case][0])
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    for _ in range(5):
-        trial = study.ask({"x": optuna_distribution(found)})
-        stored = json.loads(json.dumps(trial.params["x"]))
-        assert suggest(found, trial, "x") == found.value(stored)
-        assert type(found.value(stored)) is type(found.value(trial.params["x"]))
+def test_value_is_rebuilt_from_a_journals_params(subtests: pytest.Subtests) -> None:
+    for case in CASES:
+        with subtests.test(case=case):
+            found = read(CASES[case][0])
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+            for _ in range(5):
+                trial = study.ask({"x": optuna_distribution(found)})
+                stored = json.loads(json.dumps(trial.params["x"]))
+                assert suggest(found, trial, "x") == found.value(stored)
+                assert type(found.value(stored)) is type(found.value(trial.params["x"]))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_distribution_survives_its_own_words(case: str) -> None:
-    found = read(CASES[case][0])
-    assert read(json.loads(json.dumps(found.spec()))) == found
+def test_distribution_survives_its_own_words(subtests: pytest.Subtests) -> None:
+    for case in CASES:
+        with subtests.test(case=case):
+            found = read(CASES[case][0])
+            assert read(json.loads(json.dumps(found.spec()))) == found
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_probes_hold_both_ends(case: str) -> None:
-    found = read(CASES[case][0])
-    _, _, low, high, kind = CASES[case]
-    assert all(type(probe) is kind for probe in found.probes)
-    assert all(low - 1e-9 <= probe <= high + 1e-9 for probe in found.probes)
-    drawn = samples(found, 200)
-    assert min(found.probes) <= min(drawn)
-    assert max(drawn) <= max(found.probes)
+def test_probes_hold_both_ends(subtests: pytest.Subtests) -> None:
+    for case in CASES:
+        with subtests.test(case=case):
+            found = read(CASES[case][0])
+            _, _, low, high, kind = CASES[case]
+            assert all(type(probe) is kind for probe in found.probes)
+            assert all(low - 1e-9 <= probe <= high + 1e-9 for probe in found.probes)
+            drawn = samples(found, 200)
+            assert min(found.probes) <= min(drawn)
+            assert max(drawn) <= max(found.probes)
 
 
 def test_every_distribution_of_the_table_is_tested() -> None:
@@ -219,31 +223,32 @@ def test_every_distribution_of_the_table_is_tested() -> None:
     assert tested | {"constant", "categorical", "categorical_w_probabilities"} == set(DISTRIBUTIONS)
 
 
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 0.1}, ("float", 1e-5, 0.1, True, None)),
-        ({"distribution": "log_uniform", "min": 0, "max": 1}, ("float", 1.0, math.e, True, None)),
-        ({"distribution": "inv_log_uniform", "min": 0, "max": 1}, ("float", 1 / math.e, 1.0, True, None)),
-        ({"min": 1, "max": 4}, ("int", 1, 4, False, 1)),
-        ({"min": 1, "max": 4.0}, ("float", 1.0, 4.0, False, None)),
-        ({"distribution": "q_uniform", "min": 0, "max": 9, "q": 3}, ("int", 0, 9, False, 3)),
-        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, ("float", 0.0, 1.0, False, 0.25)),
-        ({"distribution": "q_log_uniform_values", "min": 1, "max": 64}, ("int", 1, 64, True, 1)),
-        (
-            {"distribution": "q_log_uniform_values", "min": 1, "max": 64, "q": 2},
-            ("float", 0.0, 1.0, False, None),
-        ),
-        ({"distribution": "normal"}, ("float", 0.0, 1.0, False, None)),
-    ],
-)
-def test_optuna_is_given_the_distribution_of_the_table(
-    spec: dict[str, Any], expected: tuple[Any, ...]
-) -> None:
-    space = optuna_distribution(read(spec))
-    assert isinstance(space, (optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution))
-    kind = "int" if isinstance(space, optuna.distributions.IntDistribution) else "float"
-    assert (kind, space.low, space.high, space.log, space.step) == pytest.approx(expected)
+TABLE = [
+    ({"distribution": "log_uniform_values", "min": 1e-5, "max": 0.1}, ("float", 1e-5, 0.1, True, None)),
+    ({"distribution": "log_uniform", "min": 0, "max": 1}, ("float", 1.0, math.e, True, None)),
+    ({"distribution": "inv_log_uniform", "min": 0, "max": 1}, ("float", 1 / math.e, 1.0, True, None)),
+    ({"min": 1, "max": 4}, ("int", 1, 4, False, 1)),
+    ({"min": 1, "max": 4.0}, ("float", 1.0, 4.0, False, None)),
+    ({"distribution": "q_uniform", "min": 0, "max": 9, "q": 3}, ("int", 0, 9, False, 3)),
+    ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, ("float", 0.0, 1.0, False, 0.25)),
+    ({"distribution": "q_log_uniform_values", "min": 1, "max": 64}, ("int", 1, 64, True, 1)),
+    (
+        {"distribution": "q_log_uniform_values", "min": 1, "max": 64, "q": 2},
+        ("float", 0.0, 1.0, False, None),
+    ),
+    ({"distribution": "normal"}, ("float", 0.0, 1.0, False, None)),
+]
+
+
+def test_optuna_is_given_the_distribution_of_the_table(subtests: pytest.Subtests) -> None:
+    for spec, expected in TABLE:
+        with subtests.test(spec=spec):
+            space = optuna_distribution(read(spec))
+            assert isinstance(
+                space, (optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution)
+            )
+            kind = "int" if isinstance(space, optuna.distributions.IntDistribution) else "float"
+            assert (kind, space.low, space.high, space.log, space.step) == pytest.approx(expected)
 
 
 def test_int_stays_int_all_the_way_into_the_recipe() -> None:
@@ -320,50 +325,51 @@ def test_a_param_of_another_space_is_refused(spec: dict[str, Any], param: Any) -
         read(spec).value(param)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"min": 3, "max": 1}, r"`parameters\.x\.min` must be below .* but got 3 and 1; swap them"),
-        ({"min": 1, "max": 1}, r"must be below .*\{value: 1\}"),
-        ({"min": 1}, r"`parameters\.x` has no `max`, which uniform needs"),
-        ({"min": "a", "max": 1}, r"`parameters\.x\.min` must be a number, but got 'a'"),
-        ({"min": True, "max": 2}, r"must be a number, but got True"),
-        ({"min": 0.0, "max": math.inf}, r"`parameters\.x\.max` must be finite, but got inf"),
-        ({"min": math.nan, "max": 1.0}, r"must be finite, but got nan"),
-        ({"min": -1e308, "max": 1.7e308}, r"wider than numbers go"),
-        ({"min": 0, "max": 2**60}, r"must be an integer up to 2\*\*53"),
-        ({"min": 0, "max": 1, "q": 1}, r"add distribution: q_uniform"),
-        ({"values": []}, r"must be a list of at least one value, but got \[\]"),
-        ({"values": 3}, r"must be a list of at least one value, but got 3"),
-        ({"values": [1, 2, 1]}, r"holds 1 twice"),
-        ({"values": list(range(5000))}, r"lists 5000 values; at most 1000 are read"),
-        ({"values": [1, 2], "probabilities": [1]}, r"has 1 entries for 2 values"),
-        ({"values": [1, 2], "probabilities": [0.5, 0.6]}, r"must add up to 1, but add up to 1\.1"),
-        ({"values": [1, 2], "probabilities": [1.5, -0.5]}, r"must be zero or more, but got -0\.5"),
-        (
-            {"distribution": "unifrm", "min": 0, "max": 1},
-            r"unknown distribution 'unifrm'; did you mean `uniform`",
-        ),
-        ({"distribution": ["a"]}, r"unknown distribution \['a'\]"),
-        ({"distribution": "uniform", "min": 0, "mx": 1}, r"no argument `mx`; did you mean `max`"),
-        ({"distribution": "log_uniform_values", "min": 0, "max": 1}, r"must be positive, but got 0"),
-        ({"distribution": "log_uniform", "min": 0, "max": 9999}, r"exponents.*log_uniform_values"),
-        ({"distribution": "normal", "sigma": 0}, r"`parameters\.x\.sigma` must be positive, but got 0"),
-        ({"distribution": "log_normal", "sigma": 500}, r"log_normal reaches inf; narrow it"),
-        ({"distribution": "beta", "a": -1}, r"must be positive, but got -1"),
-        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, r"q` must be positive, but got 0"),
-        (
-            {"distribution": "q_uniform", "min": 1, "max": 2, "q": 10},
-            r"no multiple of q = 10 lies in \[1, 2\]",
-        ),
-        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-300}, r"too fine"),
-        ({"valeus": [1]}, r"unknown key `valeus`; did you mean `values`"),
-        ({}, r"says nothing to search"),
-        ([1, 2], r"must say what to search, but got \[1, 2\]; write \{values: \[1, 2\]\}"),
-        (3, r"must say what to search, but got 3; write \{value: 3\}"),
-    ],
-)
-def test_a_wrong_parameter_is_named_with_its_fix(spec: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        read(spec)
-    assert "\n" not in str(caught.value)
+WRONG = [
+    ({"min": 3, "max": 1}, r"`parameters\.x\.min` must be below .* but got 3 and 1; swap them"),
+    ({"min": 1, "max": 1}, r"must be below .*\{value: 1\}"),
+    ({"min": 1}, r"`parameters\.x` has no `max`, which uniform needs"),
+    ({"min": "a", "max": 1}, r"`parameters\.x\.min` must be a number, but got 'a'"),
+    ({"min": True, "max": 2}, r"must be a number, but got True"),
+    ({"min": 0.0, "max": math.inf}, r"`parameters\.x\.max` must be finite, but got inf"),
+    ({"min": math.nan, "max": 1.0}, r"must be finite, but got nan"),
+    ({"min": -1e308, "max": 1.7e308}, r"wider than numbers go"),
+    ({"min": 0, "max": 2**60}, r"must be an integer up to 2\*\*53"),
+    ({"min": 0, "max": 1, "q": 1}, r"add distribution: q_uniform"),
+    ({"values": []}, r"must be a list of at least one value, but got \[\]"),
+    ({"values": 3}, r"must be a list of at least one value, but got 3"),
+    ({"values": [1, 2, 1]}, r"holds 1 twice"),
+    ({"values": list(range(5000))}, r"lists 5000 values; at most 1000 are read"),
+    ({"values": [1, 2], "probabilities": [1]}, r"has 1 entries for 2 values"),
+    ({"values": [1, 2], "probabilities": [0.5, 0.6]}, r"must add up to 1, but add up to 1\.1"),
+    ({"values": [1, 2], "probabilities": [1.5, -0.5]}, r"must be zero or more, but got -0\.5"),
+    (
+        {"distribution": "unifrm", "min": 0, "max": 1},
+        r"unknown distribution 'unifrm'; did you mean `uniform`",
+    ),
+    ({"distribution": ["a"]}, r"unknown distribution \['a'\]"),
+    ({"distribution": "uniform", "min": 0, "mx": 1}, r"no argument `mx`; did you mean `max`"),
+    ({"distribution": "log_uniform_values", "min": 0, "max": 1}, r"must be positive, but got 0"),
+    ({"distribution": "log_uniform", "min": 0, "max": 9999}, r"exponents.*log_uniform_values"),
+    ({"distribution": "normal", "sigma": 0}, r"`parameters\.x\.sigma` must be positive, but got 0"),
+    ({"distribution": "log_normal", "sigma": 500}, r"log_normal reaches inf; narrow it"),
+    ({"distribution": "beta", "a": -1}, r"must be positive, but got -1"),
+    ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, r"q` must be positive, but got 0"),
+    (
+        {"distribution": "q_uniform", "min": 1, "max": 2, "q": 10},
+        r"no multiple of q = 10 lies in \[1, 2\]",
+    ),
+    ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-300}, r"too fine"),
+    ({"valeus": [1]}, r"unknown key `valeus`; did you mean `values`"),
+    ({}, r"says nothing to search"),
+    ([1, 2], r"must say what to search, but got \[1, 2\]; write \{values: \[1, 2\]\}"),
+    (3, r"must say what to search, but got 3; write \{value: 3\}"),
+]
+
+
+def test_a_wrong_parameter_is_named_with_its_fix(subtests: pytest.Subtests) -> None:
+    for spec, message in WRONG:
+        with subtests.test(spec=spec):
+            with pytest.raises(ValueError, match=message) as caught:
+                read(spec)
+            assert "\n" not in str(caught.value)

@@ -52,41 +52,40 @@ def named(*looks: dict[str, float], first: dict[str, float] = UNTRAINED, **dynam
 # Each rule
 
 
-@pytest.mark.parametrize(
-    ("scores", "g", "name"),
-    [
-        ({}, 1.0, "healthy"),
-        ({"density_over_real": 0.3}, 1.0, "healthy"),
-        ({"density_over_real": 0.299}, 1.0, "immature"),
-        ({"class_recall": 0.6}, 1.0, "healthy"),
-        ({"class_recall": 0.599}, 1.0, "partial-collapse"),
-        ({"coverage_over_real": 0.25}, 1.0, "healthy"),
-        ({"coverage_over_real": 0.249}, 1.0, "partial-collapse"),
-        ({"class_recall": 0.15}, 1.0, "collapsed"),
-        ({"class_recall": 0.151, "bin_recall": 0.0}, 1.0, "partial-collapse"),
-        ({"confident_over_real": 0.2}, 1.0, "healthy"),
-        ({"confident_over_real": 0.199}, 1.0, "immature"),
-        ({"confident_over_real": 0.199, "class_recall": 0.0}, 1.0, "immature"),
-        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.5}, 1.0, "immature"),
-        ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.1}, 1.0, "immature"),
-        ({"confident_over_real": 0.2, "class_recall": 0.1, "bin_recall": 1.0}, 1.0, "collapsed"),
-        ({"pair_distance": 0.05}, 1.0, "healthy"),
-        ({"pair_distance": 0.049}, 1.0, "collapsed"),
-        ({"d_auc": 0.99}, 1e-5, "d-saturated"),
-        ({"d_auc": 0.989}, 1e-5, "healthy"),
-        ({"d_auc": 1.0}, 1e-4, "healthy"),
-        # of several that fire, the first
-        ({"class_recall": 0.1, "d_auc": 1.0}, 1e-5, "d-saturated"),
-        ({"class_recall": 0.1, "density_over_real": 0.0}, 1.0, "immature"),
-        ({"class_recall": 0.5, "density_over_real": 0.0}, 1.0, "immature"),
-        ({"class_recall": 0.5, "density_over_real": 0.3}, 1.0, "partial-collapse"),
-        ({"coverage_over_real": 0.1, "density_over_real": 0.299}, 1.0, "immature"),
-    ],
-)
-def test_each_rule_fires_at_its_threshold_and_the_first_one_wins(
-    scores: dict[str, Any], g: float, name: str
-) -> None:
-    assert judged(g_grad_norm=g, **scores).name == name
+AT_THEIR_THRESHOLDS = [
+    ({}, 1.0, "healthy"),
+    ({"density_over_real": 0.3}, 1.0, "healthy"),
+    ({"density_over_real": 0.299}, 1.0, "immature"),
+    ({"class_recall": 0.6}, 1.0, "healthy"),
+    ({"class_recall": 0.599}, 1.0, "partial-collapse"),
+    ({"coverage_over_real": 0.25}, 1.0, "healthy"),
+    ({"coverage_over_real": 0.249}, 1.0, "partial-collapse"),
+    ({"class_recall": 0.15}, 1.0, "collapsed"),
+    ({"class_recall": 0.151, "bin_recall": 0.0}, 1.0, "partial-collapse"),
+    ({"confident_over_real": 0.2}, 1.0, "healthy"),
+    ({"confident_over_real": 0.199}, 1.0, "immature"),
+    ({"confident_over_real": 0.199, "class_recall": 0.0}, 1.0, "immature"),
+    ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.5}, 1.0, "immature"),
+    ({"confident_over_real": 0.199, "class_recall": 0.0, "bin_recall": 0.1}, 1.0, "immature"),
+    ({"confident_over_real": 0.2, "class_recall": 0.1, "bin_recall": 1.0}, 1.0, "collapsed"),
+    ({"pair_distance": 0.05}, 1.0, "healthy"),
+    ({"pair_distance": 0.049}, 1.0, "collapsed"),
+    ({"d_auc": 0.99}, 1e-5, "d-saturated"),
+    ({"d_auc": 0.989}, 1e-5, "healthy"),
+    ({"d_auc": 1.0}, 1e-4, "healthy"),
+    # of several that fire, the first
+    ({"class_recall": 0.1, "d_auc": 1.0}, 1e-5, "d-saturated"),
+    ({"class_recall": 0.1, "density_over_real": 0.0}, 1.0, "immature"),
+    ({"class_recall": 0.5, "density_over_real": 0.0}, 1.0, "immature"),
+    ({"class_recall": 0.5, "density_over_real": 0.3}, 1.0, "partial-collapse"),
+    ({"coverage_over_real": 0.1, "density_over_real": 0.299}, 1.0, "immature"),
+]
+
+
+def test_each_rule_fires_at_its_threshold_and_the_first_one_wins(subtests: pytest.Subtests) -> None:
+    for scores, g, name in AT_THEIR_THRESHOLDS:
+        with subtests.test(scores=scores, g=g):
+            assert judged(g_grad_norm=g, **scores).name == name
 
 
 @pytest.mark.parametrize(
@@ -318,11 +317,12 @@ def test_what_is_no_verdict_is_refused_in_one_line() -> None:
             Verdict.from_json(values)
 
 
-@pytest.mark.parametrize("name", [given.name for given in fields(Thresholds)])
-@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf])
-def test_a_threshold_must_be_positive_and_finite(name: str, bad: Any) -> None:
-    with pytest.raises(ValueError, match=rf"`thresholds\.{name}` must be positive and finite"):
-        Thresholds(**{name: bad})
+def test_a_threshold_must_be_positive_and_finite(subtests: pytest.Subtests) -> None:
+    for bad in [0, -1.0, math.nan, math.inf]:
+        for name in [field.name for field in fields(Thresholds)]:
+            message = rf"`thresholds\.{name}` must be positive and finite"
+            with subtests.test(bad=bad, name=name), pytest.raises(ValueError, match=message):
+                Thresholds(**{name: bad})
 
 
 def test_thresholds_out_of_order_are_refused() -> None:
