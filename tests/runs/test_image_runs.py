@@ -263,12 +263,6 @@ def test_a_score_that_fails_is_counted_with_its_reason_and_stops_nothing(
     assert load_result(run_directory(tmp_path, result.run_id)) == result
 
 
-def test_results_from_before_scores_could_fail_are_still_read(done: tuple[Path, RunResult]) -> None:
-    old = done[1].to_json()
-    del old["failed_scores"]
-    assert RunResult.from_json(old) == done[1]
-
-
 def test_a_run_killed_between_wandbs_end_and_its_result_is_one_run_in_wandb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
