@@ -35,6 +35,13 @@ study = Study(
 )
 found = run_study(study, workers=2, device="cpu", wandb="disabled")
 """,
+    """
+mine = Study(name="mine", recipe="nb-ring", metric="sliced_w2", seeds=2, parameters={"train.epochs": 2})
+try:
+    run_study(mine, workers=2, device="cpu", wandb="disabled")
+except ValueError as error:
+    print(error)
+""",
     "found",
     "found.to_frame().groupby('arm')['sliced_w2_last'].count()",
 )
@@ -47,10 +54,12 @@ def test_a_notebook_trains_a_recipe_of_its_own_and_a_study_with_workers(tmp_path
     nbclient.NotebookClient(
         book, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
-    one, two, shown, frame = ([dict(output) for output in cell.outputs] for cell in book.cells)
+    one, two, refused, shown, frame = ([dict(output) for output in cell.outputs] for cell in book.cells)
     assert texts(one) == "torch.Size([4, 2])"
     assert len(two) <= 3, "progress is drawn in one place"
     assert "4/4 runs" in html(two)
+    assert "workers cannot import `nb-ring`: put it in a module" in str(refused)
+    assert not (tmp_path / "runs" / "mine").exists()
     assert "<table>" in html(shown)
     assert {"adam", "sgd"} <= set(texts(frame).split())
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").exists()

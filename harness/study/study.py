@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.plugins import Source, code_of, module_source
-from harness.recipe.registry import Value, metrics, nearest
+from harness.recipe.registry import Value, metrics, nearest, recipes
 from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.study.find import find_study
@@ -343,14 +343,17 @@ class Study:
 
     @cached_property
     def sources(self) -> dict[str, Source]:
-        """Where entries that are not the harness's own come from, of all recipes that the study may meet."""
-        found: dict[str, Source] = {}
+        """Where entries that are not the harness's own come from: recipes, all that they name, the metric."""
+        met = [arm.recipe for arm in self.arms]
         for arm in self.arms:
-            found |= arm.recipe.sources
             for key, distribution in self.space(arm).items():
                 if key.endswith((".name", ".early_generator")):
-                    for probe in distribution.probes:
-                        found |= self.build(dict(arm.overrides) | {key: probe}).sources
+                    met += [self.build(dict(arm.overrides) | {key: probe}) for probe in distribution.probes]
+        filed = {f"recipe `{recipe.name}`": recipes.source(recipe.name) for recipe in met}
+        filed[f"metric `{self.target.metric}`"] = metrics.source(self.target.metric)
+        found = {entry: source for entry, source in filed.items() if source is not None}
+        for recipe in met:
+            found |= recipe.sources
         return found
 
     @cached_property
