@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from harness import RunResult, find_recipe
 from harness.data import Dataset, Mixture, Outline, load_dataset, outline, outlined, scaled
 from harness.machine import describe_environment
 from harness.recipe import Choice, Recipe, choose
-from harness.recipe.registry import datasets
+from harness.recipe.registry import datasets, plain_value
 from harness.runs.folder import run_directory
 from harness.runs.job import Job, PlannedRun
 from harness.runs.session import train_population
@@ -406,13 +405,12 @@ def test_a_data_set_put_together_by_hand_is_checked(changes: dict[str, Any], mes
         replace(Dataset.of_images("own", IMAGES), **changes)
 
 
-def test_the_examples_hold() -> None:
-    for module in (
-        importlib.import_module(f"harness.{name}") for name in ("data.dataset", "recipe.registry")
-    ):
-        found = doctest.testmod(module)
-        assert found.attempted > 0
-        assert found.failed == 0
+@pytest.mark.parametrize("entry", [Dataset.of_images, Dataset.of_points, plain_value])
+def test_the_examples_hold(entry: Callable[..., Any]) -> None:
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(entry, module=False, globs={"Dataset": Dataset, "plain_value": plain_value})
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_a_mixture_that_is_none_is_told() -> None:
