@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
+from harness.cli.main import harness as group
 from harness.cli.main import main
 from harness.files import write_json
 from support.untrained_runs import make_recipe, make_run
@@ -277,3 +279,20 @@ def test_a_user_s_mistake_that_speaks_of_memory_keeps_its_words(
 
     monkeypatch.setattr("harness.cli.main._entries", fail)
     assert refused("list") == "the machine is out of memory slots."
+
+
+def test_every_command_takes_modules_to_import() -> None:
+    def leaves(command: click.Command) -> list[click.Command]:
+        if not isinstance(command, click.Group):
+            return [command]
+        return [leaf for inner in command.commands.values() for leaf in leaves(inner)]
+
+    commands = leaves(group)
+    assert len(commands) >= 10
+    for command in commands:
+        assert any("--import" in parameter.opts for parameter in command.params), command.name
+
+
+def test_a_module_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
+    line = refused("list", "losses", "--import", "my_gun.nets")
+    assert line.startswith("`--import`: cannot import `my_gun.nets`: there is no such module; put it in ")

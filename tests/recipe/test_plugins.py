@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,46 +13,13 @@ import harness
 from harness.recipe import Recipe, find_recipe, plugins, run_id
 from harness.recipe.plugins import ModuleMissing, changed, import_modules, import_recorded
 from harness.recipe.registry import (
-    datasets,
-    discriminators,
     generators,
     losses,
-    metrics,
-    optimizers,
-    recipes,
 )
-from support.plugin import write_plugin
+from support.plugin import as_before as as_before
+from support.plugin import forget, write_plugin
 
-REGISTRIES = (datasets, discriminators, generators, losses, metrics, optimizers, recipes)
-
-
-@pytest.fixture(autouse=True)
-def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Registries, the path and the modules of this process are afterwards what they were."""
-    for registry in REGISTRIES:
-        registry.names()
-        for own in ("_entries", "_homes", "_sources"):
-            monkeypatch.setattr(registry, own, dict(getattr(registry, own)))
-    for own in ("_files", "_modules"):
-        monkeypatch.setattr(plugins, own, dict(getattr(plugins, own)))
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    modules = set(sys.modules)
-    yield
-    for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("my_gan", "nets", "alone"):
-            del sys.modules[name]
-
-
-def forget() -> None:
-    """Be a process that has never seen the plug-in."""
-    for name in [name for name in sys.modules if name.split(".")[0] == "my_gan"]:
-        del sys.modules[name]
-    plugins._files.clear()
-    plugins._modules.clear()
-    for registry in REGISTRIES:
-        for name, home in list(registry._homes.items()):
-            if home["__name__"].split(".")[0] == "my_gan":
-                del registry._entries[name], registry._homes[name]
+pytestmark = pytest.mark.usefixtures("as_before")
 
 
 def own_recipe() -> Recipe:

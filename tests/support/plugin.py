@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["NETS", "SWEEP", "write_plugin"]
+import pytest
+
+from harness.recipe import plugins
+from harness.recipe.registry import (
+    datasets,
+    discriminators,
+    generators,
+    losses,
+    metrics,
+    optimizers,
+    recipes,
+)
+
+__all__ = ["NETS", "SWEEP", "as_before", "forget", "write_plugin"]
 
 NETS = '''"""Networks and a loss of one's own."""
 
@@ -75,3 +90,35 @@ def write_plugin(folder: Path, package: str = "my_gan") -> Path:
     (made / "nets.py").write_text(NETS)
     (folder / "own.yaml").write_text(SWEEP.format(package=package))
     return made
+
+
+REGISTRIES = (datasets, discriminators, generators, losses, metrics, optimizers, recipes)
+
+
+@pytest.fixture
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Registries, the path and the modules of this process are afterwards what they were."""
+    for registry in REGISTRIES:
+        registry.names()
+        for own in ("_entries", "_homes", "_sources"):
+            monkeypatch.setattr(registry, own, dict(getattr(registry, own)))
+    for own in ("_files", "_modules"):
+        monkeypatch.setattr(plugins, own, dict(getattr(plugins, own)))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = set(sys.modules)
+    yield
+    for name in set(sys.modules) - modules:
+        if name.split(".")[0] in ("my_gan", "nets", "alone"):
+            del sys.modules[name]
+
+
+def forget() -> None:
+    """Be a process that has never seen the plug-in."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "my_gan"]:
+        del sys.modules[name]
+    plugins._files.clear()
+    plugins._modules.clear()
+    for registry in REGISTRIES:
+        for name, home in list(registry._homes.items()):
+            if home["__name__"].split(".")[0] == "my_gan":
+                del registry._entries[name], registry._homes[name]
