@@ -11,11 +11,12 @@ Losses of one's own are registered as builders of a `Loss`, whose keyword-only p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.recipe.registry import losses
+from harness.recipe.registry import Value, losses
 from harness.recipe.settings import LossSettings
 
 if TYPE_CHECKING:
@@ -69,7 +70,13 @@ def build_loss(settings: LossSettings, name: str = "") -> Loss:
     given = dict(settings.options) if name == settings.name else {}
     if losses.takes(name, "clamp"):
         given["clamp"] = settings.clamp
-    loss = losses[name](**given)
+    loss = _built(losses[name], tuple(sorted(given.items())))
     if not isinstance(loss, Loss):
         raise ValueError(f"loss `{name}` must make a `harness.Loss`, but made {loss!r}.")
     return loss
+
+
+@functools.lru_cache(maxsize=256)
+def _built(builder: Callable[..., object], options: tuple[tuple[str, Value], ...]) -> object:
+    """What a builder makes, once: a study checks hundreds of recipes, and each asks what its loss is."""
+    return builder(**dict(options))
