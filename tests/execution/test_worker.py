@@ -24,7 +24,6 @@ from harness.metrics.scores import Scores
 from harness.planning.plan import Plan, RunGroup
 from harness.planning.planner import plan_study
 from harness.recipe import Recipe, find_recipe
-from harness.runs import job as training
 from harness.runs import session
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Interrupted, Job, PlannedRun
@@ -573,7 +572,7 @@ def test_two_workers_at_once_train_each_run_once(tmp_path: Path, monkeypatch: py
     plan = unmeasured_plan(ablation(), tmp_path)
     trained: list[str] = []
     nested = [False]
-    whole = training.train_population
+    whole = session.train_population
 
     def noted(runs: list[PlannedRun], job: Job) -> list[RunResult]:
         trained.extend(run.run_id for run in runs)
