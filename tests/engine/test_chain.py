@@ -139,55 +139,55 @@ def modules(build: Callable[[], nn.Module], K: int) -> list[nn.Module]:
     return made
 
 
-@pytest.mark.parametrize("K", [1, 3])
-@pytest.mark.parametrize(("build", "shape"), KNOWN.values(), ids=KNOWN.keys())
-def test_a_chain_equals_the_module_its_gradients_and_its_buffers(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], K: int
-) -> None:
+def test_a_chain_equals_the_module_its_gradients_and_its_buffers(subtests: pytest.Subtests) -> None:
     """Twice over, for the running statistics; with and without autograd in turn."""
-    network, plain = Network(modules(build, K), torch.device("cpu")), modules(build, K)
-    assert network._chain is not None
-    inputs = torch.randn(K, B, *shape)
-    own = inputs if K > 1 else inputs[0]
-    for by_hand in (True, False, True):
-        if by_hand:
-            with torch.no_grad():
-                outputs, record = network.record(own)
-                kept = outputs.clone()
-                gradients = network.backward(record, 2 * outputs)
-                outputs = kept
-        else:
-            outputs = network(own)
-            squares = outputs.square()
-            gradients = network.gradients(squares.flatten(1).sum(1) if K > 1 else squares.sum())
-        outputs = outputs.reshape(K, *outputs.shape[K > 1 :])
-        for row, module in enumerate(plain):
-            module.zero_grad()
-            expected = module(inputs[row])
-            torch.testing.assert_close(outputs[row], expected, atol=1e-5, rtol=1e-5)
-            expected.square().sum().backward()
-            flat = torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.grad is not None])
-            torch.testing.assert_close(gradients[row], flat, atol=1e-4, rtol=1e-4)
-            for name, buffer in module.named_buffers():
-                torch.testing.assert_close(network.buffers[name][row], buffer)
+    for build, shape in KNOWN.values():
+        for K in [1, 3]:
+            with subtests.test(build=build, shape=shape, K=K):
+                network, plain = Network(modules(build, K), torch.device("cpu")), modules(build, K)
+                assert network._chain is not None
+                inputs = torch.randn(K, B, *shape)
+                own = inputs if K > 1 else inputs[0]
+                for by_hand in (True, False, True):
+                    if by_hand:
+                        with torch.no_grad():
+                            outputs, record = network.record(own)
+                            kept = outputs.clone()
+                            gradients = network.backward(record, 2 * outputs)
+                            outputs = kept
+                    else:
+                        outputs = network(own)
+                        squares = outputs.square()
+                        gradients = network.gradients(squares.flatten(1).sum(1) if K > 1 else squares.sum())
+                    outputs = outputs.reshape(K, *outputs.shape[K > 1 :])
+                    for row, module in enumerate(plain):
+                        module.zero_grad()
+                        expected = module(inputs[row])
+                        torch.testing.assert_close(outputs[row], expected, atol=1e-5, rtol=1e-5)
+                        expected.square().sum().backward()
+                        flat = torch.cat(
+                            [p.grad.reshape(-1) for p in module.parameters() if p.grad is not None]
+                        )
+                        torch.testing.assert_close(gradients[row], flat, atol=1e-4, rtol=1e-4)
+                        for name, buffer in module.named_buffers():
+                            torch.testing.assert_close(network.buffers[name][row], buffer)
 
 
-@pytest.mark.parametrize("K", [1, 3])
-@pytest.mark.parametrize(("build", "shape"), KNOWN.values(), ids=KNOWN.keys())
-def test_a_backward_pass_to_the_inputs_equals_autograd_and_touches_nothing(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], K: int
-) -> None:
-    network = Network(modules(build, K), torch.device("cpu"))
-    inputs = torch.randn(K, B, *shape)
-    before = inputs.clone()
-    with torch.no_grad():
-        outputs, record = network.record(inputs if K > 1 else inputs[0], to_inputs=True)
-        found = network.backward(record, 2 * outputs).reshape(inputs.shape)
-    assert torch.equal(inputs, before)
-    for row, module in enumerate(modules(build, K)):
-        source = inputs[row].clone().requires_grad_()
-        (expected,) = torch.autograd.grad(module(source).square().sum(), source)
-        torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-4)
+def test_a_backward_pass_to_the_inputs_equals_autograd_and_touches_nothing(subtests: pytest.Subtests) -> None:
+    for build, shape in KNOWN.values():
+        for K in [1, 3]:
+            with subtests.test(build=build, shape=shape, K=K):
+                network = Network(modules(build, K), torch.device("cpu"))
+                inputs = torch.randn(K, B, *shape)
+                before = inputs.clone()
+                with torch.no_grad():
+                    outputs, record = network.record(inputs if K > 1 else inputs[0], to_inputs=True)
+                    found = network.backward(record, 2 * outputs).reshape(inputs.shape)
+                assert torch.equal(inputs, before)
+                for row, module in enumerate(modules(build, K)):
+                    source = inputs[row].clone().requires_grad_()
+                    (expected,) = torch.autograd.grad(module(source).square().sum(), source)
+                    torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("K", [1, 3])

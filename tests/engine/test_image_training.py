@@ -96,42 +96,48 @@ def test_a_population_equals_single_runs(family: str) -> None:
 
 
 @families
-@pytest.mark.parametrize("K", [1, 2])
-def test_training_is_resumed_bit_for_bit(family: str, K: int, tmp_path: Path) -> None:
+def test_training_is_resumed_bit_for_bit(family: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
     recipe = small(family, train__reuse_fakes=True, optimizer__name="adam")
 
-    def trainer() -> Trainer:
+    def trainer(K: int) -> Trainer:
         return Trainer(Population([recipe] * K, range(K), dataset=digits()), digits(), log_every_steps=7)
 
-    whole = trainer()
-    states = [whole.state_dict() for _ in whole.run()]
-    checkpoint.save(tmp_path / "c.pt", states[2])
-    resumed = trainer()
-    resumed.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
-    list(resumed.run())
-    for found, expected in zip(matrices(resumed.population), matrices(whole.population), strict=True):
-        assert torch.equal(found, expected)
+    for K in (1, 2):
+        with subtests.test(K=K):
+            whole = trainer(K)
+            states = [whole.state_dict() for _ in whole.run()]
+            checkpoint.save(tmp_path / "c.pt", states[2])
+            resumed = trainer(K)
+            resumed.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
+            list(resumed.run())
+            for found, expected in zip(matrices(resumed.population), matrices(whole.population), strict=True):
+                assert torch.equal(found, expected)
 
 
 @families
-@pytest.mark.parametrize("K", [1, 2])
-def test_generated_and_judged_samples_are_those_of_the_plain_modules(family: str, K: int) -> None:
-    population = trained([small(family)] * K, range(K), 2)
-    trainer = Trainer(population, digits())
-    latents = torch.stack([trainer.fixed_latents(row, 25) for row in range(K)])
-    labels = trainer.fixed_labels(0, 25)
-    samples = population.generate(latents, labels)
-    scores = population.discriminate(samples, labels)
-    assert samples.shape == (K, 25, 1, 8, 8)
-    assert scores.shape == (K, 25)
-    for row in range(K):
-        generator, discriminator = plain_networks(population, row)
-        with torch.no_grad():
-            given = (labels,) if population.generator.takes_labels else ()
-            torch.testing.assert_close(samples[row], generator(latents[row], *given), atol=1e-5, rtol=1e-5)
-            given = (labels,) if population.discriminator.takes_labels else ()
-            expected = discriminator(samples[row], *given)
-            torch.testing.assert_close(scores[row], expected, atol=1e-5, rtol=1e-5)
+def test_generated_and_judged_samples_are_those_of_the_plain_modules(
+    family: str, subtests: pytest.Subtests
+) -> None:
+    for K in [1, 2]:
+        with subtests.test(K=K):
+            population = trained([small(family)] * K, range(K), 2)
+            trainer = Trainer(population, digits())
+            latents = torch.stack([trainer.fixed_latents(row, 25) for row in range(K)])
+            labels = trainer.fixed_labels(0, 25)
+            samples = population.generate(latents, labels)
+            scores = population.discriminate(samples, labels)
+            assert samples.shape == (K, 25, 1, 8, 8)
+            assert scores.shape == (K, 25)
+            for row in range(K):
+                generator, discriminator = plain_networks(population, row)
+                with torch.no_grad():
+                    given = (labels,) if population.generator.takes_labels else ()
+                    torch.testing.assert_close(
+                        samples[row], generator(latents[row], *given), atol=1e-5, rtol=1e-5
+                    )
+                    given = (labels,) if population.discriminator.takes_labels else ()
+                    expected = discriminator(samples[row], *given)
+                    torch.testing.assert_close(scores[row], expected, atol=1e-5, rtol=1e-5)
 
 
 # Labels

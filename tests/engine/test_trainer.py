@@ -269,25 +269,30 @@ class Reference:
 
 
 @schedules
-@pytest.mark.parametrize("K", [1, 3])
-def test_an_iteration_equals_the_same_training_written_plainly(changes: dict[str, object], K: int) -> None:
-    recipe = tiny(optimizer__name="sgd", optimizer__lr=0.05).override(changes)
-    run = trainer(recipe, K)
-    alone = trainer(recipe, 1)
-    reference = Reference(alone)
-    before = [matrix.clone() for matrix in matrices(run)[:2]]
-    for index in range(5):
-        reference.iterate(index)
-    run.advance(5)
-    for network, start, matrix in zip(
-        (reference.generator, reference.discriminator), before, matrices(run)[:2], strict=True
-    ):
-        expected = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
-        moved = float((expected - start[0]).norm())
-        assert moved > 1e-4
-        assert float((matrix[0] - expected).norm()) / moved < 1e-3
-    for name, buffer in reference.generator.named_buffers():
-        torch.testing.assert_close(run.population.generator.buffers[name][0], buffer, rtol=1e-3, atol=1e-4)
+def test_an_iteration_equals_the_same_training_written_plainly(
+    changes: dict[str, object], subtests: pytest.Subtests
+) -> None:
+    for K in [1, 3]:
+        with subtests.test(K=K):
+            recipe = tiny(optimizer__name="sgd", optimizer__lr=0.05).override(changes)
+            run = trainer(recipe, K)
+            alone = trainer(recipe, 1)
+            reference = Reference(alone)
+            before = [matrix.clone() for matrix in matrices(run)[:2]]
+            for index in range(5):
+                reference.iterate(index)
+            run.advance(5)
+            for network, start, matrix in zip(
+                (reference.generator, reference.discriminator), before, matrices(run)[:2], strict=True
+            ):
+                expected = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
+                moved = float((expected - start[0]).norm())
+                assert moved > 1e-4
+                assert float((matrix[0] - expected).norm()) / moved < 1e-3
+            for name, buffer in reference.generator.named_buffers():
+                torch.testing.assert_close(
+                    run.population.generator.buffers[name][0], buffer, rtol=1e-3, atol=1e-4
+                )
 
 
 def test_logged_statistics_are_those_of_the_steps() -> None:

@@ -325,14 +325,17 @@ BAD: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_file_that_does_not_fit_is_refused_on_one_line_that_names_what(tmp_path: Path, name: str) -> None:
-    state, message = BAD[name]
-    path = write(tmp_path / "file.pth", state)
-    with pytest.raises(ValueError, match=message) as error:
-        load_published(path)
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith(f"{path}: `generator_smooth` ")
+def test_a_file_that_does_not_fit_is_refused_on_one_line_that_names_what(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    for name in BAD:
+        with subtests.test(name=name):
+            state, message = BAD[name]
+            path = write(tmp_path / "file.pth", state)
+            with pytest.raises(ValueError, match=message) as error:
+                load_published(path)
+            assert "\n" not in str(error.value)
+            assert str(error.value).startswith(f"{path}: `generator_smooth` ")
 
 
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(

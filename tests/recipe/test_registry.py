@@ -59,31 +59,32 @@ def test_options_of_a_dataclass_are_its_fields() -> None:
     assert options_of(Settings)["decay"].bounds == Fraction
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("lr", -0.1, "`optimizer.lr` must be positive, but got -0.1."),
-        ("lr", 0, "`optimizer.lr` must be positive, but got 0."),
-        ("lr", float("nan"), "`optimizer.lr` must be finite, but got nan."),
-        ("lr", float("inf"), "`optimizer.lr` must be finite, but got inf."),
-        ("lr", 10**400, "`optimizer.lr` must be finite, but got inf."),
-        ("lr", "fast", "`optimizer.lr` must be a number, but got 'fast'."),
-        ("lr", True, "`optimizer.lr` must be a number, but got True."),
-        ("lr", [0.1], "`optimizer.lr` must be a number, but got [0.1]."),
-        ("steps", 0, "`optimizer.steps` must be at least 1, but got 0."),
-        ("steps", 1.5, "`optimizer.steps` must be an integer, but got 1.5."),
-        ("nesterov", 1, "`optimizer.nesterov` must be true or false, but got 1."),
-        ("order", "frist", "`optimizer.order` must be one of first, second, but got 'frist'; did you mean"),
-        ("path", 3, "`optimizer.path` must be a string, but got 3."),
-    ],
-)
+BAD_VALUES = [
+    ("lr", -0.1, "`optimizer.lr` must be positive, but got -0.1."),
+    ("lr", 0, "`optimizer.lr` must be positive, but got 0."),
+    ("lr", float("nan"), "`optimizer.lr` must be finite, but got nan."),
+    ("lr", float("inf"), "`optimizer.lr` must be finite, but got inf."),
+    ("lr", 10**400, "`optimizer.lr` must be finite, but got inf."),
+    ("lr", "fast", "`optimizer.lr` must be a number, but got 'fast'."),
+    ("lr", True, "`optimizer.lr` must be a number, but got True."),
+    ("lr", [0.1], "`optimizer.lr` must be a number, but got [0.1]."),
+    ("steps", 0, "`optimizer.steps` must be at least 1, but got 0."),
+    ("steps", 1.5, "`optimizer.steps` must be an integer, but got 1.5."),
+    ("nesterov", 1, "`optimizer.nesterov` must be true or false, but got 1."),
+    ("order", "frist", "`optimizer.order` must be one of first, second, but got 'frist'; did you mean"),
+    ("path", 3, "`optimizer.path` must be a string, but got 3."),
+]
+
+
 def test_a_bad_value_is_refused_with_field_and_value(
-    registry: Registry[object], key: str, value: object, message: str
+    registry: Registry[object], subtests: pytest.Subtests
 ) -> None:
-    with pytest.raises(ValueError, match="`optimizer") as caught:
-        registry.options("adam")[key].check(value, f"optimizer.{key}")
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+    for key, value, message in BAD_VALUES:
+        with subtests.test(key=key, value=value):
+            with pytest.raises(ValueError, match="`optimizer") as caught:
+                registry.options("adam")[key].check(value, f"optimizer.{key}")
+            assert str(caught.value).startswith(message)
+            assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("key", "given", "kept"), [("lr", 1, 1.0), ("steps", 1e3, 1000), ("lr", 1e-3, 1e-3)])
@@ -95,25 +96,26 @@ def test_numbers_become_the_option_s_type(
     assert type(value) is type(kept)
 
 
-@pytest.mark.parametrize(
-    ("key", "given", "kept"),
-    [
-        ("lr", np.float32(0.1), 0.1),
-        ("lr", np.float16(1e-3), 1e-3),
-        ("lr", np.float64(1 / 3), 1 / 3),
-        ("lr", np.int8(2), 2.0),
-        ("steps", np.int64(3), 3),
-        ("steps", np.float32(1e3), 1000),
-        ("nesterov", np.True_, True),
-        ("order", np.str_("second"), "second"),
-    ],
-)
+SCALARS = [
+    ("lr", np.float32(0.1), 0.1),
+    ("lr", np.float16(1e-3), 1e-3),
+    ("lr", np.float64(1 / 3), 1 / 3),
+    ("lr", np.int8(2), 2.0),
+    ("steps", np.int64(3), 3),
+    ("steps", np.float32(1e3), 1000),
+    ("nesterov", np.True_, True),
+    ("order", np.str_("second"), "second"),
+]
+
+
 def test_a_numpy_scalar_is_the_number_that_it_reads_as(
-    registry: Registry[object], key: str, given: object, kept: object
+    registry: Registry[object], subtests: pytest.Subtests
 ) -> None:
-    value = registry.options("adam")[key].check(given, key)
-    assert value == kept
-    assert type(value) is type(kept)
+    for key, given, kept in SCALARS:
+        with subtests.test(key=key, given=given):
+            value = registry.options("adam")[key].check(given, key)
+            assert value == kept
+            assert type(value) is type(kept)
 
 
 @pytest.mark.parametrize("key", ["lr", "nesterov", "order", "path"])

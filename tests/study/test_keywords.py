@@ -105,34 +105,35 @@ def test_a_recipe_with_changes_is_that_recipe_in_every_arm() -> None:
         assert arm.recipe.fingerprint == recipe.override({"train.batch_size": size}).fingerprint
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seeds": 0}, "`seeds` must be between 1 and 1000, but got 0"),
-        ({"seeds": "three"}, "`seeds` must be a number of seeds or a list of them, but got 'three'"),
-        ({"seeds": None}, "`seeds` is missing: an ablation compares arms over several seeds"),
-        ({"metric": "sliced_w3"}, "`metric.name`: unknown metric `sliced_w3`; did you mean"),
-        ({"recipe": "points-wgann"}, "`recipe`: unknown recipe `points-wgann`; did you mean"),
-        (
-            {"recipe": replace(find_recipe("points-gan"), name="nb-mlp")},
-            "`recipe` 'nb-mlp' is not registered",
-        ),
-        ({"baseline": None}, "`ablate` needs `baseline` too"),
-        ({"ablate": None}, "`baseline` needs `ablate` too"),
-        ({"ablate": ["loss.weight_clip"]}, "`ablate` must map dotted keys to values, but got"),
-        ({"baseline": {"loss.weight_clip": 0.3}}, "`baseline.loss.weight_clip` must be one of the values"),
-        ({"baseline": {}}, "`baseline` says nothing of `loss.weight_clip`"),
-        ({"ablate": {"loss.weight_clip": 0.1}}, "`ablate.loss.weight_clip`"),
-        ({"parameters": {"train.epoch": 3}}, "`train.epoch`"),
-        ({"name": "a b"}, "`name` names a folder"),
-        ({"smoke": {"epochs": 3}}, "epochs"),
-    ],
-)
-def test_a_mistake_is_one_line_that_names_the_keyword(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        Study(**(CLIP | change)).smoked()
-    assert "\n" not in str(caught.value)
-    assert "ablate.parameters" not in str(caught.value)
+MISTAKES = [
+    ({"seeds": 0}, "`seeds` must be between 1 and 1000, but got 0"),
+    ({"seeds": "three"}, "`seeds` must be a number of seeds or a list of them, but got 'three'"),
+    ({"seeds": None}, "`seeds` is missing: an ablation compares arms over several seeds"),
+    ({"metric": "sliced_w3"}, "`metric.name`: unknown metric `sliced_w3`; did you mean"),
+    ({"recipe": "points-wgann"}, "`recipe`: unknown recipe `points-wgann`; did you mean"),
+    (
+        {"recipe": replace(find_recipe("points-gan"), name="nb-mlp")},
+        "`recipe` 'nb-mlp' is not registered",
+    ),
+    ({"baseline": None}, "`ablate` needs `baseline` too"),
+    ({"ablate": None}, "`baseline` needs `ablate` too"),
+    ({"ablate": ["loss.weight_clip"]}, "`ablate` must map dotted keys to values, but got"),
+    ({"baseline": {"loss.weight_clip": 0.3}}, "`baseline.loss.weight_clip` must be one of the values"),
+    ({"baseline": {}}, "`baseline` says nothing of `loss.weight_clip`"),
+    ({"ablate": {"loss.weight_clip": 0.1}}, "`ablate.loss.weight_clip`"),
+    ({"parameters": {"train.epoch": 3}}, "`train.epoch`"),
+    ({"name": "a b"}, "`name` names a folder"),
+    ({"smoke": {"epochs": 3}}, "epochs"),
+]
+
+
+def test_a_mistake_is_one_line_that_names_the_keyword(subtests: pytest.Subtests) -> None:
+    for change, message in MISTAKES:
+        with subtests.test(change=change):
+            with pytest.raises(ValueError, match=re.escape(message)) as caught:
+                Study(**(CLIP | change)).smoked()
+            assert "\n" not in str(caught.value)
+            assert "ablate.parameters" not in str(caught.value)
 
 
 def test_a_study_can_be_sent_to_another_process() -> None:

@@ -308,21 +308,21 @@ def test_ends_of_u_give_finite_values() -> None:
         assert math.isfinite(float(found.value(1.0)))
 
 
-@pytest.mark.parametrize(
-    ("spec", "param"),
-    [
-        ({"min": 1, "max": 4}, 5),
-        ({"min": 1, "max": 4}, "2"),
-        ({"min": 1, "max": 4}, True),
-        ({"values": ["a"]}, "b"),
-        ({"values": [1, 2]}, True),
-        ({"values": [[1], [2]]}, 2),
-        ({"distribution": "normal"}, 1.5),
-    ],
-)
-def test_a_param_of_another_space_is_refused(spec: dict[str, Any], param: Any) -> None:
-    with pytest.raises(ValueError, match=r"is no|outside"):
-        read(spec).value(param)
+ELSEWHERE = [
+    ({"min": 1, "max": 4}, 5),
+    ({"min": 1, "max": 4}, "2"),
+    ({"min": 1, "max": 4}, True),
+    ({"values": ["a"]}, "b"),
+    ({"values": [1, 2]}, True),
+    ({"values": [[1], [2]]}, 2),
+    ({"distribution": "normal"}, 1.5),
+]
+
+
+def test_a_param_of_another_space_is_refused(subtests: pytest.Subtests) -> None:
+    for spec, param in ELSEWHERE:
+        with subtests.test(spec=spec, param=param), pytest.raises(ValueError, match=r"is no|outside"):
+            read(spec).value(param)
 
 
 WRONG = [
