@@ -58,7 +58,7 @@ NAMED_IN = {
 }
 """The files of a run and of a study, and the one place that knows them by name."""
 
-MAX_ROOM_LINES = 3200
+MAX_ROOM_LINES = 3000
 ALLOWED_TOP_LEVEL = {
     "pyproject.toml",
     "README.md",
