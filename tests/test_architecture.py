@@ -217,6 +217,11 @@ def test_no_room_is_a_hall() -> None:
     assert {name: count for name, count in lines.items() if count > MAX_ROOM_LINES} == {}
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    names = sorted(path.name for path in ROOT.glob("tests/**/test_*.py"))
+    assert sorted(set(names)) == names, "pytest knows them by their name alone"
+
+
 def test_nothing_else_lies_at_the_top() -> None:
     shown = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     made_by_use = {"runs", "wandb", "build", "dist"}
