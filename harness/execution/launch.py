@@ -101,7 +101,7 @@ def _check_importable(study: Study) -> None:
     """Refuse a study whose entries the workers, processes of their own, could not find."""
     for entry, source in study.sources.items():
         if not source.importable:
-            name = entry.partition(" ")[2] if "data set" not in entry else entry.rpartition(" ")[2]
+            name = entry[entry.index("`") :]
             raise ValueError(f"workers cannot import {name}: put it in a module and name that in `imports`.")
 
 

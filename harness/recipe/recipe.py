@@ -301,7 +301,7 @@ class Recipe:
 
     @property
     def sources(self) -> dict[str, Source]:
-        """Where entries that are not the harness's own come from, by what they are: ``generator `mlp```."""
+        """Where entries that are not the harness's own come from, by noun and name."""
         named = [(registry, getattr(self, section).name) for section, registry in _CHOICES.items()]
         named += [(losses, name) for name in (self.loss.name, self.loss.early_generator) if name]
         found = ((f"{registry.noun} `{name}`", registry.source(name)) for registry, name in named)
