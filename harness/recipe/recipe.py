@@ -23,6 +23,7 @@ from harness.recipe.registry import (
     discriminators,
     generators,
     losses,
+    metrics,
     nearest,
     optimizers,
     options_of,
@@ -301,11 +302,16 @@ class Recipe:
 
     @property
     def sources(self) -> dict[str, Source]:
-        """Where entries that are not the harness's own come from, by noun and name."""
+        """Where entries that are not the harness's own come from, by noun and name.
+
+        Metrics of one's own are among them, all that are known to this process: every run is scored by them,
+        so that a change of their code makes it another run.
+        """
         named = [(registry, getattr(self, section).name) for section, registry in _CHOICES.items()]
         named += [(losses, name) for name in (self.loss.name, self.loss.early_generator) if name]
         found = ((f"{registry.noun} `{name}`", registry.source(name)) for registry, name in named)
-        return {entry: source for entry, source in found if source is not None}
+        own = {entry: source for entry, source in found if source is not None}
+        return own | {f"{metrics.noun} `{name}`": source for name, source in metrics.sources().items()}
 
     @property
     def code(self) -> dict[str, str]:

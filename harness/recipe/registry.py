@@ -384,6 +384,11 @@ class Registry(Generic[T]):
         """The code of an entry that is not the harness's own; None where it is."""
         return self._sources.get(name)
 
+    def sources(self) -> dict[str, Source]:
+        """Name → code, of the entries registered so far that are not the harness's own."""
+        known = {name: self._sources.get(name) for name in self._entries}
+        return {name: source for name, source in known.items() if source is not None}
+
     def _load(self) -> None:
         while self._modules:
             importlib.import_module(self._modules.pop(0))

@@ -63,6 +63,26 @@ def test_code_beside_an_entry_counts_in_the_id_of_a_run(tmp_path: Path, file: st
     assert changed(code) == [f"my_gan/{file}"]
 
 
+def test_code_of_a_metric_counts_for_every_recipe_that_it_scores(tmp_path: Path) -> None:
+    metric = """from harness import register_metric
+
+@register_metric("my_gap", goal="minimize", kind="points", description="The gap between means.")
+def my_gap(samples, reals, labels):
+    return float(abs(samples.mean() - reals.mean()))
+"""
+    (tmp_path / "my_gan").mkdir()
+    (tmp_path / "my_gan" / "scores.py").write_text(metric)
+    plain = run_id(find_recipe("ring-gan"), 0)
+    import_modules(["my_gan.scores"], folder=tmp_path)
+    first = run_id(find_recipe("ring-gan"), 0)
+    forget()
+    (tmp_path / "my_gan" / "scores.py").write_text(metric.replace("abs(", "2 * abs("))
+    import_modules(["my_gan.scores"], folder=tmp_path)
+    assert len({plain, first, run_id(find_recipe("ring-gan"), 0)}) == 3
+    forget()
+    assert run_id(find_recipe("ring-gan"), 0) == plain
+
+
 def test_a_file_that_came_beside_an_entry_is_a_change(tmp_path: Path) -> None:
     package = write_plugin(tmp_path)
     import_modules(["my_gan.nets"], folder=tmp_path)
