@@ -48,7 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED) ## create the environment
 
-sweep: $(INSTALLED) ## run the study sweeps/$(SWEEP).yaml and write its report; run again to resume
+sweep: $(INSTALLED) ## run the study SWEEP (a name or a path) and write its report; run again to resume
 	@$(BIN)/harness sweep $(SWEEP) $(SWEEP_OPTIONS)
 
 plan: $(INSTALLED) ## list every run of a study with its price, and start nothing

@@ -105,7 +105,7 @@ def test_installed_it_works_from_a_folder_with_models_sweeps_and_tests_of_ones_o
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     asked = [wheel] if kind == "wheel" else ["--editable", copy_of_the_sources(tmp_path / "sources")]
-    pip("--python", python, "install", "--no-deps", "--no-build-isolation", *asked)
+    pip("--python", python, "install", "--ignore-installed", "--no-deps", "--no-build-isolation", *asked)
 
     home = tmp_path / "home"
     for name in ("models", "sweeps", "tests"):
