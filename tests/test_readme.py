@@ -83,7 +83,8 @@ def test_bring_your_own_works_from_an_empty_folder_by_command_line_alone(tmp_pat
     assert "my-resnet" in harness(tmp_path, "show", "my-gan", "--import", "my_gan.nets")
 
     nets = tmp_path / "my_gan" / "nets.py"
-    nets.write_text(nets.read_text().replace("channels: int = 16", "channels: int = 8"))
+    changed = nets.read_text().replace("channels: int = 16", "channels: int = 8")
+    nets.write_text(changed.replace("channels", "width"))  # an option of another name and default
     said = harness(tmp_path, "sweep", "top-k.yaml", "--workers", "2")
     assert "`my_gan/nets.py` has changed since these runs" in said
     second = runs_of(tmp_path)

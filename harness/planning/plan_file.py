@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
                 data=kept[arm.name]["data"],
                 alone=kept[arm.name].get("alone", ""),
             )
-            if not changed(recorded_code(kept[arm.name]["recipe"].get("imports")))
+            if not _is_stale(kept[arm.name])
             else ArmPlan(asked=arm)
             for arm in study.arms
         )
@@ -110,7 +110,8 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
         directory: ``runs/<study>``, with its `plan.json`.
 
     Returns:
-        The file's content, the study, and each arm's recipe by name.
+        The file's content, the study, and each arm's recipe by name; of an arm whose code has changed, code
+        that is not the harness's own, the recipe as it is now.
 
     Raises:
         ValueError: If the plan is of another version, or damaged.
@@ -121,12 +122,21 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
     try:
         import_recorded(values.get("imports"))
         study = Study.from_json(values["study"])
-        recipes = {arm["name"]: Recipe.from_json(arm["recipe"]) for arm in values["arms"]}
+        now = {arm.name: arm.recipe for arm in study.arms}
+        recipes = {
+            arm["name"]: now[arm["name"]] if _is_stale(arm) else Recipe.from_json(arm["recipe"])
+            for arm in values["arms"]
+        }
     except ModuleMissing as error:
         raise ValueError(f"{StudyFolder(directory).plan} {error}") from None
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
     return values, study, recipes
+
+
+def _is_stale(arm: Mapping[str, Any]) -> bool:
+    """Whether the code of a planned arm has changed, where it is not the harness's own."""
+    return bool(changed(recorded_code(arm["recipe"].get("imports"))))
 
 
 def planned_seeds(directory: Path) -> dict[str, list[int]]:

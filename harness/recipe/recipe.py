@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -398,6 +399,9 @@ def choose(registry: Registry[Any], name: str, **options: Value) -> Choice:
 def find_recipe(name: str) -> Recipe:
     """The registered recipe of this name.
 
+    One that is made from another by `override` gets its own name, and the first line of its builder's docs
+    for a description; neither counts in its fingerprint.
+
     Raises:
         ValueError: there is none; the nearest name is offered.
 
@@ -407,12 +411,16 @@ def find_recipe(name: str) -> Recipe:
         >>> recipe.generator_optimizer.options["lr"]
         0.0002
     """
-    recipe = recipes[name]()
+    builder = recipes[name]
+    recipe = builder()
     if not isinstance(recipe, Recipe):
         raise ValueError(
             f"recipe `{name}` must be a function that makes a `harness.Recipe`, but made {recipe!r}."
         )
-    return recipe
+    if recipe.name == name:
+        return recipe
+    about = (inspect.getdoc(builder) or recipe.description).partition("\n")[0]
+    return dataclasses.replace(recipe, name=name, description=about)
 
 
 def list_recipes() -> list[str]:

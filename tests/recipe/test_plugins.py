@@ -15,6 +15,7 @@ from harness.recipe.plugins import ModuleMissing, changed, import_modules, impor
 from harness.recipe.registry import (
     generators,
     losses,
+    recipes,
 )
 from support.plugin import as_before as as_before
 from support.plugin import forget, write_plugin
@@ -237,3 +238,18 @@ def test_an_entry_point_is_loaded_at_the_first_look_up(
 def test_every_registry_is_open_at_the_front_door() -> None:
     for kind in ("dataset", "discriminator", "generator", "loss", "metric", "optimizer", "recipe"):
         assert callable(getattr(harness, f"register_{kind}"))
+
+
+def test_a_recipe_made_from_another_has_its_own_name_and_is_the_same_experiment() -> None:
+    @recipes.register("mine")
+    def mine() -> Recipe:
+        """The ring, mine.
+
+        And more.
+        """
+        return find_recipe("ring-gan")
+
+    found = find_recipe("mine")
+    assert (found.name, found.description) == ("mine", "The ring, mine.")
+    assert found.flat() == find_recipe("ring-gan").flat()
+    assert found.fingerprint == find_recipe("ring-gan").fingerprint
