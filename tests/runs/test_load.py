@@ -33,7 +33,7 @@ def test_both_networks_come_with_the_weights_of_the_checkpoint(trained: tuple[Pa
             assert found.keys() == state[part].keys()
             assert all(torch.equal(found[key], state[part][key]) for key in found)
         assert (run.averaged, run.checkpoint, run.step) == (True, which, state["step"])
-    assert load_run(study / "runs" / result.run_id, checkpoint="best").step == result.best_step
+    assert load_run(study / "runs" / result.run_id, checkpoint="best").step == result.best_checkpoint["step"]
 
 
 def test_a_run_is_found_by_its_id_and_knows_what_it_left(trained: tuple[Path, RunResult]) -> None:

@@ -194,8 +194,12 @@ def test_a_result_with_a_damaged_verdict_or_selection_is_named_in_one_line(
 @pytest.mark.parametrize(
     "changes", [{"stopped_by": "boredom", "outcome": "stopped"}, {"stopped_by": "verdict"}]
 )
-def test_only_a_verdict_or_a_pruner_stops_a_run_and_only_a_stopped_one(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="`stopped_by` must be verdict or pruner, of a stopped run"):
+def test_only_a_verdict_a_pruner_or_a_callback_stops_a_run_and_only_a_stopped_one(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(
+        ValueError, match="`stopped_by` must be verdict, pruner or callback, of a stopped run"
+    ):
         make_result(**changes)
 
 
