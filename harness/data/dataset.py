@@ -414,7 +414,7 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
         raise ValueError(f"data set `{name}` cannot be read: {error}.") from error
     if not isinstance(dataset, Dataset):
         raise ValueError(
-            f"data set `{name}` made a {type(dataset).__name__}, and no Dataset; return "
+            f"data set `{name}` must make a Dataset, but made {type(dataset).__name__}; return "
             "Dataset.of_images(...) or Dataset.of_points(...)."
         )
     dataset = dataset if dataset.name == name else replace(dataset, name=name)

@@ -24,12 +24,11 @@ from harness.planning.planner import plan_study
 from harness.report.publish import publish
 from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
+from harness.study.study import Study, check_is_study
 from harness.tracking import wandb_mode
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from harness.study.study import Study
 
 __all__ = ["WorkerError", "run_study"]
 
@@ -79,6 +78,7 @@ def run_study(
         optimizers-smoke: ...
         True 9 True
     """
+    check_is_study(study)
     wandb_mode(wandb)
     _check_importable(study)
     plan = plan_study(study, directory=directory, workers=workers, device=device, population=population)

@@ -75,6 +75,8 @@ def train(
         >>> result.outcome, result.stopped_by, result.failed
         ('stopped', 'callback', False)
     """
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"`recipe` must be a Recipe, but got {recipe!r}; find_recipe({recipe!r}) finds one.")
     seed = plain_value(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")

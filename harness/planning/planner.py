@@ -15,11 +15,11 @@ from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
 from harness.planning.plan_file import extended, read_plan
 from harness.recipe.registry import plain_value
 from harness.study.folder import StudyFolder
+from harness.study.study import Study, check_is_study
 
 if TYPE_CHECKING:
     from harness.data import Dataset
     from harness.engine.measure import Measurement
-    from harness.study.study import Study
 
 __all__ = ["plan_study"]
 
@@ -69,10 +69,11 @@ def plan_study(
         >>> plan.num_runs, [arm.name for arm in plan.arms]
         (9, ['rmsprop', 'sgd', 'adam'])
     """
+    check_is_study(study)
     workers, population = plain_value(workers), plain_value(population)
     for name, number in (("workers", workers), ("population", population)):
-        if number is not None and number < 1:
-            raise ValueError(f"`{name}` must be at least 1, but got {number}.")
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise ValueError(f"`{name}` must be an integer of at least 1, but got {number!r}.")
     folder = Path(directory) / study.name
     if StudyFolder(folder).plan.exists():
         plan = extended(read_plan(folder, renew=True), study)

@@ -269,7 +269,7 @@ def _check_name(name: object, field: str) -> None:
         return
     hint = ""
     if isinstance(name, str) and name.endswith(".py"):
-        hint = f"; write {name.removesuffix('.py').strip('./').replace('/', '.')}"
+        hint = f"; write {name.removesuffix('.py').strip('./').replace('/', '.')}."
     raise ValueError(f"{field} must name modules, like my_gan.nets, but got {name!r}{hint or '.'}")
 
 

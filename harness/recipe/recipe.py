@@ -244,9 +244,8 @@ class Recipe:
             section, _, option = str(key).partition(".")
             sections = _OPTIMIZERS if section == "optimizer" else (section,)
             if not option or any(name not in SECTIONS for name in sections):
-                raise ValueError(
-                    f"unknown key `{key}`{nearest(str(key), self.keys()) or '.'} See `harness show`."
-                )
+                hint = nearest(str(key), self.keys()) or "."
+                raise ValueError(f"unknown key `{key}`{hint} See `harness show {self.name}`.")
             for name in sections:
                 by_section.setdefault(name, {})[option] = (str(key), value)
         return dataclasses.replace(

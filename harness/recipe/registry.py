@@ -292,6 +292,9 @@ class Registry(Generic[T]):
             >>> find_recipe("ring-gan").override({"generator.name": "one-layer"}).generator.name
             'one-layer'
         """
+        if not isinstance(name, str) or not name:
+            hint = '; write its name in parentheses: ("my-name").' if callable(name) else "."
+            raise ValueError(f"{self.noun}: a name must be text, but got {name!r}{hint}")
         home = (caller or sys._getframe(1)).f_globals
         module, file = str(home.get("__name__", "__main__")), home.get("__file__")
 
@@ -300,8 +303,6 @@ class Registry(Generic[T]):
             source = source_of(module, Path(file) if file else None, code)
             if source is not None:
                 self._load()
-            if not isinstance(name, str) or not name:
-                raise ValueError(f"{self.noun}: a name must be text, but got {name!r}.")
             if self._builders:
                 self._check(name, module, entry)
             self._check_free(name, home)

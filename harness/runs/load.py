@@ -17,6 +17,7 @@ from harness.files import read_json
 from harness.recipe import Recipe
 from harness.recipe.networks import build_discriminator, build_generator
 from harness.recipe.plugins import changed, recorded_code
+from harness.recipe.registry import plain_value
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result, read_recipe
 from harness.runs.result import RunResult
 from harness.runs.sampling import draw_latents, sample
@@ -118,8 +119,9 @@ class Run:
         Raises:
             ValueError: `num` is below 1, or labels are no classes of the run.
         """
-        if num < 1:
-            raise ValueError(f"`num` must be at least 1, but got {num}.")
+        num, labels = plain_value(num), plain_value(labels)
+        if not isinstance(num, int) or num < 1:
+            raise ValueError(f"`num` must be an integer of at least 1, but got {num!r}.")
         classes = self.cycle_labels(num, [labels] if isinstance(labels, int) else labels)
         return sample(self.generator, draw_latents(num, self.latent_dim, seed=seed), classes)
 

@@ -34,7 +34,7 @@ from harness.recipe.registry import Value, metrics, nearest, recipes
 from harness.study.arms import Ablate
 from harness.study.document import Document, FieldError, FieldPath, plain, read_file, read_yaml, shown
 from harness.study.find import find_study
-from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, read_sections
+from harness.study.grammar import CHANGEABLE, METHODS, EarlyStop, EarlyTerminate, read_imports, read_sections
 from harness.study.keywords import as_keywords, as_written
 from harness.study.space import Distribution
 from harness.study.target import Target
@@ -46,6 +46,7 @@ __all__ = [
     "EarlyTerminate",
     "Study",
     "Target",
+    "check_is_study",
     "find_study",
     "load_study",
 ]
@@ -309,7 +310,7 @@ class Study:
                 nested[key] = value
                 continue
             if key == "imports":
-                nested[key] = list(dict.fromkeys((*self.imports, *value)))
+                nested[key] = list(dict.fromkeys((*self.imports, *read_imports(value))))
                 continue
             if "." not in key:
                 hint = nearest(key, CHANGEABLE) or "."
@@ -502,6 +503,16 @@ def _leaves(nested: Any, prefix: str = "") -> dict[str, str]:
             found |= _leaves(value, f"{prefix}.{key}" if prefix else key)
         return found
     return {prefix: json.dumps(nested)}
+
+
+def check_is_study(study: object) -> None:
+    """Refuse the name or the path of a study where the study itself is asked for.
+
+    Raises:
+        ValueError: it is no study.
+    """
+    if not isinstance(study, Study):
+        raise ValueError(f"`study` must be a Study, but got {study!r}; load_study({study!r}) finds one.")
 
 
 def load_study(

@@ -242,7 +242,9 @@ def test_a_function_whose_file_is_missing_is_one_line(register: Register, tmp_pa
 
 def test_a_function_that_makes_no_data_set_is_told(register: Register) -> None:
     register("own", lambda: pictures())  # type: ignore[arg-type, return-value]
-    with pytest.raises(ValueError, match=r"data set `own` made a ndarray, and no Dataset; return Dataset\."):
+    with pytest.raises(
+        ValueError, match=r"data set `own` must make a Dataset, but made ndarray; return Dataset\."
+    ):
         load_dataset(choose(datasets, "own"))
 
 

@@ -371,8 +371,9 @@ def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"workers": 0}, "`workers` must be at least 1, but got 0"),
-        ({"population": -1}, "`population` must be at least 1, but got -1"),
+        ({"workers": 0}, "`workers` must be an integer of at least 1, but got 0"),
+        ({"workers": "two"}, "`workers` must be an integer of at least 1, but got 'two'"),
+        ({"population": -1}, "`population` must be an integer of at least 1, but got -1"),
         ({"device": "tpu"}, "`device` must be auto, cpu, cuda or cuda:<number>, but got 'tpu'"),
         ({"device": "cuda:x"}, "`device` must be auto, cpu, cuda or cuda:<number>, but got 'cuda:x'"),
         ({"device": "cuda:99"}, "`device` is cuda:99, but torch sees"),
@@ -382,6 +383,13 @@ def test_arguments_out_of_range_are_named(tmp_path: Path, arguments: dict[str, A
     with pytest.raises(ValueError, match=message):
         plan_study(ablation(), directory=tmp_path, **arguments)
     assert tree(tmp_path) == []
+
+
+def test_a_name_in_place_of_a_study_is_refused_with_what_gives_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`study` must be a Study, but got 'growing'; load_study\('growing'\)"
+    ):
+        plan_study("growing", directory=tmp_path)  # type: ignore[arg-type]
 
 
 def test_a_study_stays_on_its_device(

@@ -112,7 +112,7 @@ def test_where_the_code_lies_does_not_count(tmp_path: Path) -> None:
         (["my_gun.nets"], "`imports`: cannot import `my_gun.nets`: there is no such module; put it in "),
         (
             ["my_gan/nets.py"],
-            "`imports` must name modules, like my_gan.nets, but got 'my_gan/nets.py'; ",
+            "`imports` must name modules, like my_gan.nets, but got 'my_gan/nets.py'; write my_gan.nets.",
         ),
         ([3], "`imports` must name modules, like my_gan.nets, but got 3."),
         (["my_gan.broken"], "`imports`: cannot import `my_gan.broken`: broken.py:2: ZeroDivisionError: "),

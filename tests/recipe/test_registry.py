@@ -176,6 +176,11 @@ def test_an_entry_that_could_not_be_chosen_is_refused_in_one_line(
     assert "mine" not in registry
 
 
+def test_a_decorator_without_a_name_is_refused_at_once(registry: Registry[object]) -> None:
+    with pytest.raises(ValueError, match=r"a name must be text, .* write its name in parentheses"):
+        registry.register(no_star)  # type: ignore[arg-type]
+
+
 def test_an_option_may_not_have_a_reserved_name(registry: Registry[object]) -> None:
     registry.reserve(["nesterov"], "a setting of every optimizer")
     with pytest.raises(ValueError, match="option `nesterov` has the name of a setting of every optimizer"):

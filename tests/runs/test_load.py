@@ -66,8 +66,9 @@ def test_samples_follow_from_their_seed_alone(
 def test_a_wrong_request_is_one_line(trained: tuple[Path, RunResult], tmp_path: Path) -> None:
     study, result = trained
     run = load_run(study / "runs" / result.run_id)
-    with pytest.raises(ValueError, match="`num` must be at least 1, but got 0"):
-        run.sample(0)
+    for num in (0, "four"):
+        with pytest.raises(ValueError, match=f"`num` must be an integer of at least 1, but got {num!r}"):
+            run.sample(num)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes no labels; leave `labels` out"):
         run.sample(4, labels=1)
     with pytest.raises(ValueError, match="`checkpoint` must be last or best, but got 'first'"):

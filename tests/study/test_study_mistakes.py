@@ -301,3 +301,5 @@ def test_mistakes_of_the_command_line_do_not_blame_the_file() -> None:
         ABLATION, overrides={"optimizer.name": "sgd"}
     )
     assert "`lr` cannot be changed here" in error(ABLATION, overrides={"lr": 1})
+    assert error(ABLATION, overrides={"imports": 3}).startswith("`imports` must list modules, but got 3;")
+    assert "cannot import `no_such`" in error(ABLATION, overrides={"imports": "no_such"})
