@@ -27,11 +27,18 @@ class PopulationOptimizer:
     Args:
         choices: the optimiser of each run; names, switches and which numbers are 0 agree.
         parameters: the (K, P) matrix it will update.
+
+    Raises:
+        ValueError: the optimiser's builder makes none.
     """
 
     def __init__(self, choices: Sequence[Choice], parameters: Tensor) -> None:
         rules = [optimizers[choice.name](**choice.options) for choice in choices]
-        assert isinstance(rules[0], Optimizer), rules[0]
+        if not isinstance(rules[0], Optimizer):
+            raise ValueError(
+                f"optimizer `{choices[0].name}` must make a `harness.optim.rules.Optimizer`, but made "
+                f"{rules[0]!r}."
+            )
         self.rule: Optimizer = rules[0]
         self.options: dict[str, Number] = {}
         for key, value in choices[0].options.items():

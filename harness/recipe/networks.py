@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.recipe import Recipe
+from harness.recipe.loss import check_loss
 from harness.recipe.registry import discriminators, generators
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_class
 
 
 def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> bool:
-    """Check that the networks fit the data and each other, and leave torch's random state as it is.
+    """Check that the networks fit the data and each other, and the loss their scores.
+
+    Torch's random state is left as it is.
 
     Both are built without their random numbers and shown a batch of two: on the CPU, or very large ones on
     the meta device, which computes nothing, but takes a second for its own imports.
@@ -48,9 +51,9 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         Whether any of the two is told the class of a sample.
 
     Raises:
-        ValueError: a network does not take such data, the shapes do not fit, one is to grow that cannot, or a
-            gradient penalty meets a layer that mixes samples. The message is one line that begins with the
-            setting.
+        ValueError: a network does not take such data, the shapes do not fit, one is to grow that cannot, a
+            gradient penalty meets a layer that mixes samples, or the loss is not one number a run. The
+            message is one line that begins with the setting.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -63,6 +66,7 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
                 return args[0] if args else kwargs["tensor"]
             return func(*args, **(kwargs or {}))
 
+    check_loss(recipe.loss)
     with torch.random.fork_rng(devices=[]), Unfilled():
         generator, discriminator = _pair(recipe, sample_shape, num_classes)
     for section, network in (("generator", generator), ("discriminator", discriminator)):
@@ -144,17 +148,22 @@ def _line(error: Exception) -> str:
 
 def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:
     """G and D; what their builders have against the data begins with the setting."""
+    from torch import nn
+
     made = []
     for section, choice, build in (
         ("generator", recipe.generator, build_generator),
         ("discriminator", recipe.discriminator, build_discriminator),
     ):
+        setting = f"`{section}.name` {choice.name}"
         try:
-            made.append(build(recipe, sample_shape, num_classes))
+            network = build(recipe, sample_shape, num_classes)
         except ValueError as error:
-            setting = f"`{section}.name` {choice.name}"
             text = str(error)
             raise ValueError(text if text.startswith(f"`{section}.") else f"{setting}: {text}") from error
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"{setting} must make a `torch.nn.Module`, but made {network!r}.")
+        made.append(network)
     return made[0], made[1]
 
 

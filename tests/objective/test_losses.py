@@ -18,6 +18,7 @@ from harness.objective.adversarial import at_chance, cross_entropy
 from harness.objective.objective import Objective, chance_loss
 from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.recipe import Loss, LossSettings, Recipe, find_recipe
+from harness.recipe.networks import check_networks
 from harness.recipe.registry import Bounds, losses
 
 Array = NDArray[np.float64]
@@ -335,3 +336,36 @@ def test_a_builder_that_makes_no_loss_is_refused_by_name(recipe: Recipe) -> None
     losses.register("empty")(lambda: None)
     with pytest.raises(ValueError, match=r"loss `empty` must make a `harness\.Loss`, but made None"):
         recipe.override({"loss.name": "empty"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generator": lambda fake, _: fake.mean()}, "its `generator` must turn scores of 2 runs"),
+        (
+            {"discriminator": lambda real, fake: real - fake},
+            r"its `discriminator` must turn .* makes \(2, 3\)",
+        ),
+        (
+            {"discriminator": lambda real: real.mean(-1)},
+            "its `discriminator` does not turn scores into a loss",
+        ),
+        ({"generator": lambda fake, _: None}, "its `generator` does not turn scores into a loss"),
+    ],
+)
+@pytest.mark.parametrize("field", ["loss.name", "loss.early_generator"])
+def test_a_loss_that_is_not_one_number_a_run_is_refused_before_anything_is_trained(
+    recipe: Recipe, field: str, changes: dict[str, Any], message: str
+) -> None:
+    losses.register("odd")(lambda: dataclasses.replace(loss_named("hinge"), **changes))
+    odd = recipe.override({field: "odd"} | ({"loss.early_steps": 5} if "early" in field else {}))
+    with pytest.raises(ValueError, match=rf"^`{field}` odd: {message}") as caught:
+        check_networks(odd, (2,))
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_of_a_loss_that_cannot_be_used_are_named() -> None:
+    with pytest.raises(ValueError, match="`generator` of a loss must be a function of scores, but got 3"):
+        Loss(discriminator=torch.add, generator=3, chance=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`chance` of a loss must be a number, or None, but got 'half'"):
+        Loss(discriminator=torch.add, generator=torch.add, chance="half")  # type: ignore[arg-type]

@@ -297,3 +297,12 @@ def test_the_ratio_is_how_far_the_update_and_its_clip_moved_the_weights(
         torch.testing.assert_close(ratio, (parameters - before).norm(dim=1) / before.norm(dim=1))
     if bound is not None:
         assert parameters.abs().max() == bound
+
+
+def test_a_builder_that_makes_no_rule_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(*, lr: float = 0.1) -> int:
+        return 3
+
+    monkeypatch.setitem(optimizers._entries, "empty", empty)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"optimizer `empty` must make a `harness\.optim\.rules\.Optimizer`"):
+        PopulationOptimizer([choose(optimizers, "empty")], start(1))

@@ -320,3 +320,11 @@ def test_a_network_that_cannot_be_trained_is_refused_in_one_line(
         check_networks(find_recipe("points-gan").override({"discriminator.name": "foreign"}), (2,))
     assert str(caught.value).startswith("`discriminator.name` foreign ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_builder_that_makes_no_network_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(*, sample_shape: tuple[int, ...], num_classes: int) -> None: ...
+
+    monkeypatch.setitem(discriminators._entries, "empty", empty)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`discriminator\.name` empty must make a `torch\.nn\.Module`, but"):
+        check_networks(find_recipe("points-gan").override({"discriminator.name": "empty"}), (2,))
