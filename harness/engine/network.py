@@ -47,18 +47,18 @@ class Tape:
 
     Attributes:
         to_inputs: whether it leads to the inputs, or to the parameters.
-        tape: of a chain.
+        saved: by a chain, layer by layer.
         graph: inputs and outputs of a module that is none.
     """
 
     to_inputs: bool
-    tape: list[Any] | None = None
+    saved: list[Any] | None = None
     graph: tuple[Tensor, Tensor] | None = None
 
     def tensors(self) -> Iterator[Tensor]:
         """The tensors kept, apart from those in autograd's hands."""
-        for saved in (*(self.tape or ()), *(self.graph or ())):
-            for item in saved if isinstance(saved, tuple) else (saved,):
+        for part in (*(self.saved or ()), *(self.graph or ())):
+            for item in part if isinstance(part, tuple) else (part,):
                 if isinstance(item, Tensor):
                     yield item
 
@@ -232,34 +232,34 @@ class Network:
             The outputs, which carry no graph, and what `backward` takes.
         """
         if self._chain is not None:
-            outputs, tape = self._chain.run(inputs)
-            return outputs, Tape(to_inputs=to_inputs, tape=tape)
+            outputs, saved = self._chain.run(inputs)
+            return outputs, Tape(to_inputs=to_inputs, saved=saved)
         with torch.enable_grad():
             source = inputs.detach().requires_grad_(to_inputs)
             outputs = self(source, labels)
         return outputs.detach(), Tape(to_inputs=to_inputs, graph=(source, outputs))
 
-    def backward(self, record: Tape, gradient: Tensor) -> Tensor:
+    def backward(self, tape: Tape, gradient: Tensor) -> Tensor:
         """The backward pass of one forward pass.
 
         Args:
-            record: what `record` gave; it is used up.
+            tape: what `record` gave; it is used up.
             gradient: of the loss by the outputs.
 
         Returns:
-            The gradient by the inputs, or that by the parameters, (K, P), as the record says. The latter is
+            The gradient by the inputs, or that by the parameters, (K, P), as the tape says. The latter is
             valid until the next call, and may be overwritten.
         """
         if self._chain is not None:
-            assert record.tape is not None
-            to_parameters = not record.to_inputs
+            assert tape.saved is not None
+            to_parameters = not tape.to_inputs
             to_inputs = self._chain.backward(
-                record.tape, gradient, to_parameters=to_parameters, to_inputs=record.to_inputs
+                tape.saved, gradient, to_parameters=to_parameters, to_inputs=tape.to_inputs
             )
-            return to_inputs if record.to_inputs else self.gradient
-        assert record.graph is not None
-        source, outputs = record.graph
-        if record.to_inputs:
+            return to_inputs if tape.to_inputs else self.gradient
+        assert tape.graph is not None
+        source, outputs = tape.graph
+        if tape.to_inputs:
             (found,) = torch.autograd.grad(outputs, source, gradient)
             return found
         parts = torch.autograd.grad(outputs, self._leaves, gradient, materialize_grads=True)

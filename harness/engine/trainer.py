@@ -222,8 +222,8 @@ class Trainer:
 
         def make() -> tuple[Labelled, Tape]:
             latents, labels = next(sources)
-            fake, record = generator.record(latents, labels)
-            return (fake, labels), record
+            fake, tape = generator.record(latents, labels)
+            return (fake, labels), tape
 
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
@@ -312,10 +312,10 @@ class Trainer:
         else:  # one forward pass does for both
             both = joined(real, fake, axis=int(self.population.stacked))
             size = both[0].shape[int(self.population.stacked)] // 2
-            scores, record = discriminator.record(*both)
+            scores, tape = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
             loss, by_scores = derive(objective.discriminator, real_scores, fake_scores)
-            gradients = discriminator.backward(record, torch.cat(by_scores, dim=-1))
+            gradients = discriminator.backward(tape, torch.cat(by_scores, dim=-1))
         if objective.has_penalties:
             penalty = objective.penalty(discriminator, real, fake, mixes)
             loss = loss + penalty.detach()
@@ -323,7 +323,7 @@ class Trainer:
         update = self.population.update_discriminator(gradients, measured=measured)
         self._meter.add_discriminator(loss, real_scores, fake_scores, update)
 
-    def _step_generator(self, fake: Labelled, record: Tape, real: Labelled, measured: bool) -> None:
+    def _step_generator(self, fake: Labelled, tape: Tape, real: Labelled, measured: bool) -> None:
         population, objective = self.population, self.population.objective
         discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
         real_scores = discriminator(*real) if adversarial.compares else None
@@ -335,9 +335,7 @@ class Trainer:
 
         loss, (by_scores,) = derive(of, fake_scores)
         by_fake = discriminator.backward(through, by_scores)
-        update = population.update_generator(
-            population.generator.backward(record, by_fake), measured=measured
-        )
+        update = population.update_generator(population.generator.backward(tape, by_fake), measured=measured)
         self._meter.add_generator(loss, update)
 
     @property
