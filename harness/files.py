@@ -36,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one move, on the disk before it has its name."""
+    """Write `text`, as UTF-8, to the file `path` in one move: it is on the disk before it has its name."""
     with replaced(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

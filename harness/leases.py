@@ -64,7 +64,12 @@ def take_lease(directory: Path, unit: str) -> Lease | None:
 
 
 def holder(directory: Path, unit: str) -> dict[str, Any]:
-    """Who holds a lease that could not be taken: ``pid`` and ``host``; nothing if it was just given back."""
+    """Who holds a lease that could not be taken: ``pid`` and ``host``; nothing if it was just given back.
+
+    Args:
+        directory: the folder of the leases.
+        unit: name of the lease.
+    """
     try:
         text = (directory / f"{unit}.json").read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -30,7 +30,7 @@ def in_words(value: Scalar | None) -> str:
 
 
 def rounded(value: float, *, sign: bool = False) -> str:
-    """A measurement to three significant digits, zeros at the end included; nothing for NaN.
+    """A `value` that was measured to three significant digits, zeros at the end kept; nothing for NaN.
 
     With `sign`, positive numbers have a plus, for differences.
     """
@@ -77,7 +77,7 @@ def compact(value: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """A `count` with its `noun`: ``1 run``, ``2 runs``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -87,7 +87,7 @@ def joined(names: Sequence[str]) -> str:
 
 
 def listed(names: Iterable[object], most: int = 4) -> str:
-    """``a, b and 3 more``: the first `most` names, and the number of those left out."""
+    """``a, b and 3 more``: the first `most` of the `names`, and the number of those left out."""
     shown = [str(name) for name in names]
     more = len(shown) - most
     return ", ".join(shown[:most]) + (f" and {more} more" if more > 0 else "")

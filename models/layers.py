@@ -49,12 +49,12 @@ def widen(width: int, factor: float) -> int:
 
 
 def with_depth(widths: Sequence[int], depth: int) -> list[int]:
-    """Hidden widths with the last one repeated `depth` more times."""
+    """Hidden `widths` with the last one repeated `depth` more times."""
     return [*widths, *[widths[-1]] * depth]
 
 
 def slope_of(activation: Activation, slope: float) -> float:
-    """The negative slope of an activation: 1 for the identity, 0 for a ReLU, else the one given."""
+    """The negative slope of an `activation`: 1 for the identity, 0 for a ReLU, else the `slope` given."""
     return {"identity": 1.0, "relu": 0.0}.get(activation, slope)
 
 
@@ -192,6 +192,7 @@ class Dropout(nn.Module):
         return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.rate))
 
     def extra_repr(self) -> str:
+        """The rate, for torch's description of a network."""
         return f"rate={self.rate:g}"
 
     def _kept(self, inputs: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def tiny_generator(
     depth: Depth = 0,
     slope: Annotated[float, NonNegative] = 0.2,
 ) -> nn.Module:
-    """z-64-64-2 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
+    """z-64-64-2 with LeakyReLU, for rings and grids; `units` a hidden layer, of which `depth` adds more."""
     widths = with_depth([units, units], depth)
     layers = fully_connected([latent_dim, *widths, math.prod(sample_shape)], slope=slope)
     return PointsGenerator(sample_shape, layers)
@@ -118,7 +118,7 @@ def tiny_discriminator(
     slope: Annotated[float, NonNegative] = 0.2,
     sigmoid: bool = False,
 ) -> nn.Module:
-    """2-64-64-1 with LeakyReLU, for rings and grids; `depth` adds hidden layers."""
+    """2-64-64-1 with LeakyReLU, for rings and grids; `units` a hidden layer, of which `depth` adds more."""
     widths = with_depth([units, units], depth)
     layers = fully_connected([math.prod(sample_shape), *widths, 1], slope=slope)
     return PointsDiscriminator(layers, sigmoid=sigmoid)

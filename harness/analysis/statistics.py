@@ -51,7 +51,12 @@ _SEED = 20_180_601
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An interval; both ends are NaN where the data cannot give one."""
+    """An interval, in the unit of what it is about.
+
+    Attributes:
+        low: its lower end; NaN where the data cannot give one.
+        high: its upper end; NaN likewise.
+    """
 
     low: float
     high: float

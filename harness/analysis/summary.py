@@ -81,11 +81,21 @@ class ArmResult:
         return sum(run.saved_steps for run in self.runs)
 
     def values(self, metric: str, at: At) -> dict[int, float]:
-        """Seed → score of each finished run; NaN where a run was not measured by this metric."""
+        """Seed → score of each finished run; NaN where a run was not measured by this metric.
+
+        Args:
+            metric: name of the metric.
+            at: which summary of a run's curve.
+        """
         return {run.seed: known_score(run, metric, at) for run in self.runs}
 
     def estimate(self, metric: str, at: At) -> Estimate:
-        """The metric over this arm's finished runs. One run without a value leaves none for the arm."""
+        """The metric over this arm's finished runs. One run without a value leaves none for the arm.
+
+        Args:
+            metric: name of the metric.
+            at: which summary of a run's curve.
+        """
         values = list(self.values(metric, at).values())
         return Estimate(mean=mean(values), iqm=interquartile_mean(values), interval=interval_of_mean(values))
 
@@ -318,5 +328,11 @@ def _arm_result(study: Study, arm: Arm, position: int, results: Sequence[RunResu
 
 
 def known_score(run: RunResult, metric: str, at: At) -> float:
-    """A run's score; see `harness.runs.result.score`. NaN where the run was not measured by this metric."""
+    """A run's score; see `harness.runs.result.score`. NaN where the run was not measured by this metric.
+
+    Args:
+        run: the finished run.
+        metric: name of the metric.
+        at: which summary of its curve.
+    """
     return score(run, metric, at) if metric in run.scores else math.nan

@@ -69,7 +69,11 @@ import_option = click.option(
 
 
 def read_settings(pairs: tuple[str, ...]) -> dict[str, Value]:
-    """The values of KEY=VALUE, each read as true or false, a whole number, a number, or else a text."""
+    """The values of KEY=VALUE, each read as true or false, a whole number, a number, or else a text.
+
+    Raises:
+        ValueError: a pair without a key or an equals sign, or a key that is given twice.
+    """
     settings: dict[str, Value] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")

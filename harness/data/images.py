@@ -112,7 +112,8 @@ def stacked_mnist(
 ) -> Dataset:
     """Three random digits as the red, green and blue of one image: 1000 classes, to count dropped modes by.
 
-    The class is the three digits read as a number. `source` digits stacks the digits shipped here.
+    The class is the three digits read as a number. `num_samples` are trained on, and as many held out, 10000
+    at most. `source` digits stacks the digits shipped here.
 
     Source: Metz et al. (2017), "Unrolled GANs", arXiv:1611.02163, section 3.3.1.
     """
@@ -176,6 +177,9 @@ def celeba(*, size: _Size = 64, limit: _Limit = 0, root: str = "") -> Dataset:
     """202599 faces in colour, resized and centre-cropped; the official test part, 19962 of them, is held out.
 
     Without list_eval_partition.txt beside the images, a tenth is held out.
+
+    Raises:
+        ValueError: the folder holds too few images to train on and to hold out.
 
     Source: Liu, Luo, Wang and Tang (2015), "Deep Learning Face Attributes in the Wild", ICCV.
     """

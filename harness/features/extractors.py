@@ -119,6 +119,11 @@ class Extractor(Protocol):
 def check_channels(images: Tensor, allowed: Sequence[int], extractor: str) -> None:
     """Refuse images of a number of channels that an extractor cannot see.
 
+    Args:
+        images: (N, C, H, W).
+        allowed: the numbers of channels that it can see.
+        extractor: its name, for the message.
+
     Raises:
         ValueError: the number is not among those allowed.
     """
@@ -132,7 +137,15 @@ def check_channels(images: Tensor, allowed: Sequence[int], extractor: str) -> No
 
 
 def resized_to(images: Tensor, side: int) -> Tensor:
-    """Images at another resolution, by bilinear interpolation with antialiasing; untouched at their own."""
+    """Images at another resolution, by bilinear interpolation with antialiasing; untouched at their own.
+
+    Args:
+        images: (N, C, H, W).
+        side: pixels a side that are wanted.
+
+    Returns:
+        (N, C, side, side).
+    """
     if tuple(images.shape[2:]) == (side, side):
         return images
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
@@ -236,12 +249,23 @@ class Classifier:
 
 
 def build_network(side: int, num_classes: int) -> nn.Module:
-    """The classifier's network with fresh weights."""
+    """The classifier's network with fresh weights.
+
+    Args:
+        side: pixels a side of the images.
+        num_classes: classes to be told apart.
+    """
     return _Network(side, num_classes)
 
 
 def save_classifier(path: Path, weights: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
-    """Write weights and manifest as one .npz file; the manifest's `weights_sha256` is filled in."""
+    """Write weights and manifest as one .npz file; the manifest's `weights_sha256` is filled in.
+
+    Args:
+        path: the file; what is there is replaced.
+        weights: of the network, by name.
+        manifest: what is known of them; see `Classifier`.
+    """
     full = {**manifest, "weights_sha256": weights_digest(weights)}
     arrays: dict[str, Any] = {name: values.detach().cpu().numpy() for name, values in weights.items()}
     arrays["manifest"] = np.array(json.dumps(full, indent=1, sort_keys=True))
@@ -339,7 +363,13 @@ def random_conv() -> RandomConv:
 
 
 def on_device(network: nn.Module, device: torch.device, made: dict[torch.device, nn.Module]) -> nn.Module:
-    """The network's copy on a device, made once."""
+    """The network's copy on a device, made once.
+
+    Args:
+        network: on the CPU.
+        device: where it is wanted.
+        made: the copies made before; a new one is put there.
+    """
     if device not in made:
         made[device] = network if device.type == "cpu" else copy.deepcopy(network).to(device)
     return made[device]

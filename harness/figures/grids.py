@@ -124,7 +124,11 @@ def cell_grid(
     Args:
         pixels: (N, H, W, C) bytes.
         cells: (R, S) which image is where; −1 leaves a cell white.
-        title: as for `grid`, like the others.
+        title: as for `grid`.
+        column_headers: as for `grid`.
+        row_labels: as for `grid`.
+        captions: as for `grid`.
+        scale: as for `grid`.
 
     Raises:
         ValueError: as for `grid`.

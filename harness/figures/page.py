@@ -1,4 +1,7 @@
-"""What every figure of a report shares: the page, its look, its scales, its legend and how it is written."""
+"""What every figure of a report shares: the page, its look, its scales, its legend and how it is written.
+
+Shapes: V values that a scale is chosen for, (V,).
+"""
 
 from __future__ import annotations
 

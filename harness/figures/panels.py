@@ -1,4 +1,7 @@
-"""Pictures side by side: the arms of a study, runs with their outcomes, real images beside generated ones."""
+"""Pictures side by side: the arms of a study, runs with their outcomes, real images beside generated ones.
+
+Shapes: N real images, M generated ones, each (C, H, W), floats in [-1, 1] or bytes.
+"""
 
 from __future__ import annotations
 

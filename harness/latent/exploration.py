@@ -1,6 +1,8 @@
 """What SeFa finds, as files: frames, films, two pages, a plot, tables; and in words.
 
 Everything is computed before the first file is written.
+
+Shapes: N samples, K directions.
 """
 
 from __future__ import annotations

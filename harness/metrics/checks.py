@@ -1,4 +1,7 @@
-"""What every score asks of its input."""
+"""What every score asks of its input.
+
+Shapes: N samples: points (N, 2), images (N, C, H, W), D's scores (N,).
+"""
 
 from __future__ import annotations
 

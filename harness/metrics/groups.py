@@ -105,7 +105,14 @@ def group(
     embedded: bool = False,
     needs: Literal["", "scores", "labels"] = "",
 ) -> Callable[[Callable[[B], dict[str, float]]], Group[B]]:
-    """Decorator: turn a function that computes these scores into their `Group`."""
+    """Decorator: turn a function that computes these scores into their `Group`.
+
+    Args:
+        names: of the scores.
+        available: as in `Group`; by default every reference allows them.
+        embedded: as in `Group`.
+        needs: as in `Group`.
+    """
     return partial(Group, names, available=available, embedded=embedded, needs=needs)
 
 

@@ -108,14 +108,24 @@ def pairwise(x: Tensor, y: Tensor) -> Tensor:
 
 
 def radii(within: Tensor, k: int = NEIGHBOURS) -> Tensor:
-    """(N,) distance of every sample to its k-th nearest other one, from the (N, N) distances within."""
+    """(N,) distance of every sample to its k-th nearest other one.
+
+    Args:
+        within: (N, N) distances of the samples from each other.
+        k: which neighbour, 1 being the nearest.
+    """
     return torch.cat(
         [part.topk(k + 1, dim=1, largest=False).values[:, k] for part in torch.split(within, _CHUNK)]
     )
 
 
 def point_radii(points: Array, k: int = NEIGHBOURS) -> Array:
-    """(N,) distance of every one of (N, 2) points to its k-th nearest other one, by a k-d tree."""
+    """(N,) distance of every one of (N, 2) points to its k-th nearest other one, by a k-d tree.
+
+    Args:
+        points: (N, 2).
+        k: which neighbour, 1 being the nearest.
+    """
     found, _ = KDTree(points).query(points, k=[k + 1])
     return np.asarray(found, dtype=np.float64)[:, 0]
 
@@ -193,7 +203,7 @@ def point_bins(real: Array, count: int = NUM_BINS) -> Bins[NDArray[Any]]:
 
 
 def point_bin_counts(points: Array, centres: Array) -> NDArray[np.intp]:
-    """(B,) number of (N, 2) points nearest to each centre."""
+    """(B,) how many of the `points`, (N, 2), are nearest to each of the `centres`, (B, 2)."""
     nearest, _ = vq(points, centres)
     return np.bincount(nearest, minlength=len(centres))
 
@@ -229,5 +239,5 @@ def fit_bins(real: Tensor, count: int = NUM_BINS) -> Bins[Tensor]:
 
 
 def nearest_bins(points: Tensor, centres: Tensor) -> Tensor:
-    """(N,) the nearest centre of every embedding."""
+    """(N,) which of the `centres`, (B, d), is nearest to each of the `points`, (N, d)."""
     return torch.cat([torch.cdist(part, centres).argmin(dim=1) for part in torch.split(points, _CHUNK)])

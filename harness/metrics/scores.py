@@ -1,4 +1,7 @@
-"""What an evaluation gives back, scores and why some could not be computed; and two scores of any data."""
+"""What an evaluation gives back, scores and why some could not be computed; and two scores of any data.
+
+Shapes: D's scores of N fakes, (N,), and of M reals, (M,).
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,15 @@ class Objective:
         return bool(self.settings.gradient_penalty or self.settings.r1 or self.settings.r2)
 
     def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-        """D's loss, as far as it depends on scores alone."""
+        """D's loss, as far as it depends on scores alone, drift included and gradient penalties not.
+
+        Args:
+            real_scores: D's scores of reals, (K, B).
+            fake_scores: D's scores of fakes, (K, B).
+
+        Returns:
+            (K,).
+        """
         loss = _scaled(
             self._loss.discriminator(real_scores, fake_scores), self.weights["discriminator_scale"]
         )
@@ -112,7 +120,15 @@ class Objective:
 
 
 def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A loss of scores, (K,), and its derivatives by each of them."""
+    """A loss of scores, and its derivatives by each of them.
+
+    Args:
+        function: from the scores to the loss of each run.
+        scores: each (K, B).
+
+    Returns:
+        The loss, (K,), and a derivative (K, B) for each of the scores; a run's depend on its own alone.
+    """
     leaves = [score.detach().requires_grad_() for score in scores]
     with torch.enable_grad():
         loss = function(*leaves)
@@ -139,13 +155,19 @@ def _scaled(loss: Tensor, scale: Number) -> Tensor:
 
 
 def labelled(batches: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Labelled]:
-    """Batches with their labels, or with None where there are none."""
+    """The `batches`, each with its `labels`, or with None where that is empty."""
     classes: Sequence[Tensor | None] = labels or [None] * len(batches)
     return list(zip(batches, classes, strict=True))
 
 
 def joined(first: Labelled, second: Labelled, *, axis: int) -> Labelled:
-    """Two batches as one, along the axis of the samples."""
+    """Two batches as one, along the axis of the samples.
+
+    Args:
+        first: samples and their labels, or None.
+        second: the same; the labels of the two are joined only where both have some.
+        axis: of the samples.
+    """
     (samples, classes), (others, other_classes) = first, second
     if classes is None or other_classes is None:
         return torch.cat([samples, others], dim=axis), None

@@ -34,7 +34,11 @@ Number = float | Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
-    """An update rule. Its fields are its options; switches, and which numbers are 0, hold for all runs."""
+    """An update rule. Its fields are its options; switches, and which numbers are 0, hold for all runs.
+
+    Attributes:
+        lr: η.
+    """
 
     lr: Annotated[float, Positive] = 1e-3
 
@@ -68,6 +72,12 @@ class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked for.
 
     b ← momentum·b + g;  θ ← θ − η·b, or with Nesterov's momentum θ ← θ − η·(g + momentum·b).
+
+    Attributes:
+        lr: η.
+        momentum: how much of the last step is kept; 0 keeps no b.
+        nesterov: whether to look ahead along b.
+        weight_decay: multiple of θ that is added to g.
 
     Source: Sutskever et al. (2013), as in torch.optim.SGD. Departure: none.
     """
@@ -108,6 +118,13 @@ class RMSProp(Optimizer):
 
     v ← α·v + (1 − α)·g²;  θ ← θ − η·g / (√v + ε). Centred: √(v − m²) with m a running mean of g. With
     momentum the quotient feeds a velocity.
+
+    Attributes:
+        alpha: α, how much of v, and of m, is kept.
+        eps: ε, added to the root.
+        momentum: how much of the velocity is kept; 0 has none.
+        centered: whether m² is taken off v.
+        weight_decay: multiple of θ that is added to g.
 
     Source: Hinton (2012), lecture 6e; Graves (2013), Eq. 38 to 45 (centred); as in torch.optim.RMSprop.
     Departure: none.
@@ -153,7 +170,11 @@ class Adam(Optimizer):
     """Running means of the gradient over its running root mean square, both freed of their bias towards 0.
 
     m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²;  θ ← θ − η·m̂ / (√v̂ + ε), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ).
-    Weight decay is added to g.
+    Attributes:
+        beta1: β₁, how much of m is kept.
+        beta2: β₂, how much of v is kept.
+        eps: ε, added to the root.
+        weight_decay: multiple of θ that is added to g.
 
     Source: Kingma and Ba (2015), Algorithm 1. Departure: none.
     """
@@ -200,6 +221,9 @@ class Adam(Optimizer):
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient: θ ← θ − η·λ·θ before the update.
+
+    Attributes:
+        weight_decay: λ.
 
     Source: Loshchilov and Hutter (2019), Algorithm 2. Departure: the decay is scaled by η, as in
     torch.optim.AdamW.
@@ -251,14 +275,14 @@ class OptimisticAdam(Adam):
 
 
 def per_run(values: Sequence[float], like: Tensor) -> Number:
-    """A number where all K values are the same, which computes faster, else (K,) on the device of `like`."""
+    """A number where all K `values` are equal, which is faster, else (K,), device and type as of `like`."""
     if all(value == values[0] for value in values):
         return float(values[0])
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def pick(value: Number, positions: Tensor) -> Number:
-    """A per-run number for these rows only."""
+    """A per-run `value` for the rows at these `positions` only; a number that all share stays as it is."""
     return value[positions] if isinstance(value, Tensor) else value
 
 

@@ -32,7 +32,11 @@ __all__ = ["ArmPlan", "Plan", "Price", "RunGroup", "trial_groups", "with_all_gro
 
 @dataclass(frozen=True, kw_only=True)
 class RunGroup:
-    """Runs that are trained together, as one population, by one worker."""
+    """Runs that are trained together, as one population, by one worker.
+
+    Attributes:
+        runs: one or more, in the order of the population's rows.
+    """
 
     runs: tuple[PlannedRun, ...]
 

@@ -20,14 +20,26 @@ _MAX_PARAMETERS = 100_000_000
 
 
 def build_generator(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> nn.Module:
-    """G of a recipe, freshly initialised from torch's global random state, on its default device."""
+    """G of a recipe, freshly initialised from torch's global random state, on its default device.
+
+    Args:
+        recipe: names the network and its options.
+        sample_shape: shape of one sample of the data.
+        num_classes: classes of the data, or 0.
+    """
     build = generators[recipe.generator.name]
     network: nn.Module = build(sample_shape=sample_shape, num_classes=num_classes, **recipe.generator.options)
     return network
 
 
 def build_discriminator(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int = 0) -> nn.Module:
-    """D of a recipe, freshly initialised from torch's global random state, on its default device."""
+    """D of a recipe, freshly initialised from torch's global random state, on its default device.
+
+    Args:
+        recipe: names the network and its options.
+        sample_shape: shape of one sample of the data.
+        num_classes: classes of the data, or 0.
+    """
     build = discriminators[recipe.discriminator.name]
     options = recipe.discriminator.options
     network: nn.Module = build(sample_shape=sample_shape, num_classes=num_classes, **options)

@@ -52,7 +52,12 @@ _CARRIED = frozenset({"lr", "weight_decay", "latent_dim", "size"})
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A registry entry and all of its options."""
+    """A registry entry and all of its options.
+
+    Attributes:
+        name: the entry's name in its registry.
+        options: every option that the entry has, by name; none is left out.
+    """
 
     name: str
     options: Mapping[str, Value]
@@ -91,6 +96,18 @@ SECTIONS = (
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A complete, checked combination; see the module's docstring.
+
+    Attributes:
+        name: what it is called; no part of its fingerprint.
+        description: what it is, in a sentence; no part of its fingerprint.
+        data: the data set.
+        generator: G.
+        discriminator: D.
+        loss: the adversarial loss, its scales, and D's penalties.
+        generator_optimizer: G's update rule.
+        discriminator_optimizer: D's update rule.
+        train: epochs, batches, and the order of steps.
+        evaluate: when and on how many samples runs are scored, and what is drawn.
 
     Raises:
         ValueError: an unknown name or option, a value out of bounds, or a combination that cannot be meant.
@@ -384,6 +401,11 @@ class Recipe:
 def choose(registry: Registry[Any], name: str, **options: Value) -> Choice:
     """A registry entry with the options given, and its defaults for the others.
 
+    Args:
+        registry: where the entry is looked up.
+        name: the entry.
+        options: those that differ from its defaults.
+
     Raises:
         ValueError: an unknown name or option, or a value that is refused.
     """
@@ -434,7 +456,7 @@ def list_recipes() -> list[str]:
 
 
 def run_id(recipe: Recipe, seed: int) -> str:
-    """The id of one recipe trained with one seed: 12 hexadecimal digits of a hash of both."""
+    """The id of one `recipe` trained with one `seed`: 12 hexadecimal digits of a hash of both."""
     return hashlib.sha256(f"{recipe.fingerprint}:{seed}".encode()).hexdigest()[:12]
 
 

@@ -75,14 +75,21 @@ def plain_value(value: Any) -> Any:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint for a mistyped name: ``; did you mean `x`?``, or nothing where no name is close."""
+    """A hint for a mistyped `name`: ``; did you mean `x`?``, or nothing where none of `names` is close."""
     found = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
     return f"; did you mean `{found[0]}`?" if found else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Limits of a number, written as metadata: ``lr: Annotated[float, Positive] = 1e-3``."""
+    """Limits of a number, written as metadata: ``lr: Annotated[float, Positive] = 1e-3``.
+
+    Attributes:
+        low: the least value.
+        high: the largest value.
+        open_low: whether `low` itself is refused.
+        open_high: whether `high` itself is refused.
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -378,7 +385,7 @@ class Registry(Generic[T]):
         return options_of(builder, self._injected)
 
     def takes(self, name: str, parameter: str) -> bool:
-        """Whether an entry's builder has this parameter, option or not."""
+        """Whether the builder of the entry `name` has this `parameter`, be it an option or not."""
         return parameter in inspect.signature(self[name]).parameters  # type: ignore[arg-type]
 
     def source(self, name: str) -> Source | None:

@@ -42,7 +42,13 @@ _LATENT_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure on the page: its file, its heading and the words below it."""
+    """A figure on the page.
+
+    Attributes:
+        path: its file.
+        title: its heading.
+        caption: the words below it.
+    """
 
     path: Path
     title: str
@@ -66,7 +72,12 @@ def draw_gallery(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> 
 
 
 def neighbour_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[str, Path, str]]:
-    """The training images nearest to the samples of each arm's median run: arm, file, and which run it is."""
+    """The training images nearest to the samples of each arm's median run: arm, file, and which run it is.
+
+    Args:
+        summary: the study.
+        shown: the arms that the figures show.
+    """
     found = []
     for arm in shown:
         run = _typical(summary, arm)
@@ -80,6 +91,10 @@ def beside_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[
     """Training images beside those of each arm's first seed that has them: arm, file, and which run it is.
 
     Of more than four arms, the baseline's alone, or those of the best where there is none.
+
+    Args:
+        summary: the study.
+        shown: the arms that the figures show.
     """
     if len(shown) > _MAX_BESIDE:
         chosen = summary.baseline or next(iter(summary.ranking), shown[0])
@@ -98,6 +113,10 @@ def latent_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[Pictur
     """What `latent edit` and `latent interpolate` have drawn of the shown arms' runs, twelve files at most.
 
     Each arm's median run comes first, for it is the one that the other figures show.
+
+    Args:
+        summary: the study.
+        shown: the arms that the figures show.
     """
     found = []
     for arm in shown:
@@ -110,7 +129,7 @@ def latent_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[Pictur
 
 
 def last_frame(summary: Summary, run: RunResult) -> Path | None:
-    """The last picture that a run left of its samples."""
+    """The last picture that a `run` of the study in `summary` left of its samples; None if it left none."""
     return _frame_at(summary, run, None)[0]
 
 

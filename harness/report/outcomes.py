@@ -135,7 +135,13 @@ def _sentence(text: str) -> str:
 
 
 def verdict_timeline(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> list[Picture]:
-    """Every run's verdicts over time, or the shown arms' where runs are many; none without verdicts."""
+    """Every run's verdicts over time, or the shown arms' where runs are many; none without verdicts.
+
+    Args:
+        summary: the study.
+        shown: the arms that the figures show.
+        folder: where the figure is written.
+    """
     from harness.figures import verdicts as figures
     from harness.figures.verdicts import Strip
 
@@ -168,7 +174,13 @@ def verdict_timeline(summary: Summary, shown: Sequence[ArmResult], folder: Path)
 
 
 def score_strips(summary: Summary, shown: Sequence[ArmResult], folder: Path) -> list[Picture]:
-    """Where D's scores were, over time and over each arm's runs; none where no run recorded them."""
+    """Where D's scores were, over time and over each arm's runs; none where no run recorded them.
+
+    Args:
+        summary: the study.
+        shown: the arms that the figures show.
+        folder: where the figure is written.
+    """
     from harness.figures import verdicts as figures
 
     found = [_score_counts(arm.name, [_histograms(summary, run) for run in arm.runs]) for arm in shown]

@@ -65,7 +65,14 @@ def write_report(study_dir: str | Path) -> Path:
 
 
 def write_pages(summary: Summary) -> Path:
-    """Write the report of a study that has been read; see `write_report`."""
+    """Write the report of a study that has been read; see `write_report`.
+
+    Returns:
+        The report's folder.
+
+    Raises:
+        ValueError: the files cannot be written.
+    """
     report = StudyFolder(summary.directory).report
     figures = report / "figures"
     try:

@@ -41,7 +41,7 @@ _DERIVED = ("_over_real", "_over_trace", "_minus_null", "_excess")
 
 
 def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
-    """Every figure that the finished runs allow."""
+    """Every figure that the finished runs in `summary` allow, written into `folder`."""
     from harness import figures
 
     shown = shown_arms(summary)
@@ -268,7 +268,10 @@ def _scene_title(summary: Summary, arm: ArmResult) -> str:
 
 
 def metric_label(metric: str, summary: Summary) -> str:
-    """A metric for an axis: its name, its unit, and which way is better."""
+    """A `metric` for an axis: its name, its unit, and which way is better.
+
+    That of the study is what `summary` says, and that of others what the registry does.
+    """
     unit, direction = "", summary.target.direction if metric == summary.metric else ""
     if metric in metrics:
         info = metrics[metric]

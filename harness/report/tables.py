@@ -178,7 +178,13 @@ def markdown(summary: Summary) -> str:
 
 
 def markdown_table(title: str, caption: str, table: Sequence[Sequence[str]]) -> str:
-    """A table, header first, in Markdown, under a heading and a line that says what it shows."""
+    """A table in Markdown, under a heading and a line that says what it shows.
+
+    Args:
+        title: the heading.
+        caption: that line.
+        table: the header and the rows, all of one length.
+    """
     header, *rows = ([_escape_markdown(cell) for cell in row] for row in table)
     lines = [
         f"# {title}",
@@ -199,7 +205,13 @@ def latex(summary: Summary) -> str:
 
 
 def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int) -> str:
-    """A table, header first, as a LaTeX `table`; all but the first `num_names` columns are numbers."""
+    """A table, header first, as a LaTeX `table`.
+
+    Args:
+        caption: what it shows.
+        table: the header and the rows, all of one length.
+        num_names: how many columns at the left hold words; the others are numbers.
+    """
     header, *rows = ([_escape_latex(cell) for cell in row] for row in table)
     columns = "l" * num_names + "r" * (len(header) - num_names)
     lines = [

@@ -51,7 +51,7 @@ Callback: TypeAlias = Callable[[RunEvent], str | None]
 
 
 def reason_of(callback: Callback, event: RunEvent) -> str:
-    """Call a callback.
+    """Call a `callback` with an `event`.
 
     Returns:
         Why the run is to stop, on one line; empty where it goes on.

@@ -62,7 +62,12 @@ class Examination:
         return all(bool(values.isfinite().all()) for values in judged)
 
     def scores(self, position: int, *, exact: bool) -> Scores:
-        """All scores of a run against all held-out reals; see `Evaluator.evaluate`."""
+        """All scores of a run against all held-out reals; see `Evaluator.evaluate`.
+
+        Args:
+            position: the run's row in this evaluation.
+            exact: whether scores that are dear are due too.
+        """
         return self.evaluator.evaluate(
             self.rows[position],
             real_scores=self.real_scores[position],
@@ -73,6 +78,10 @@ class Examination:
 
     def halves(self, position: int, metric: str) -> tuple[float, float]:
         """One score of a run against each half of the held-out reals, NaN where it has none.
+
+        Args:
+            position: the run's row in this evaluation.
+            metric: name of the score.
 
         Returns:
             The score on the half that selects, and on the half that reports.

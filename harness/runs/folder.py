@@ -93,7 +93,7 @@ class RunFolder:
 
 
 def run_directory(study_directory: Path, run_id: str) -> Path:
-    """Where a run's files are: ``<study>/runs/<run id>``."""
+    """Where the files of the run `run_id` are: ``runs/<run_id>`` in `study_directory`."""
     return StudyFolder(study_directory).runs / run_id
 
 
@@ -122,7 +122,11 @@ def finished_runs(study_directory: Path, *, with_code: bool = False) -> frozense
 
 
 def find_results(study_directory: Path, known: Collection[str] = ()) -> list[RunResult]:
-    """The results of a study's finished runs, by id; of those only that are not known yet.
+    """The results of a study's finished runs, by id, but for those that are known already.
+
+    Args:
+        study_directory: ``runs/<study>``.
+        known: ids of the runs to leave out.
 
     Raises:
         ValueError: If a file is there but is not a result.

@@ -41,7 +41,7 @@ class Frame(ABC):
 
     @abstractmethod
     def draw(self, path: Path, *, title: str) -> None:
-        """Write it as a PNG; the file appears whole or not at all."""
+        """Write it to `path` as a PNG under a `title`; the file appears whole or not at all."""
 
 
 class Frames(ABC):
@@ -92,7 +92,12 @@ class Frames(ABC):
 
     @abstractmethod
     def film(self, folder: Path, *, title: str) -> dict[str, Path]:
-        """Join the frames in a folder, of which there is at least one; key → file for what is to be shown."""
+        """Join the frames of a run, of which there is at least one; key → file for what is to be shown.
+
+        Args:
+            folder: the run's samples.
+            title: what a filmstrip says above its frames.
+        """
 
 
 def frames_of(dataset: Dataset) -> Frames:

@@ -178,7 +178,14 @@ class RunRecorder:
         return points[0 if failed else -1][1]
 
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
-        """Add a row of training metrics, keyed ``train/…`` and, of networks that grow, ``growth/…``."""
+        """Add a row of training metrics.
+
+        Args:
+            step: D steps so far.
+            epoch: passes over the data so far.
+            values: keyed ``train/…`` and, of networks that grow, ``growth/…``.
+            ledger: what the run has spent.
+        """
         self._logged |= values
         self._verdicts.trained(values)
         self._trackers.log(_row(step, epoch, ledger) | dict(values))

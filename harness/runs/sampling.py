@@ -60,5 +60,15 @@ def sample(
 
 
 def draw_latents(num: int, latent_dim: int, *, seed: int, purpose: str = "generate") -> Tensor:
-    """Standard normal latents, (num, latent_dim), the same for a seed and a purpose on every device."""
+    """Standard normal latents, the same for a seed and a purpose on every device.
+
+    Args:
+        num: how many.
+        latent_dim: numbers in each.
+        seed: any integer.
+        purpose: names the stream; those of other names are independent.
+
+    Returns:
+        (num, latent_dim), on the CPU.
+    """
     return torch.randn(num, latent_dim, generator=generator_for(seed, purpose, 0, torch.device("cpu")))

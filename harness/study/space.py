@@ -262,7 +262,15 @@ class Distribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """The numbers from low to high, both included."""
+    """The numbers from low to high, both included.
+
+    Attributes:
+        low: the least.
+        high: the largest.
+        integer: whether only whole numbers are meant.
+        log: whether they are searched by their logarithm.
+        step: distance between two of them from `low` up, or None where all are meant.
+    """
 
     low: float
     high: float
@@ -272,7 +280,7 @@ class Interval:
 
 
 def contains(values: tuple[Any, ...] | list[Any], value: Any) -> bool:
-    """Membership that keeps 1, 1.0 and true apart."""
+    """Whether `value` is one of the `values`, where true is not 1, as it is to Python's ``in``."""
     return any(known == value and isinstance(known, bool) == isinstance(value, bool) for known in values)
 
 

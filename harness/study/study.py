@@ -82,7 +82,7 @@ class Study:
     The keywords are the keys of a sweep file, with a person's shorthands; what a study keeps is the
     `Attributes` below.
 
-    Attributes:
+    Args:
         name: names the study's folder.
         recipe: what everything is changed from: a registered recipe's name, or such a recipe with settings
             changed, which are then fixed in the whole study.
@@ -255,7 +255,18 @@ class Study:
         seeds: int | Sequence[int] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Study:
-        """Read the text of a sweep file; see `load`."""
+        """Read the text of a sweep file.
+
+        Args:
+            text: YAML.
+            source: what messages call it.
+            smoke: as for `load`.
+            seeds: as for `load`.
+            overrides: as for `load`.
+
+        Raises:
+            ValueError: as for `load`.
+        """
         document = read_yaml(text, source=source)
         return cls._read(document, name="study", smoke=smoke, seeds=seeds, overrides=overrides)
 
@@ -292,7 +303,11 @@ class Study:
         return study._changed(changes) if changes else study
 
     def smoked(self) -> Study:
-        """The two-minute version: this study with its `smoke` section applied, named ``<name>-smoke``."""
+        """The two-minute version: this study with its `smoke` section applied, named ``<name>-smoke``.
+
+        Raises:
+            ValueError: the section asks for something that cannot be trained.
+        """
         try:
             return self._changed(self.smoke, name=f"{self.name}-smoke")
         except FieldError as error:

@@ -27,7 +27,7 @@ class Target:
     at: At = "last"
 
     def better(self, a: float, b: float) -> bool:
-        """Whether the score a is better than b; any score is better than NaN."""
+        """Whether the score `a` is better than `b`; any score is better than NaN."""
         return self.badness(a) < self.badness(b)
 
     def badness(self, score: float) -> float:

@@ -48,14 +48,18 @@ def claim_id(folder: Path, study: str, run_id: str, *, resumed: bool) -> str:
 
 
 def settle_id(folder: Path, identity: str) -> None:
-    """Note that the run of this id has its result; training it anew will be another W&B run."""
+    """Note in W&B's `folder` that the run `identity` has its result; trained anew it is another W&B run."""
     _write(folder / "ids" / _RANDOM.sub("", identity), f"{identity} {_DONE}")
 
 
 def is_first_alert(folder: Path, identity: str) -> bool:
-    """Whether no alert was sent for the run of this id before, by a training that was killed since, say.
+    """Whether no alert was sent for a run before, say by a training that was killed since.
 
     To be asked right before one is sent: the next time, the answer is no.
+
+    Args:
+        folder: W&B's folder.
+        identity: id of the run.
     """
     path = folder / "alerts" / identity
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,7 @@ def is_first_alert(folder: Path, identity: str) -> bool:
 
 
 def find_segments(folder: Path, identity: str) -> list[Path]:
-    """The folders that hold parts of a run, whichever random digits its ids had."""
+    """The folders in `folder` that hold parts of the run `identity`, whatever random digits its ids had."""
     stem = f"run-{_RANDOM.sub('', identity)}"
     return [log.parent for log in folder.glob("*/run-*.wandb") if _RANDOM.sub("", log.stem) == stem]
 

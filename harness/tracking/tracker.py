@@ -22,7 +22,12 @@ class Histogram(NamedTuple):
 
     @classmethod
     def trimmed(cls, counts: Sequence[int], edges: Sequence[float]) -> Histogram:
-        """A histogram without its empty bins on either side; of nothing, it has no bin at all."""
+        """A histogram without its empty bins on either side; of nothing, it has no bin at all.
+
+        Args:
+            counts: how many values fell into each bin.
+            edges: of the bins, increasing, one more than there are bins.
+        """
         filled = [index for index, count in enumerate(counts) if count]
         if not filled:
             return cls((), ())

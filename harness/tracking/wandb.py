@@ -111,7 +111,12 @@ class WandbRun:
         return self._run.url if self._run is not None else None
 
     def log(self, row: Callable[[Any], Mapping[str, object]], *, what: str = "log") -> None:
-        """Log the row that this function makes with the library at hand."""
+        """Log a row.
+
+        Args:
+            row: makes the row, given the library ``wandb``.
+            what: what is logged, for the message if it fails.
+        """
         if (run := self._run) is not None:
             self._guard(what, lambda: run.log(dict(row(_library()))))
 
@@ -131,7 +136,12 @@ class WandbRun:
             self._guard("tag", lambda: setattr(run, "tags", tuple(dict.fromkeys((*(run.tags or ()), tag)))))
 
     def alert(self, title: str, text: str) -> None:
-        """Have the server tell the user, once in the life of the run; offline there is nobody to tell."""
+        """Have the server tell the user, once in the life of the run; offline there is nobody to tell.
+
+        Args:
+            title: the message's subject.
+            text: the message.
+        """
         run = self._run
         if run is None or self.mode != "online":
             return

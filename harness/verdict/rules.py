@@ -127,7 +127,22 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What the rules look at; a number that could not be had is None, and no rule that needs it fires."""
+    """What the rules look at; a number that could not be had is None, and no rule that needs it fires.
+
+    Attributes:
+        modes: B.
+        coverage: C.
+        density: Dn.
+        pair_distance: ρ.
+        d_auc: A.
+        confident: K.
+        g_grad_norm: g.
+        d_loss_share: L.
+        score_gap: S.
+        moved: M.
+        first_g_grad_norm: the first g of the run.
+        previous_modes: B at the evaluation before, if it was of the same modes.
+    """
 
     modes: float | None = None
     coverage: float | None = None

@@ -45,7 +45,12 @@ class RunVerdicts:
         return self._note(self._judge.judge(step, scores, **dynamics_of(logged, self._chance)))
 
     def diverged(self, step: int, reason: str) -> Verdict:
-        """The verdict on a run that training found to be no longer finite."""
+        """The verdict on a run that training found to be no longer finite.
+
+        Args:
+            step: Where in training.
+            reason: What is not finite, in words.
+        """
         return self._note(self._judge.diverged(step, reason))
 
     def rings(self) -> bool:

@@ -105,6 +105,9 @@ def swd(fake: Tensor, reference: PatchReference) -> float:
     Returns:
         The distance; two samples of one law leave a floor above 0.
 
+    Raises:
+        ValueError: another number of images than the reference has.
+
     Source: Karras et al. 2018, section 5. Departures: the reals' normalisation is used for both, so that a
     lack of contrast counts, and images without any spread have a distance; eight sorted neighbours are
     compared by their mean.
