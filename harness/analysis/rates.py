@@ -33,7 +33,6 @@ WRONG = ("diverged", "d-saturated", "collapsed", "partial-collapse")
 """Verdicts of runs that have gone wrong: all but those that learnt, or are still learning."""
 
 _MAX_ARMS = 12
-_MAX_NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)

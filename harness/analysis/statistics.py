@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from harness.study.target import Goal
+from harness.study.target import Target
 
 __all__ = [
     "ALPHA",
@@ -272,7 +272,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [math.nan if math.isnan(p) else q for p, q in zip(p_values, corrected, strict=True)]
 
 
-def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal: Goal) -> float:
+def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, target: Target) -> float:
     """Chance that a run of one arm is better than a run of another: P(X better Y) + ½ P(X = Y).
 
     Every value of the one is compared with every value of the other (the Mann–Whitney statistic over n·m), so
@@ -281,7 +281,7 @@ def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal
     Args:
         arm: (n,) values of the arm.
         baseline: (m,) values of the baseline.
-        goal: whether small or large is better.
+        target: says whether small or large is better.
 
     Returns:
         The probability; NaN if one of the two has no value or a value is NaN.
@@ -291,8 +291,8 @@ def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, goal
     x, y = _vector(arm), _vector(baseline)
     if not (len(x) and len(y)) or np.isnan(x).any() or np.isnan(y).any():
         return math.nan
-    sign = np.sign(x[:, None] - y[None, :]) * (1 if goal == "maximize" else -1)
-    return float((1 + sign.mean()) / 2)
+    wins = np.sign(x[:, None] - y[None, :]) * target.gain(0.0, 1.0)
+    return float((1 + wins.mean()) / 2)
 
 
 def min_num_seeds(num_comparisons: int, *, alpha: float = ALPHA) -> int:
@@ -319,7 +319,7 @@ def compare(
     baseline: Mapping[int, float],
     arms: Mapping[str, Mapping[int, float]],
     *,
-    goal: Goal,
+    target: Target,
     alpha: float = ALPHA,
 ) -> list[Comparison]:
     """Compare every arm of a study with its baseline, seed by seed.
@@ -334,7 +334,7 @@ def compare(
         baseline: seed → value.
         arms: name of each other arm → (seed → value). All planned arms belong here, also those without a
             value yet: they are members of the family that is corrected for.
-        goal: whether small or large is better.
+        target: says whether small or large is better.
         alpha: level of the family.
 
     Returns:
@@ -348,7 +348,7 @@ def compare(
     needed = min_num_seeds(max(1, len(arms)), alpha=alpha)
     found = []
     for (name, differences), p_value, p_holm in zip(paired.items(), p_values, holm(p_values), strict=True):
-        improvement = probability_of_improvement(list(arms[name].values()), list(baseline.values()), goal)
+        improvement = probability_of_improvement(list(arms[name].values()), list(baseline.values()), target)
         found.append(
             Comparison(
                 arm=name,
@@ -358,7 +358,7 @@ def compare(
                 p_value=p_value,
                 p_holm=p_holm,
                 probability_of_improvement=improvement,
-                decision=_decide(differences, p_holm, goal=goal, needed=needed, alpha=alpha),
+                decision=_decide(differences, p_holm, target=target, needed=needed, alpha=alpha),
                 min_num_seeds=needed,
             )
         )
@@ -366,16 +366,16 @@ def compare(
 
 
 def _decide(
-    differences: npt.NDArray[np.float64], p_holm: float, *, goal: Goal, needed: int, alpha: float
+    differences: npt.NDArray[np.float64], p_holm: float, *, target: Target, needed: int, alpha: float
 ) -> Decision:
     if len(differences) < needed:
         return "too-few-seeds"
     if math.isnan(p_holm) or p_holm > alpha:
         return "undecided"
-    rank_side = np.sign(float((_twice_ranks(differences) * np.sign(differences)).sum()))
+    rank_side = float(np.sign((_twice_ranks(differences) * np.sign(differences)).sum()))
     if rank_side != np.sign(mean(differences)):
         return "undecided"
-    return "better" if (rank_side > 0) == (goal == "maximize") else "worse"
+    return "better" if target.gain(0.0, rank_side) > 0 else "worse"
 
 
 def _twice_ranks(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -201,7 +201,7 @@ class Summary:
         if self.baseline is None:
             return ()
         others = {arm.name: arm.values(self.metric, self.at) for arm in self.arms if not arm.is_baseline}
-        return tuple(compare(self.baseline.values(self.metric, self.at), others, goal=self.target.goal))
+        return tuple(compare(self.baseline.values(self.metric, self.at), others, target=self.target))
 
     @cached_property
     def ranking(self) -> tuple[ArmResult, ...]:

@@ -10,14 +10,13 @@ from harness.machine import describe_environment, resolve_device
 from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.recipe import Recipe
-from harness.recipe.registry import plain_value
+from harness.recipe.registry import metrics, plain_value
 from harness.runs.callbacks import Callback
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Job, PlannedRun, Progress
 from harness.runs.result import RunResult
 from harness.runs.session import train_population
 from harness.study.folder import StudyFolder
-from harness.study.target import Target
 from harness.tracking import Tracker, wandb_mode
 
 __all__ = ["train"]
@@ -106,7 +105,7 @@ def train(
             study=directory.name,
             directory=directory,
             device=device,
-            target=Target(metric="frechet" if dataset.kind == "images" else "sliced_w2", goal="minimize"),
+            target=metrics["frechet" if dataset.kind == "images" else "sliced_w2"].target,
             environment=describe_environment(device),
             checkpoint=study.checkpoint(group.id),
             wandb=wandb,

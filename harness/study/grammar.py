@@ -55,14 +55,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.recipe.plugins import import_modules
 from harness.recipe.registry import metrics, nearest
 from harness.study.arms import Ablate, read_ablate
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.parameters import read_mapping, read_parameters, read_setting
-from harness.study.target import Target
+from harness.study.target import Goal, Target
 
 __all__ = [
     "CHANGEABLE",
@@ -291,7 +291,7 @@ def _target(value: Any) -> tuple[Target, list[str]]:
         )
     goal = given.get("goal", metrics[name].goal)
     for key, chosen, allowed in (
-        ("goal", goal, ("minimize", "maximize")),
+        ("goal", goal, get_args(Goal)),
         ("at", given.get("at", "last"), _AT),
     ):
         if chosen not in allowed:

@@ -16,7 +16,10 @@ from harness.analysis.statistics import (
     probability_of_improvement,
     signed_rank_test,
 )
+from harness.study.target import Target
 
+LOWER = Target(metric="sliced_w2", goal="minimize")
+HIGHER = Target(metric="sliced_w2", goal="maximize")
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
 
@@ -145,18 +148,18 @@ def test_holm_counts_a_test_that_could_not_be_made() -> None:
 
 
 def test_probability_of_improvement_counts_ties_as_half_and_follows_the_goal() -> None:
-    assert probability_of_improvement([1, 2], [3, 4], "minimize") == 1.0
-    assert probability_of_improvement([1, 2], [3, 4], "maximize") == 0.0
-    assert probability_of_improvement([1, 1], [1, 1], "minimize") == 0.5
-    assert probability_of_improvement([1, 3], [2, 3], "maximize") == pytest.approx((0 + 0 + 1 + 0.5) / 4)
-    assert math.isnan(probability_of_improvement([], [1], "minimize"))
+    assert probability_of_improvement([1, 2], [3, 4], LOWER) == 1.0
+    assert probability_of_improvement([1, 2], [3, 4], HIGHER) == 0.0
+    assert probability_of_improvement([1, 1], [1, 1], LOWER) == 0.5
+    assert probability_of_improvement([1, 3], [2, 3], HIGHER) == pytest.approx((0 + 0 + 1 + 0.5) / 4)
+    assert math.isnan(probability_of_improvement([], [1], LOWER))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=9), st.lists(numbers, min_size=1, max_size=9))
 def test_probability_of_improvement_is_the_mann_whitney_statistic(x: list[float], y: list[float]) -> None:
     expected = stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y))
-    assert probability_of_improvement(x, y, "maximize") == pytest.approx(expected)
+    assert probability_of_improvement(x, y, HIGHER) == pytest.approx(expected)
 
 
 def test_fewest_seeds_are_where_the_test_can_first_reach_the_level() -> None:
@@ -177,7 +180,7 @@ def test_comparison_pairs_by_seed_and_says_which_side_is_better() -> None:
         "better": {seed: value / 2 for seed, value in baseline.items()},
         "same": dict(baseline),
     }
-    by_name = {comparison.arm: comparison for comparison in compare(baseline, arms, goal="minimize")}
+    by_name = {comparison.arm: comparison for comparison in compare(baseline, arms, target=LOWER)}
     assert {name: c.decision for name, c in by_name.items()} == {
         "worse": "worse",
         "better": "better",
@@ -189,18 +192,18 @@ def test_comparison_pairs_by_seed_and_says_which_side_is_better() -> None:
     assert by_name["worse"].probability_of_improvement == 0.0
     assert by_name["same"].p_value == 1.0
     assert by_name["same"].interval.low == by_name["same"].interval.high == 0.0
-    flipped = compare(baseline, arms, goal="maximize")
+    flipped = compare(baseline, arms, target=HIGHER)
     assert [c.decision for c in flipped] == ["better", "worse", "undecided"]
 
 
 def test_comparison_uses_only_the_seeds_that_both_have() -> None:
-    (comparison,) = compare({0: 1.0, 1: 2.0, 2: 3.0}, {"a": {1: 5.0, 2: 5.0, 9: 100.0}}, goal="minimize")
+    (comparison,) = compare({0: 1.0, 1: 2.0, 2: 3.0}, {"a": {1: 5.0, 2: 5.0, 9: 100.0}}, target=LOWER)
     assert comparison.num_pairs == 2
     assert comparison.difference == pytest.approx(2.5)
 
 
 def test_comparison_of_too_few_seeds_says_how_many_it_needs() -> None:
-    comparisons = compare(_arm([1.0] * 6), {"a": _arm([2.0] * 6), "b": {}}, goal="minimize")
+    comparisons = compare(_arm([1.0] * 6), {"a": _arm([2.0] * 6), "b": {}}, target=LOWER)
     assert [c.decision for c in comparisons] == ["too-few-seeds"] * 2
     assert [c.min_num_seeds for c in comparisons] == [7, 7]
     assert [c.num_pairs for c in comparisons] == [6, 0]
@@ -210,7 +213,7 @@ def test_comparison_of_too_few_seeds_says_how_many_it_needs() -> None:
 
 def test_comparison_is_undecided_where_one_outlier_turns_the_mean_against_the_ranks() -> None:
     baseline = _arm([0.0] * 12)
-    (comparison,) = compare(baseline, {"a": _arm([*range(1, 12), -1000])}, goal="minimize")
+    (comparison,) = compare(baseline, {"a": _arm([*range(1, 12), -1000])}, target=LOWER)
     assert comparison.p_value < 0.05
     assert comparison.difference < 0
     assert comparison.decision == "undecided"
