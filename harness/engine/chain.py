@@ -44,7 +44,7 @@ class _Link(ABC):
 
     @abstractmethod
     def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
-        """Write the parameters' gradients if asked for; the inputs' gradient, or anything where unwanted."""
+        """Write the parameters' gradients if asked for, and return the inputs', if that is."""
 
 
 class _Linear(_Link):

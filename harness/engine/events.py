@@ -69,7 +69,7 @@ class SamplesDue:
 
 @dataclass(frozen=True, kw_only=True)
 class Paused:
-    """Nothing is due, but the consumer asked for a moment between two iterations, to stop say.
+    """Nothing is due, but the consumer asked for a moment between two iterations, for instance to stop.
 
     Attributes:
         step: D steps taken so far.

@@ -97,8 +97,8 @@ class Growth:
 def growth_of(train: TrainSettings, num_levels: int, total_steps: int) -> Growth | None:
     """The growth schedule of a run, where it has one.
 
-    A run is refused that ends before the last level is wholly there and has been trained for a step: what it
-    made would not be of the size it is scored at.
+    A run must train its last level, wholly there, for at least a step: what a shorter one makes would not be
+    of the size it is scored at.
 
     Args:
         train: the settings.

@@ -27,7 +27,7 @@ _SIZES_CUDA = (1, 2, 4, 8, 16, 32, 64)
 _REPEATS = 3
 _BUDGET_SEC = 1.5
 _NEEDED_GAIN = 1.15
-_LONG_STEP_SEC = 0.02  # on a CPU: of one run, beyond which arithmetic takes all the time, and K gains nothing
+_LONG_STEP_SEC = 0.02  # a longer step of one run on a CPU is all arithmetic, and a larger K gains nothing
 _MEMORY_SHARE = 0.5  # of what is free
 
 
@@ -38,8 +38,9 @@ class Measurement:
     Attributes:
         population: the best number K of runs in lockstep. More than one only where it trains at least
             15 % more run-steps a second, so that two measurements agree.
-        step_sec_by_size: K → seconds a D step and run take, with its share of G steps, at every K measured;
-            larger ones are left out once K is clearly too large. Of networks that grow, the mean of a run.
+        step_sec_by_size: K → seconds of one D step of one run, its share of G steps included, at every K
+            measured; larger ones are left out once K is clearly too large. Of networks that grow, the mean
+            over a run.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.

@@ -115,7 +115,7 @@ class Meter:
         self._measured.clear()
 
     def _count(self, which: int, scores: Tensor) -> None:
-        """Count scores, (steps, K, B) or (steps, B), in bins; one that is no number is in none."""
+        """Count scores, (steps, K, B) or (steps, B), in bins; NaN is in none."""
         scores = scores.view(len(scores), self._num_runs, -1)
         bins = torch.bucketize(scores, self._inner, right=True)
         bins += torch.arange(self._num_runs, device=bins.device).unsqueeze(1) * _NUM_BINS

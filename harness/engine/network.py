@@ -33,7 +33,7 @@ __all__ = ["Network", "Tape", "mixes_samples"]
 def mixes_samples(module: nn.Module) -> bool:
     """Whether a sample's output depends on the others of its batch while training.
 
-    So does batch norm; any other layer that does says so by an attribute `mixes_samples = True`.
+    That of batch norm does; another layer that mixes samples says so by an attribute `mixes_samples = True`.
     """
     batch_norm = nn.modules.batchnorm._BatchNorm
     return any(
@@ -46,9 +46,9 @@ class Tape:
     """What one backward pass needs of a forward pass; from `Network.record`.
 
     Attributes:
-        to_inputs: whether it leads to the inputs, or to the parameters.
-        saved: by a chain, layer by layer.
-        graph: inputs and outputs of a module that is none.
+        to_inputs: whether the gradient is wanted by the inputs, instead of by the parameters.
+        saved: what a chain kept, layer by layer.
+        graph: inputs and outputs of a module that is no chain, in autograd's graph.
     """
 
     to_inputs: bool
@@ -64,7 +64,7 @@ class Tape:
 
 
 class _SpectralNorm(parametrizations._SpectralNorm):
-    """Torch's spectral norm, bit for bit, but that its vectors are not written by `out=`: `vmap` refuses."""
+    """Torch's spectral norm, bit for bit, without writing its vectors by `out=`, which `vmap` refuses."""
 
     _u: Tensor
     _v: Tensor

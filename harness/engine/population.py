@@ -30,7 +30,7 @@ from harness.recipe.networks import build_discriminator, build_generator
 __all__ = ["Population", "Update", "structure"]
 
 _MAX_NUMBERS = 2**20
-"""Numbers in the samples that are evaluated at once; layers in between hold some times as many."""
+"""Most numbers in the samples that are evaluated at once; hidden layers hold a few times as many."""
 _PER_RUN = ("loss", "generator_optimizer", "discriminator_optimizer", "train")
 _SHARED = ("loss.clamp",)
 """Numbers of those sections that all runs share."""
@@ -39,9 +39,9 @@ _SHARED = ("loss.clamp",)
 def structure(recipe: Recipe) -> tuple[tuple[str, bool | int | float | str], ...]:
     """What runs must agree in to be trained as one population.
 
-    It is every setting, except that the numbers of the optimisers, the loss and the running average count
-    only as being zero or not: a penalty that is off is not computed, for all rows alike. Of the loss its own
-    options are shared: what it does with them is its own affair.
+    That is every setting, but of the numbers of the optimisers, the loss and the running average only whether
+    they are zero: a penalty is computed for all rows or for none. The options of a loss must be equal, for
+    only the loss knows what it does with them.
 
     Returns:
         A hashable key, (dotted key, value) pairs.
@@ -78,7 +78,7 @@ class Population:
         device: where.
 
     Raises:
-        ValueError: no runs, as many seeds as recipes are not given, or the structures differ.
+        ValueError: no runs, not as many seeds as recipes, or structures that differ.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ def log_spaced_steps(total_steps: int, num: int, *, multiple_of: int = 1) -> tup
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """At the ends of which iterations a run is looked at.
+    """After which iterations a run is looked at.
 
     A multiple of a grid that falls into an iteration is honoured at its end.
 

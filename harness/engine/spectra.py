@@ -26,7 +26,7 @@ def layer_norms(network: Network) -> dict[str, tuple[Tensor, Tensor]]:
 
     σ₁ comes from four rounds of power iteration, V ← WᵀWV, on eight fixed directions, and the largest
     singular value within what they span: never too large, exact where a few values stand out, and up to 6 %
-    too small for a weight as it is drawn, of which none does. A decomposition would give all singular values,
+    too small for a freshly drawn weight, where none does. A decomposition would give all singular values,
     but takes seconds for a weight of 36,864 × 1,024, where this reads it ten times; the stable rank needs no
     more, and falls with the spectrum as the effective rank does: from the number of rows to 1.
 

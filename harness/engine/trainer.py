@@ -278,7 +278,7 @@ class Trainer:
         return self._growth.stretches(self.population.recipe.train, self.total_steps)
 
     def go_to(self, step: int) -> None:
-        """GrowthState at a step without the training that leads to it, to measure speed say."""
+        """Put the networks where they stand at a step, without training up to it; for measuring speed."""
         self.step = step
         if self._growth is not None:
             self.population.grow(self._growth.at(step * self.population.recipe.train.batch_size))

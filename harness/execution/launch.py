@@ -98,7 +98,7 @@ def run_study(
 
 
 def _check_importable(study: Study) -> None:
-    """Refuse a study whose entries the workers, processes of their own, could not find."""
+    """Refuse a study with entries that its workers could not import, being processes of their own."""
     for entry, source in study.sources.items():
         if not source.importable:
             name = entry[entry.index("`") :]

@@ -68,13 +68,13 @@ class Pool:
         self.stop()
 
     def watch(self) -> bool:
-        """Look after the workers once.
+        """Check every worker once: start those again that died, and let go of those that are done.
 
         Returns:
             Whether any is still at work.
 
         Raises:
-            WorkerError: If one was refused what it was asked, or several died on the same group.
+            WorkerError: If one cannot do what it was asked, or several died on the same group.
         """
         for index, process in list(self._processes.items()):
             if process.exitcode is None:
@@ -209,7 +209,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    # It is started with the first process otherwise, and unblocks Ctrl-C when it is.
+    # The tracker would otherwise start with the first process, and unblock Ctrl-C as it does.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -37,8 +37,8 @@ class ArmStatus:
         total: All its runs.
         mean: Mean of the study's metric over the finished runs; None before the first.
         failed: Runs that diverged, or were stopped because they were hopeless.
-        bad_verdicts: Verdict → how many runs have it, finished ones and those in training; of those that say
-            that something is wrong, the worst first.
+        bad_verdicts: Verdict → how many runs have it, finished or in training. Only verdicts that say that
+            something is wrong, the worst first.
         saved_steps: Training steps that stopped runs were spared.
     """
 
@@ -218,7 +218,7 @@ class StatusReader:
         lines: dict[str, str] = {}
         for group in progress:
             lines |= group.get("alarms", {})
-        # Of a run that ended at once, its worker has said nothing that lasted.
+        # A worker reports only on the runs it trains now; what became of others stands in their results.
         for run_id, result in self._results.items():
             if result.verdict_name in HOPELESS:
                 sentence = Verdict.from_json(result.verdict).sentence()

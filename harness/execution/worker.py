@@ -1,4 +1,4 @@
-"""Train: one run for whoever asks, or a study's groups one after the other, as one worker among several.
+"""Train a study's run groups, one after the other, as one worker among several.
 
 Workers are equal and share nothing but the study's folder. Each takes the next group that has no result and
 no lease, trains it from its checkpoint if it has one, and looks again. In a search it also asks for trials,

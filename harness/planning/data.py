@@ -38,7 +38,7 @@ def fitting_dataset(recipe: Recipe) -> tuple[Dataset, bool]:
 
 
 def check_same_data(result: RunResult, recipe: Recipe, folder: Path) -> None:
-    """Refuse to hand back a result as if it were one of the data that are there now.
+    """Refuse to hand back a result that was trained on other data than are there now.
 
     Data that are gone, or can no longer be read, say nothing against it; neither does a result from before
     its data were recorded.

@@ -114,7 +114,7 @@ class Plan:
         done: Ids of the runs that have a result; not part of what is kept.
         changed: Files that have changed since the plan was written, of code that is not the harness's own;
             not part of what is kept.
-        renewed: Whether runs are planned anew for it.
+        renewed: Whether new runs are planned because of these changes.
     """
 
     study: Study

@@ -140,7 +140,7 @@ def _is_stale(arm: Mapping[str, Any]) -> bool:
 
 
 def planned_seeds(directory: Path) -> dict[str, list[int]]:
-    """The seeds of each phase that a study asks for; none for a folder without a plan, `harness train`'s say.
+    """The seeds of each phase that a study asks for; none without a plan, as in a folder of `harness train`.
 
     Args:
         directory: ``runs/<study>``.
@@ -202,8 +202,8 @@ def write_plan(plan: Plan) -> Plan:
     """Write ``plan.json``, and ``study.yaml`` for people, each in one move.
 
     Args:
-        plan: What to write. If another process has written the study's plan meanwhile, that one counts, made
-            to cover what this one's study asks for.
+        plan: What to write. If another process has written the study's plan meanwhile, that one is kept,
+            extended by what this one's study asks for.
 
     Returns:
         The plan as written.
@@ -275,7 +275,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _code_to_json(study: Study) -> dict[str, Any]:
-    """Whose code the study runs besides the harness's own; nothing where it runs no other."""
+    """The modules of one's own that the study needs, and hashes of their code; empty where it needs none."""
     needed = [*map(module_source, study.imports), *study.sources.values()]
     records = {source.module: source.to_json() for source in needed if source is not None}
     return {"imports": list(records.values()), "code": study.code} if records else {}

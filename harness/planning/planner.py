@@ -26,10 +26,10 @@ __all__ = ["plan_study"]
 _MEASURING_SEC = 0.8
 """Seconds that all measurements of a plan may take together."""
 _NEEDED_GAIN = {1: 1.6, 2: 1.25}
-"""How much faster than by ones and by twos a CPU must train runs by eights, to train them so.
+"""A CPU trains eight runs together only where that is this much faster than one, and than two, at a time.
 
-Nets bound by arithmetic gain nothing (1.0 measured), tiny ones 2.4 and 1.7: far enough apart for one noisy
-timing not to carry a study from one side to the other.
+Nets bound by arithmetic gain nothing (1.0 measured), tiny ones 2.4 over one and 1.7 over two. The bounds lie
+between, so that one noisy timing does not carry a study from one side to the other.
 """
 
 _WORKERS_A_GPU = 4

@@ -96,7 +96,7 @@ class Examination:
             )
         except torch.cuda.OutOfMemoryError:
             raise
-        except Exception:  # what it says of the samples, the score on all of the reals has said already
+        except Exception:  # the score against all reals has already recorded what is wrong with the samples
             return math.nan, math.nan
         return found.select, found.report
 
@@ -116,13 +116,13 @@ class Examiner:
         self._evaluator = evaluator
         self._num = self._population.recipe.evaluate.num_samples
         rows = evaluator.held_out_rows.to(dataset.test.device)
-        if dataset.kind == "images":  # as many as are generated; the first ones of a folder are of one class
+        if dataset.kind == "images":  # as many as are generated; the rows are in random order
             rows = rows[: self._num]
         self._real = gather(dataset.test, rows)
         self._real_labels = None if dataset.test_labels is None else dataset.test_labels[rows]
 
     def examine(self) -> Examination:
-        """Look at all live runs, of which there must be one."""
+        """Look at all live runs, of which there must be at least one."""
         samples, labels = self.samples()
         return Examination(
             samples=samples,
@@ -136,7 +136,7 @@ class Examiner:
     def samples(self, shown: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
         """Samples of every live run's fixed latents, (K, N, ...), and their classes, (N,); or some of them.
 
-        As many latents are drawn in every call: the first of many are not those of a few.
+        The same number of latents is drawn in every call, because the first of many differ from a few.
         """
         trainer = self._trainer
         wanted = slice(None) if shown is None else list(shown)

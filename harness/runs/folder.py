@@ -111,8 +111,8 @@ def finished_runs(study_directory: Path, *, with_code: bool = False) -> frozense
 
     Args:
         study_directory: ``runs/<study>``.
-        with_code: whether to leave out runs of other code than this process has, where that is not the
-            harness's own; their results are read.
+        with_code: whether to leave out runs that were made by other code of one's own than this process has;
+            every result is read to find out.
     """
     folders = [path for path in find_runs(study_directory) if RunFolder(path).result.exists()]
     if with_code:

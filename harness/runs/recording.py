@@ -52,7 +52,7 @@ class RunRecorder:
 
     Args:
         run: The run.
-        job: What it is a part of: the study, its folder, its metric, whose goal it may have set itself.
+        job: What it is a part of: the study, its folder, and what the study compares by.
         frames: How it is drawn.
         environment: Goes into the result as it is.
         resume_step: Step of the checkpoint that the run goes on from; None for a fresh run.

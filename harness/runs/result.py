@@ -51,9 +51,9 @@ class RunResult:
             `best_checkpoint`; that of any other metric is its curve's optimum, which flatters: chosen and
             reported on one set.
         ledger: ``discriminator_steps``, ``generator_steps``, ``seen_images``, ``elapsed_sec`` of training,
-            and ``diagnostics_sec`` of scores, verdicts, pictures, records and checkpoints, the run's own and
-            those of the runs that trained beside it, its film at the end left out; of a run that was stopped
-            also ``saved_steps``, the D steps that it was spared.
+            and ``diagnostics_sec`` of scores, verdicts, pictures, records and checkpoints. These seconds
+            include those spent on the runs that trained beside it, but not on its film at the end. Of a run
+            that was stopped also ``saved_steps``, the D steps that it was spared.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
         failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
@@ -111,7 +111,7 @@ class RunResult:
 
     @property
     def is_current(self) -> bool:
-        """Whether this process has the code that made it, where not all of it is the harness's own."""
+        """Whether this process has the code that made it; the harness's own code is not compared."""
         return not changed(self.environment.get("code", {}))
 
     @property

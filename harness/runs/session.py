@@ -1,7 +1,7 @@
 """One population from its first event, or its checkpoint, to its results: events in, files out.
 
 Everything that decides which rows are computed on (who diverged, who was given up) follows from the training
-and from results on the disk alone, so a population that was killed and resumed is the one that was not.
+and from results on the disk alone, so a population that was killed and resumed ends like one that was not.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ __all__ = ["Session"]
 _VERSION = 5
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
-"""What of a run's state is kept of its best checkpoint: enough to generate and to judge, not to train on."""
+"""The parts of a run's state that its best checkpoint keeps: enough to sample and judge, not to train on."""
 _TOLD: dict[type[Event], Literal["logged", "evaluated", "samples"]] = {
     Logged: "logged",
     EvaluationDue: "evaluated",
     SamplesDue: "samples",
 }
-"""What callbacks are told of, and what it is called there."""
+"""The events that callbacks are told of, and the kind that they are told."""
 
 
 class Session:
@@ -321,7 +321,7 @@ class Session:
         return {name: state[name] for name in _WEIGHTS if name in state}
 
     def _ledger(self) -> dict[str, float]:
-        """What every live run has spent: in lockstep, all have spent the same, and waited as long."""
+        """What each live run has spent; runs in lockstep have all spent the same, time included."""
         return {
             **self._trainer.spent,
             "elapsed_sec": round(self._elapsed_sec, 6),

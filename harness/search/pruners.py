@@ -10,7 +10,7 @@ __all__ = ["make_pruner"]
 
 
 def make_pruner(study: Study) -> optuna.pruners.BasePruner:
-    """The pruner of a study's `early_terminate`; one that gives up nothing where it says nothing."""
+    """The pruner of a study's `early_terminate`; where that is None, one that gives no trial up."""
     early = study.early_terminate
     if early is None:
         return optuna.pruners.NopPruner()

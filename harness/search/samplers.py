@@ -1,4 +1,4 @@
-"""What proposes a search's next trial; seeded by study, arm and number, so that any worker asks alike."""
+"""What proposes a search's next trial; seeded by study, arm and number, so that all workers propose alike."""
 
 from __future__ import annotations
 

@@ -203,14 +203,14 @@ def record_arms(
 
 @contextlib.contextmanager
 def _without_optuna_warnings() -> Iterator[None]:
-    """Optuna warns of choices made here with open eyes, such as a step reported again after a resume."""
+    """Silence Optuna where it warns of what is meant here, such as a step reported again after a resume."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"optuna\..*")
         yield
 
 
 def _journal_name(study: Study) -> str:
-    """What a study is called in the journal; with other code of other people's it begins anew."""
+    """A study's name in the journal. Changed code of one's own changes it: the search begins anew."""
     if not study.code:
         return study.name
     code = json.dumps(study.code, sort_keys=True)

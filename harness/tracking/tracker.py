@@ -14,7 +14,7 @@ class Histogram(NamedTuple):
 
     Attributes:
         counts: one a bin.
-        edges: the bins', increasing, one more than there are bins.
+        edges: of the bins, increasing, one more than there are bins.
     """
 
     counts: tuple[int, ...]

@@ -32,7 +32,7 @@ PROJECT = "gan-sweep-harness"
 INIT_TIMEOUT_SEC = 15.0
 FINISH_TIMEOUT_SEC = 60.0
 REOPEN_SEC = 5.0
-ABANDONED_FINISH_SEC = 2.0  # a finish's share once the server has failed to answer one
+ABANDONED_FINISH_SEC = 2.0  # how long to wait at the end of a run once the server has failed to answer
 
 
 @dataclass

@@ -28,7 +28,7 @@ INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "
 SAME_SAMPLES = "same-samples"
 
 _IDEAL_COVERAGE = 0.969
-"""What real points get, 1 − ∏ (n − i)/(n + m − i) at k = 5, where it was not measured."""
+"""What real points get as coverage, 1 − ∏ (n − i)/(n + m − i) at k = 5; used where it was not measured."""
 
 _IDEAL_QUALITY = 1 - math.exp(-4.5)
 """Share of a Gaussian's points that are within three standard deviations of its centre."""
@@ -41,7 +41,7 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
     "d_auc": (("d_auc", 1.0),),
     "confident": (("confident_over_real", 1.0), ("high_quality", _IDEAL_QUALITY)),
 }
-"""Each number, and the scores that it is read from: the first that is there, over what a perfect one gets."""
+"""Number → the scores that give it, the first that is there, each with what a perfect generator gets."""
 
 _DISTANCES = ("frechet", "sliced_w2", "pair_distance")
 """Scores that tell whether a run has moved from its untrained generator, as far as they can be had."""
@@ -213,11 +213,11 @@ class Judge:
         return self._verdict("healthy", self._sound(), evidence, step)
 
     def begin(self, scores: Mapping[str, float]) -> None:
-        """Know the scores of a run's untrained generator, where the evaluation of it was not seen."""
+        """Take note of the untrained generator's scores, where its evaluation was not judged here."""
         self._evidence(0, scores, {})
 
     def trained(self, g_grad_norm: float | None) -> None:
-        """Know the norm of G's gradient between evaluations: of the norms, the first one counts."""
+        """Take note of the norm of G's gradient between evaluations; only a run's first norm is kept."""
         if self._first_grad_norm is None:
             self._first_grad_norm = g_grad_norm
 

@@ -13,16 +13,21 @@ Of several rules that fire, the first wins:
 | `immature`         | Dn < 0.3, or K < 0.2, or M < 0.03                                           | 1     |
 | `healthy`          | none of these                                                               | 1     |
 
-B is the share of the data's modes that are there: classes where a classifier knows them, and else bins. C is
-the coverage of the real samples over what other real samples get, Dn the density likewise, K the share of
-samples of a clear class, or near a mode of points, over that of real ones, ρ the mean distance between two
-samples over that of real ones, A how often D scores a real sample above a generated one, g the norm of the
-generator's gradient, L D's loss over that of a D that cannot tell, S the distance between D's mean scores of
-real and of generated samples, M how far the samples have ever been from the untrained generator's, in their
-distance from the data or from each other, as a share of the untrained one's. The rules rest on samples,
-because losses and gradients alone barely foretell failure. Two looks are two evaluations running, the
-untrained generator's not among them. `sweeps/results/verdict/` holds the runs on which the numbers were
-chosen, and how they fare.
+- B: share of the data's modes that are there: classes where a classifier knows them, and else bins;
+- C: coverage of the real samples, over what other real samples get;
+- Dn: density of the samples, over what real samples get;
+- K: share of samples of a clear class, or near a mode of points, over that of real ones;
+- ρ: mean distance between two samples, over that of real ones;
+- A: how often D scores a real sample above a generated one;
+- g: norm of the generator's gradient;
+- L: D's loss, over that of a D that cannot tell;
+- S: distance between D's mean scores of real and of generated samples;
+- M: how far the samples have ever been from the untrained generator's, in their distance from the data or
+  from each other, as a share of the untrained one's.
+
+The rules rest on samples, because losses and gradients alone barely foretell failure. Two looks are two
+evaluations running, the untrained generator's not among them. `sweeps/results/verdict/` holds the runs on
+which the numbers were chosen, and how they fare.
 
 Samples are on the data if Dn ≥ 0.3, K ≥ 0.2 and M ≥ 0.03; modes are growing if B rises by more than 0.05 a
 look. A young generator makes nearly the same image over and over, and recovers: few modes condemn only where
@@ -30,9 +35,9 @@ the samples are good (the collapse that the word was made for), or where D does 
 (L > 0.6), so that there is nothing to recover by. Where nothing tells clear samples, as for images without a
 classifier, L decides alone.
 
-Classes count only images whose class is clear, so images of every kind that are blurred yet have few of them,
-and a network that is learning well would be condemned. Where K < 0.2, B is that of bins. A run that has not
-moved (M < 0.03) is not collapsed, whatever its samples look like: it has not begun.
+Classes are counted over images of a clear class alone. While images are still blurred few classes would be
+found, and a network that is learning well would be condemned; so where K < 0.2, B is that of bins. A run that
+has not moved (M < 0.03) is not collapsed, whatever its samples look like: it has not begun.
 
 The non-saturating loss keeps g large however sure D is, so g alone does not show that D has won; L does. It
 is not known for a critic, whose loss has no floor; there S tells a critic that runs away.
@@ -50,7 +55,7 @@ __all__ = ["HOPELESS", "RULES", "VERDICTS", "Numbers", "Rule", "Thresholds", "Ve
 VerdictName = Literal["diverged", "d-saturated", "collapsed", "partial-collapse", "immature", "healthy"]
 
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
-"""All verdicts, the worst first: of several rules that fire, the first one's."""
+"""All verdicts, the worst first; where several rules fire, the first of them decides."""
 
 HOPELESS: frozenset[VerdictName] = frozenset({"diverged", "d-saturated", "collapsed"})
 """Verdicts from which runs do not recover: reasons to stop one."""

@@ -31,7 +31,7 @@ class RunVerdicts:
             self.alarmed = bool(state["alarmed"])
 
     def trained(self, logged: Mapping[str, float]) -> None:
-        """Know the ``train/…`` numbers of an interval."""
+        """Take note of the ``train/…`` numbers of an interval."""
         self._judge.trained(logged.get("train/g_grad_norm"))
 
     def judge(self, step: int, scores: Mapping[str, float], logged: Mapping[str, float]) -> Verdict:
@@ -62,7 +62,7 @@ class RunVerdicts:
 
     @property
     def since(self) -> int:
-        """The step from which the run has been what it is now, without a break."""
+        """The step from which the latest verdict has held without a break."""
         step, name = self._timeline[-1]
         for earlier, other in reversed(self._timeline):
             if other != name:
