@@ -8,9 +8,9 @@ from harness.figures.directions import (
     direction_pages,
     strength_plot,
 )
-from harness.figures.films import filmstrip, filmstrip_gif, log_spaced_steps, read_classes, read_frames
-from harness.figures.grids import class_grid, column_labels, grid, read_grid, shown_classes, top_rows
-from harness.figures.neighbours import Neighbours, memorisation_note, nearest_images, neighbour_grid
+from harness.figures.films import filmstrip, filmstrip_gif, read_classes, read_frames
+from harness.figures.grids import class_grid, grid, shown_classes, top_rows
+from harness.figures.neighbours import nearest_images, neighbour_grid
 from harness.figures.panels import Panel, panels, real_beside_fake
 from harness.figures.plots import (
     Dots,
@@ -22,48 +22,33 @@ from harness.figures.plots import (
     time_curves,
     trial_scatter,
 )
-from harness.figures.scene import (
-    Scene,
-    Window,
-    draw_scene,
-    gif,
-    scatter_over_surface,
-    scatter_window,
-    surface_points,
-)
+from harness.figures.scene import Scene, gif, scatter_over_surface, scatter_window, surface_points
 from harness.figures.video import find_ffmpeg, write_mp4
 
 __all__ = [
     "Dots",
-    "Neighbours",
     "Panel",
     "Scene",
     "Series",
     "Trials",
-    "Window",
     "attribute_map",
     "class_grid",
-    "column_labels",
     "direction_films",
     "direction_frames",
     "direction_pages",
     "dot_and_interval",
-    "draw_scene",
     "filmstrip",
     "filmstrip_gif",
     "final_panel",
     "find_ffmpeg",
     "gif",
     "grid",
-    "log_spaced_steps",
-    "memorisation_note",
     "metric_curves",
     "nearest_images",
     "neighbour_grid",
     "panels",
     "read_classes",
     "read_frames",
-    "read_grid",
     "real_beside_fake",
     "scatter_over_surface",
     "scatter_window",

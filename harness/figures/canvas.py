@@ -30,6 +30,8 @@ __all__ = [
     "fitting_size",
     "image_bytes",
     "line_height",
+    "save_gif",
+    "size_of",
     "text_width",
     "whole_scale",
     "wrapped_lines",
@@ -282,18 +284,28 @@ def write_gif(
     """
     from PIL import Image
 
-    if not pictures:
-        raise ValueError("`pictures` must hold at least one picture, but got none.")
-    sizes = sorted({picture.size for picture in pictures})
-    if len(sizes) > 1:
-        raise ValueError(f"`pictures` must be of one size, but got {sizes[0]} and {sizes[-1]}.")
-    width, height = sizes[0]
+    width, height = size_of(pictures)
     samples = (pictures[0], pictures[len(pictures) // 2], pictures[-1])
     strip = Image.new("RGB", (width, height * len(samples)))
     for number, sample in enumerate(samples):
         strip.paste(sample.convert("RGB"), (0, height * number))
     palette = strip.quantize(_GIF_COLOURS)
     frames = [p.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    save_gif(frames, path, seconds=seconds, hold_seconds=hold_seconds)
+
+
+def save_gif(
+    frames: Sequence[Image], path: Path, *, seconds: float = 6.0, hold_seconds: float = 2.0, **options: int
+) -> None:
+    """Write frames as a GIF, as they are; see `write_gif`.
+
+    Args:
+        frames: with a palette each, in order; at least one.
+        path: the file; its folder must exist.
+        seconds: how long one pass takes, without the last frame's rest.
+        hold_seconds: how long the last frame rests.
+        options: further ones of Pillow's writer.
+    """
     each = max(20, 10 * int(100 * seconds / len(frames)))
     with replaced(path) as temporary:
         frames[0].save(
@@ -304,4 +316,19 @@ def write_gif(
             duration=[each] * (len(frames) - 1) + [each + round(1000 * hold_seconds)],
             loop=0,
             optimize=False,
+            **options,
         )
+
+
+def size_of(pictures: Sequence[Image]) -> tuple[int, int]:
+    """The width and height that all the pictures have.
+
+    Raises:
+        ValueError: there are no pictures, or they differ in size.
+    """
+    if not pictures:
+        raise ValueError("`pictures` must hold at least one picture, but got none.")
+    sizes = sorted({picture.size for picture in pictures})
+    if len(sizes) > 1:
+        raise ValueError(f"`pictures` must be of one size, but got {sizes[0]} and {sizes[-1]}.")
+    return sizes[0]

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.engine.schedule import log_spaced_steps
 from harness.figures.canvas import Bytes, Images, image_bytes, write_gif
 from harness.figures.grids import cell_grid, grid, read_grid, read_headers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["filmstrip", "filmstrip_gif", "log_spaced_steps", "read_classes", "read_frames"]
+__all__ = ["filmstrip", "filmstrip_gif", "read_classes", "read_frames"]
+
+_COLUMNS = 12
+_MAX_FRAMES = 30
+_FRAME_IMAGES = 32
 
 
 def read_frames(folder: Path) -> dict[int, Bytes]:
@@ -51,25 +54,23 @@ def filmstrip(
     frames: Mapping[int, Images],
     *,
     rows: int = 8,
-    max_columns: int = 12,
     row_labels: Sequence[str] = (),
     title: str = "",
-    scale: int | None = None,
 ) -> Image:
-    """How the images of the same latents change while training: a row a latent, a column a step.
+    """How the images of the same latents change while training: a row a latent, a column each of 12 steps.
+
+    The first and the last step are always there.
 
     Args:
         frames: step → the images of the fixed latents, in the same order at every step.
         rows: how many latents, at most.
-        max_columns: how many steps, at most; the first and the last are always there.
         row_labels: a text for each latent, such as its class, or none.
         title: one line above all.
-        scale: as for `grid`.
 
     Raises:
         ValueError: as for `grid`; or there are no frames.
     """
-    steps = _chosen(sorted(frames), max_columns)
+    steps = _chosen(sorted(frames), _COLUMNS)
     rows = min(rows, *(len(frames[step]) for step in steps))
     columns = [image_bytes(frames[step][:rows]) for step in steps]
     cells = np.arange(rows * len(steps)).reshape(len(steps), rows).T
@@ -80,40 +81,28 @@ def filmstrip(
         title=title,
         column_headers=headers,
         row_labels=row_labels[:rows],
-        scale=scale,
     )
 
 
-def filmstrip_gif(
-    frames: Mapping[int, Images],
-    path: Path,
-    *,
-    title: str = "",
-    num_images: int = 32,
-    max_frames: int = 30,
-    seconds: float = 6.0,
-    scale: int | None = None,
-) -> None:
-    """Write the images of the same latents as a GIF, a frame a step, the step above them.
+def filmstrip_gif(frames: Mapping[int, Images], path: Path, *, title: str = "") -> None:
+    """Write the images of 32 latents, eight a row, as a GIF, a frame each of 30 steps, the step above them.
+
+    The first and the last step are always there.
 
     Args:
         frames: step → the images of the fixed latents.
         path: the GIF; its folder must exist.
         title: what stands before the step.
-        num_images: how many latents, at most, eight a row.
-        max_frames: how many steps, at most; the first and the last are always there.
-        seconds: how long one pass takes.
-        scale: as for `grid`.
 
     Raises:
         ValueError: as for `filmstrip`.
     """
     words = f"{title} · " if title else ""
     pictures = [
-        grid(frames[step][:num_images], columns=8, title=f"{words}step {step:,}", scale=scale)
-        for step in _chosen(sorted(frames), max_frames)
+        grid(frames[step][:_FRAME_IMAGES], columns=8, title=f"{words}step {step:,}")
+        for step in _chosen(sorted(frames), _MAX_FRAMES)
     ]
-    write_gif(pictures, path, seconds=seconds)
+    write_gif(pictures, path)
 
 
 def _chosen(steps: Sequence[int], count: int) -> list[int]:

@@ -40,7 +40,6 @@ __all__ = [
     "TITLE",
     "cell_grid",
     "class_grid",
-    "column_labels",
     "grid",
     "read_grid",
     "read_headers",
@@ -280,7 +279,6 @@ def class_grid(
     classes: Sequence[int] | None = None,
     rows: int = 10,
     title: str = "",
-    scale: int | None = None,
 ) -> Image:
     """A grid whose columns are classes: the first `rows` images of each.
 
@@ -293,7 +291,6 @@ def class_grid(
         classes: which classes; by default all, or 20 spread evenly over them where there are more.
         rows: R.
         title: one line above all.
-        scale: as for `grid`.
 
     Raises:
         ValueError: as for `grid`; or labels are not as many as images, or are no classes.
@@ -312,26 +309,13 @@ def class_grid(
     for column, place in enumerate(places):
         cells[: len(place), column] = place
     headers = [class_names[one] if class_names else str(one) for one in classes]
-    return cell_grid(pixels, cells, title=title, column_headers=headers, scale=scale)
+    return cell_grid(pixels, cells, title=title, column_headers=headers)
 
 
 def shown_classes(count: int) -> list[int]:
     """The classes that have a column: all of `count`, or 20 spread evenly over them where there are more."""
     found: list[int] = np.linspace(0, count - 1, min(count, _MAX_CLASSES)).round().astype(int).tolist()
     return found
-
-
-def column_labels(num_classes: int, rows: int) -> npt.NDArray[np.int64]:
-    """The labels to ask a generator for to fill `class_grid`.
-
-    Args:
-        num_classes: S.
-        rows: R.
-
-    Returns:
-        (R · S,): 0, 1, …, S − 1, and again, R times.
-    """
-    return np.tile(np.arange(num_classes, dtype=np.int64), rows)
 
 
 def _tiles(pixels: Bytes, cells: Cells, scale: int, gap: tuple[int, int]) -> Bytes:

@@ -185,7 +185,6 @@ def neighbour_grid(
     held_out: npt.NDArray[np.float64] | None = None,
     rows: int = 10,
     blocks: int = 2,
-    scale: int | None = None,
 ) -> Image:
     """The samples nearest to the training set, nearest first, each before its nearest training images.
 
@@ -202,7 +201,6 @@ def neighbour_grid(
             `memorisation_note` says stands above.
         rows: samples in a column, at most.
         blocks: columns of samples, at most.
-        scale: as for `grid`.
 
     Raises:
         ValueError: as for `grid`; or `found` is not of these samples.
@@ -222,7 +220,6 @@ def neighbour_grid(
             np.arange(len(chosen))[:, None],
             column_headers=["generated"],
             captions=[" "] * len(chosen),
-            scale=scale,
         )
         near = image_bytes(train[found.indices[chosen].ravel()], "train")
         right = cell_grid(
@@ -230,7 +227,6 @@ def neighbour_grid(
             np.arange(len(near)).reshape(len(chosen), num),
             column_headers=["nearest", *[""] * (num - 1)],
             captions=[f"{distance:#.3g}" for distance in found.distances[chosen].ravel()],
-            scale=scale,
         )
         part = Image.new(
             "RGB", (left.width + _PAIR_GAP + right.width, max(left.height, right.height)), "#ffffff"

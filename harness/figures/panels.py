@@ -40,7 +40,7 @@ class Panel:
     failed: bool = False
 
 
-def panels(shown: Sequence[Panel], *, columns: int | None = None, title: str = "") -> Image:
+def panels(shown: Sequence[Panel], *, columns: int | None = None) -> Image:
     """Pictures side by side, each with its name above and words below.
 
     The arms of a study at equal budget; final grids of runs with their outcomes; real beside generated.
@@ -48,7 +48,6 @@ def panels(shown: Sequence[Panel], *, columns: int | None = None, title: str = "
     Args:
         shown: in reading order.
         columns: panels a row; by default as many as 1500 pixels hold.
-        title: a line above all.
 
     Raises:
         ValueError: there are none.
@@ -63,8 +62,6 @@ def panels(shown: Sequence[Panel], *, columns: int | None = None, title: str = "
     titles = [wrapped_lines(panel.title, width, TITLE, bold=True) for panel in shown]
     notes = [wrapped_lines(panel.note, width, TEXT) for panel in shown]
     total_width = columns * (width + _PANEL_GAP) - _PANEL_GAP
-    heading = wrapped_lines(title, total_width, TITLE + 1, bold=True) if title else []
-    top = len(heading) * line_height(TITLE + 1) + (8 if heading else 0)
     rows = [range(start, min(start + columns, len(shown))) for start in range(0, len(shown), columns)]
     measures = [
         (
@@ -74,10 +71,10 @@ def panels(shown: Sequence[Panel], *, columns: int | None = None, title: str = "
         )
         for row in rows
     ]
-    total_height = top + sum(map(sum, measures)) + _PANEL_GAP * (len(rows) - 1)
+    total_height = sum(map(sum, measures)) + _PANEL_GAP * (len(rows) - 1)
     sheet = Image.new("RGB", (total_width, total_height), "#ffffff")
     draw = ImageDraw.Draw(sheet)
-    draw_lines(sheet, heading, left=0, top=0, width=total_width, size=TITLE + 1, bold=True, align="left")
+    top = 0
     for row, (above, middle, below) in zip(rows, measures, strict=True):
         for place, index in enumerate(row):
             panel, left = shown[index], place * (width + _PANEL_GAP)
@@ -119,8 +116,6 @@ def real_beside_fake(
     labels: tuple[Images, Images] | None = None,
     class_names: Sequence[str] = (),
     num_images: int = 64,
-    note: str = "",
-    scale: int | None = None,
 ) -> Image:
     """Training images on the left, generated ones on the right, as many of each.
 
@@ -131,19 +126,17 @@ def real_beside_fake(
             generated.
         class_names: a name a class; by default its number.
         num_images: how many of each, at most; where there are labels, all.
-        note: words below the generated ones.
-        scale: as for `grid`.
 
     Raises:
         ValueError: as for `grid`, or `class_grid`.
     """
     if labels is None:
         count = min(num_images, len(real), len(fake))
-        left, right = (grid(images[:count], scale=scale) for images in (real, fake))
+        left, right = (grid(images[:count]) for images in (real, fake))
     else:
         classes = sorted(set(labels[1].tolist()))
         left, right = (
-            class_grid(images, of, class_names=class_names, classes=classes, scale=scale)
+            class_grid(images, of, class_names=class_names, classes=classes)
             for images, of in zip((real, fake), labels, strict=True)
         )
-    return panels([Panel(picture=left, title="real"), Panel(picture=right, title="generated", note=note)])
+    return panels([Panel(picture=left, title="real"), Panel(picture=right, title="generated")])

@@ -8,7 +8,6 @@ window and only their data change; a frame costs a few tens of milliseconds, the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.figures.canvas import save_gif
 from harness.figures.style import FAKE_COLOUR, FAKE_TINT, NEUTRAL_TINT, REAL_COLOUR, REAL_TINT, mix
 from harness.files import replaced
 
@@ -43,6 +43,8 @@ _FRAME_WIDTH_PIXELS = 540
 _DOTS_PER_INCH = 100
 _PALETTE_SIZE = 32
 _TITLE_CHARACTERS = 60
+_MARGIN = 0.25
+"""Room on each side, as a share of the larger range: most of an untrained generator's points are in sight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +75,18 @@ class Window:
         return int(np.count_nonzero(~inside))
 
 
-def scatter_window(real: npt.ArrayLike, *, margin: float = 0.25) -> Window:
+def scatter_window(real: npt.ArrayLike) -> Window:
     """A window around the real points, the same for every run of a data set so that frames compare.
 
     Args:
         real: (M, 2) points of the data set.
-        margin: room on each side, as a share of the larger of the two ranges; it keeps most of an
-            untrained generator's points in sight.
 
     Returns:
         The window, in the points' units.
     """
     points = np.asarray(real, dtype=np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
-    room = margin * float((high - low).max()) or 1.0
+    room = _MARGIN * float((high - low).max()) or 1.0
     return Window(
         left=float(low[0] - room),
         right=float(high[0] + room),
@@ -334,14 +334,12 @@ def _palette() -> Any:
     return image
 
 
-def gif(frames: Sequence[Path], path: Path, *, seconds: float = 6.0, hold_seconds: float = 2.0) -> None:
+def gif(frames: Sequence[Path], path: Path) -> None:
     """Join frames into a GIF that plays for ever.
 
     Args:
         frames: PNG files of `scatter_over_surface`, all of one size, in order.
         path: the GIF to write; the file appears whole or not at all.
-        seconds: how long one pass takes, without the last frame's rest.
-        hold_seconds: how long the last frame rests.
 
     Raises:
         ValueError: there are no frames.
@@ -351,18 +349,6 @@ def gif(frames: Sequence[Path], path: Path, *, seconds: float = 6.0, hold_second
     if not frames:
         raise ValueError("`frames` must name at least one picture, but got none.")
     pictures = [Image.open(frame) for frame in frames]
-    each = max(20, 10 * math.floor(100 * seconds / len(pictures)))
-    durations = [each] * (len(pictures) - 1) + [each + round(1000 * hold_seconds)]
-    with replaced(path) as temporary:
-        pictures[0].save(
-            temporary,
-            format="gif",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,
-            disposal=1,
-        )
+    save_gif(pictures, path, disposal=1)
     for picture in pictures:
         picture.close()

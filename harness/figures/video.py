@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.figures.canvas import size_of
 from harness.files import replaced
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def write_mp4(pictures: Sequence[Image], path: Path, *, seconds: float = 4.0) ->
     Raises:
         ValueError: there are no pictures, they differ in size, or there is no ffmpeg, or it fails.
     """
-    if not pictures:
-        raise ValueError("`pictures` must hold at least one picture, but got none.")
-    sizes = sorted({picture.size for picture in pictures})
-    if len(sizes) > 1:
-        raise ValueError(f"`pictures` must be of one size, but got {sizes[0]} and {sizes[-1]}.")
+    size_of(pictures)
     program = find_ffmpeg()
     if program is None:
         raise ValueError("there is no ffmpeg to write MP4 with; install the extra gan-sweep-harness[video].")

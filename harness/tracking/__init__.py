@@ -2,9 +2,9 @@
 
 from harness.tracking.console import ConsoleTracker
 from harness.tracking.history import HistoryTracker, read_histograms, read_history, read_images, replay
-from harness.tracking.mirror import WandbTracker, log_summary
+from harness.tracking.mirror import WandbTracker
 from harness.tracking.mode import wandb_mode
-from harness.tracking.pictures import log_pictures
+from harness.tracking.pictures import log_pictures, log_summary
 from harness.tracking.tracker import CompositeTracker, Histogram, Tracker
 
 __all__ = [

@@ -6,7 +6,6 @@ out: both raise into training when a server dies, and both are lost when an offl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -14,9 +13,9 @@ from typing import Any, final
 from harness.tracking.history import STEP, replay
 from harness.tracking.mode import Mode, wandb_mode
 from harness.tracking.tracker import Histogram
-from harness.tracking.wandb import Notify, WandbRun
+from harness.tracking.wandb import WandbRun, finite_or_nan, media, plain, short_tags
 
-__all__ = ["WandbTracker", "chart_key", "log_summary"]
+__all__ = ["WandbTracker", "chart_key"]
 
 
 @final
@@ -39,7 +38,6 @@ class WandbTracker:
         history: The run's `history.jsonl`. Its rows and images are mirrored first, so pass it after
             `HistoryTracker` has cut it back to the checkpoint; an empty one means a fresh run.
         mode: See `wandb_mode`.
-        notify: Takes the few messages a user should see, each once a process; by default stderr.
 
     Raises:
         ValueError: If the mode is unknown.
@@ -58,13 +56,11 @@ class WandbTracker:
         tags: Sequence[str] = (),
         history: Path | None = None,
         mode: str = "auto",
-        notify: Notify | None = None,
     ) -> None:
         resumed = history is not None and history.is_file() and history.stat().st_size > 0
         self._run = WandbRun(
             directory=Path(directory),
             mode=wandb_mode(mode),
-            notify=notify,
             study=study,
             run_id=run_id,
             resumed=resumed,
@@ -72,7 +68,7 @@ class WandbTracker:
                 "group": study,
                 "job_type": "train",
                 "name": f"{arm}-s{seed}",
-                "tags": _tags(tags),
+                "tags": short_tags(tags),
                 "config": {
                     **config,
                     "study": study,
@@ -104,12 +100,12 @@ class WandbTracker:
     def log(self, row: Mapping[str, float]) -> None:
         """Mirror one row of numbers; see `Tracker.log`."""
         if not self._is_known():
-            self._run.log(lambda _: {chart_key(key): _finite_or_nan(value) for key, value in row.items()})
+            self._run.log(lambda _: {chart_key(key): finite_or_nan(value) for key, value in row.items()})
 
     def image(self, key: str, path: Path, step: int) -> None:
         """Mirror one image; see `Tracker.image`."""
         if not self._is_known():
-            self._run.log(lambda library: {STEP: step, key: _media(library, path)}, what="image")
+            self._run.log(lambda library: {STEP: step, key: media(library, path)}, what="image")
 
     def histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
         """Mirror the histograms of one step; see `Tracker.histograms`."""
@@ -152,7 +148,7 @@ class WandbTracker:
             summary |= {f"collapse/{key}": float(value) for key, value in verdict["evidence"].items()}
             summary |= {"collapse/score": verdict["score"], "collapse/since_step": verdict["since"]}
             self._run.add_tag(str(verdict["name"]))
-        self._run.summarise(_plain(summary))
+        self._run.summarise(plain(summary))
         self._run.finish(exit_code=0)
 
     def settle(self) -> None:
@@ -175,75 +171,9 @@ class WandbTracker:
         return False
 
 
-def log_summary(
-    directory: Path,
-    study: str,
-    *,
-    scalars: Mapping[str, float | str] | None = None,
-    images: Mapping[str, Path] | None = None,
-    files: Sequence[Path] = (),
-    config: Mapping[str, object] | None = None,
-    tags: Sequence[str] = (),
-    mode: str = "auto",
-    notify: Notify | None = None,
-) -> Mapping[str, int]:
-    """Mirror a study's report as one W&B run named `summary`, replacing the one of an earlier report.
-
-    Tables go as scalars and files, because W&B's own tables are lost when an offline folder moves.
-
-    Args:
-        directory: The study's folder.
-        study: Name of the study: the group.
-        scalars: Key, such as `table/adam/mean`, → value; they go to the run's summary.
-        images: Key, such as `figures/arms`, → image file.
-        files: Files to keep with the run, such as the tables and the page.
-        config: What the study asks, nested.
-        tags: Tags of the run.
-        mode: See `wandb_mode`.
-        notify: Takes the few messages a user should see; by default stderr.
-
-    Returns:
-        Which calls failed, and how often: empty if all went well.
-
-    Raises:
-        ValueError: If the mode is unknown.
-    """
-    run = WandbRun(
-        directory=Path(directory),
-        mode=wandb_mode(mode),
-        notify=notify,
-        study=study,
-        run_id="summary",
-        resumed=True,
-        init={
-            "group": study,
-            "job_type": "summary",
-            "name": "summary",
-            "tags": _tags(tags),
-            "config": {**(config or {}), "study": study},
-        },
-    )
-    if images:
-        run.log(lambda library: {STEP: 0, **{key: library.Image(str(path)) for key, path in images.items()}})
-    for file in files:
-        run.save(Path(file))
-    run.summarise(_plain(scalars or {}))
-    run.finish(exit_code=0)
-    return dict(run.failures)
-
-
 def chart_key(key: str) -> str:
     """A history's key as a chart's: all that concerns the verdict is in one section."""
     return {"verdict/code": "collapse/verdict", "verdict/score": "collapse/score"}.get(key, key)
-
-
-def _media(library: Any, path: Path) -> object:
-    """An image as W&B keeps it; a GIF is a film, and as an image the library would leave its file open."""
-    return library.Video(str(path), format="gif") if path.suffix == ".gif" else library.Image(str(path))
-
-
-def _tags(tags: Sequence[str]) -> list[str]:
-    return [tag[:64] for tag in dict.fromkeys(tags) if tag]
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, object]:
@@ -256,13 +186,3 @@ def _nested(flat: Mapping[str, object]) -> dict[str, object]:
             inner = inner.setdefault(part, {})
         inner[last] = value
     return nested
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return _finite_or_nan(value) if isinstance(value, float) else value
-
-
-def _finite_or_nan(value: float) -> float:
-    return value if math.isfinite(value) else math.nan

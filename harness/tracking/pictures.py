@@ -1,4 +1,4 @@
-"""Pictures and films made after training, as a W&B run of their own in the study's group."""
+"""The report, and pictures made after training, as W&B runs of their own in the study's group."""
 
 from __future__ import annotations
 
@@ -7,11 +7,47 @@ from pathlib import Path
 
 from harness.tracking.history import STEP
 from harness.tracking.mode import wandb_mode
-from harness.tracking.wandb import Notify, WandbRun
+from harness.tracking.wandb import WandbRun, media, plain, short_tags
 
-__all__ = ["log_pictures"]
+__all__ = ["log_pictures", "log_summary"]
 
-_FILMS = {".gif": "gif", ".mp4": "mp4"}
+
+def log_summary(
+    directory: Path,
+    study: str,
+    *,
+    scalars: Mapping[str, float | str] | None = None,
+    images: Mapping[str, Path] | None = None,
+    files: Sequence[Path] = (),
+    config: Mapping[str, object] | None = None,
+    tags: Sequence[str] = (),
+    mode: str = "auto",
+) -> Mapping[str, int]:
+    """Mirror a study's report as one W&B run named `summary`, replacing the one of an earlier report.
+
+    Tables go as scalars and files, because W&B's own tables are lost when an offline folder moves.
+
+    Args:
+        directory: The study's folder.
+        study: Name of the study: the group.
+        scalars: Key, such as `table/adam/mean`, → value; they go to the run's summary.
+        images: Key, such as `figures/arms`, → image file.
+        files: Files to keep with the run, such as the tables and the page.
+        config: What the study asks, nested.
+        tags: Tags of the run.
+        mode: See `wandb_mode`.
+
+    Returns:
+        Which calls failed, and how often: empty if all went well.
+
+    Raises:
+        ValueError: If the mode is unknown.
+    """
+    run = _open(directory, study, "summary", "summary", config, tags, mode)
+    _show(run, images or {}, 0, what="log")
+    for file in files:
+        run.save(Path(file))
+    return _finished(run, scalars)
 
 
 def log_pictures(
@@ -24,8 +60,6 @@ def log_pictures(
     scalars: Mapping[str, float | str] | None = None,
     config: Mapping[str, object] | None = None,
     tags: Sequence[str] = (),
-    mode: str = "auto",
-    notify: Notify | None = None,
 ) -> Mapping[str, int]:
     """Show pictures and films in W&B; made anew, they replace the earlier ones.
 
@@ -38,43 +72,47 @@ def log_pictures(
         scalars: key → value; they go to the run's summary.
         config: what they were made with, nested.
         tags: tags of the run.
-        mode: see `wandb_mode`.
-        notify: takes the few messages a user should see; by default stderr.
 
     Returns:
         Which calls failed, and how often: empty if all went well.
 
     Raises:
-        ValueError: the mode is unknown.
+        ValueError: the mode that the environment asks for is unknown.
     """
-    run = WandbRun(
+    run = _open(directory, study, name, "pictures", config, tags, "auto")
+    _show(run, pictures, step, what="image")
+    return _finished(run, scalars)
+
+
+def _open(
+    directory: Path,
+    study: str,
+    name: str,
+    kind: str,
+    config: Mapping[str, object] | None,
+    tags: Sequence[str],
+    mode: str,
+) -> WandbRun:
+    init = {"group": study, "job_type": kind, "name": name, "tags": short_tags(tags)}
+    return WandbRun(
         directory=Path(directory),
         mode=wandb_mode(mode),
-        notify=notify,
         study=study,
         run_id=name,
         resumed=True,
-        init={
-            "group": study,
-            "job_type": "pictures",
-            "name": name,
-            "tags": [tag[:64] for tag in dict.fromkeys(tags) if tag],
-            "config": {**(config or {}), "study": study},
-        },
+        init={**init, "config": {**(config or {}), "study": study}},
     )
-    if pictures:
+
+
+def _show(run: WandbRun, shown: Mapping[str, Path], step: int, *, what: str) -> None:
+    if shown:
         run.log(
-            lambda library: {
-                STEP: step,
-                **{
-                    key: library.Video(str(path), format=_FILMS[path.suffix])
-                    if path.suffix in _FILMS
-                    else library.Image(str(path))
-                    for key, path in pictures.items()
-                },
-            },
-            what="image",
+            lambda library: {STEP: step, **{key: media(library, path) for key, path in shown.items()}},
+            what=what,
         )
-    run.summarise(dict(scalars or {}))
+
+
+def _finished(run: WandbRun, scalars: Mapping[str, float | str] | None) -> Mapping[str, int]:
+    run.summarise(plain(scalars or {}))
     run.finish(exit_code=0)
     return dict(run.failures)

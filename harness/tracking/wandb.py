@@ -5,16 +5,17 @@ Every call is guarded and counted, and a server that does not answer costs one t
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from harness.tracking.history import STEP
 from harness.tracking.mode import Mode, has_key
@@ -23,9 +24,8 @@ from harness.tracking.segments import claim_id, drop_segment, find_segments, is_
 if TYPE_CHECKING:
     import wandb
 
-__all__ = ["Notify", "WandbRun"]
+__all__ = ["WandbRun", "finite_or_nan", "media", "plain", "short_tags"]
 
-Notify: TypeAlias = Callable[[str], None]
 T = TypeVar("T")
 
 PROJECT = "gan-sweep-harness"
@@ -43,10 +43,10 @@ class _Session:
     unreachable: bool = False
     said: set[str] = field(default_factory=set)
 
-    def say(self, message: str, notify: Notify | None) -> None:
+    def say(self, message: str) -> None:
         if message not in self.said:
             self.said.add(message)
-            (notify or _print_to_stderr)(f"W&B: {message}")
+            print(f"W&B: {message}", file=sys.stderr, flush=True)
 
 
 _session = _Session()
@@ -62,7 +62,6 @@ class WandbRun:
         run_id: The run's id within the study.
         resumed: Whether its training goes on from a checkpoint.
         mode: How to open it. `online` becomes `offline` without a key or an answering server.
-        notify: Takes the few messages a user should see, each once a process; by default stderr.
         init: What else `wandb.init` is given.
     """
 
@@ -74,11 +73,9 @@ class WandbRun:
         run_id: str,
         resumed: bool,
         mode: Mode,
-        notify: Notify | None,
         init: Mapping[str, Any],
     ) -> None:
         self.failures: Counter[str] = Counter()
-        self._notify = notify
         self._run: wandb.Run | None = None
         self._root = Path(os.environ.get("WANDB_DIR") or directory).absolute()
         self._folder = self._root / "wandb"
@@ -86,7 +83,7 @@ class WandbRun:
         if mode == "online" and _session.unreachable:
             mode = "offline"
         elif mode == "online" and not has_key():
-            self._say("no API key found, so runs are logged offline. Run `wandb login` to log online.")
+            _session.say("no API key found, so runs are logged offline. Run `wandb login` to log online.")
             mode = "offline"
         self.mode: Mode = mode
         if mode == "disabled":
@@ -97,7 +94,7 @@ class WandbRun:
             _session.unreachable = True
             self.mode = "offline"
         if not claimed or (self.mode == "offline" and not self._open(init)):
-            self._say("could not be started, so runs are not mirrored. Their history.jsonl is complete.")
+            _session.say("could not be started, so runs are not mirrored. Their history.jsonl is complete.")
             self.mode = "disabled"
 
     @property
@@ -175,7 +172,7 @@ class WandbRun:
         except TimeoutError:
             self.failures["finish"] += 1
             _session.unreachable = True
-            self._say(
+            _session.say(
                 f"the server did not take everything within {FINISH_TIMEOUT_SEC:.0f} s. The rest is kept, "
                 f"and further runs are logged offline. Upload them later with "
                 f"`wandb sync {self._folder}/*run-*`."
@@ -193,7 +190,7 @@ class WandbRun:
         except Exception as error:
             self._count("init", error)
             if self.mode == "online":
-                self._say(f"the server cannot be used ({_first_line(error)}), so runs are logged offline.")
+                _session.say(f"the server cannot be used ({_first_line(error)}), so runs are logged offline.")
                 if _session.num_open == 0:  # the library's service keeps the id of a run that did not start
                     self._guard("init", lambda: _library().teardown())
                 for segment in set(find_segments(self._folder, self._identity)) - before:
@@ -250,12 +247,9 @@ class WandbRun:
     def _count(self, what: str, error: Exception) -> None:
         self.failures[what] += 1
         if what != "init":
-            self._say(
+            _session.say(
                 f"a call failed ({what}: {_first_line(error)}); training goes on, history.jsonl is complete."
             )
-
-    def _say(self, message: str) -> None:
-        _session.say(message, self._notify)
 
 
 def _finish_quietly(run: wandb.Run, exit_code: int) -> None:
@@ -292,5 +286,27 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _print_to_stderr(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+_FILMS = {".gif": "gif", ".mp4": "mp4"}
+
+
+def media(library: Any, path: Path) -> object:
+    """An image as W&B keeps it; a GIF is a film, and as an image the library would leave its file open."""
+    kind = _FILMS.get(path.suffix)
+    return library.Video(str(path), format=kind) if kind else library.Image(str(path))
+
+
+def short_tags(tags: Iterable[str]) -> list[str]:
+    """Tags as the server takes them: each once, of at most 64 characters."""
+    return [tag[:64] for tag in dict.fromkeys(tags) if tag]
+
+
+def plain(value: Any) -> Any:
+    """Values for a run's summary: keys as text, numbers that are not finite as NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return finite_or_nan(value) if isinstance(value, float) else value
+
+
+def finite_or_nan(value: float) -> float:
+    """The number, or NaN for one that is not finite: JSON, which the server keeps, has no infinity."""
+    return value if math.isfinite(value) else math.nan

@@ -13,7 +13,6 @@ from harness.figures import (
     Scene,
     Series,
     Trials,
-    Window,
     dot_and_interval,
     final_panel,
     gif,
@@ -26,6 +25,7 @@ from harness.figures import (
     trial_scatter,
 )
 from harness.figures.page import wants_log, wrapped
+from harness.figures.scene import Window
 from harness.figures.style import STYLES, arm_style
 
 REAL_BLUE = (0, 114, 178)

@@ -13,29 +13,27 @@ from PIL import Image
 from torch import Tensor
 
 from harness.data.images import digits
+from harness.engine.schedule import log_spaced_steps
 from harness.figures import (
-    Neighbours,
     Panel,
     class_grid,
-    column_labels,
     filmstrip,
     filmstrip_gif,
     grid,
-    log_spaced_steps,
-    memorisation_note,
     nearest_images,
     neighbour_grid,
     neighbours,
     panels,
     read_classes,
     read_frames,
-    read_grid,
     real_beside_fake,
     write_gif,
     write_images,
     write_png,
 )
 from harness.figures.canvas import fitted, fitting_size, image_bytes, text_width, whole_scale, wrapped_lines
+from harness.figures.grids import read_grid
+from harness.figures.neighbours import Neighbours, memorisation_note
 from harness.figures.style import FAKE_COLOUR
 
 WHITE = 255
@@ -152,20 +150,19 @@ def test_texts_leave_the_images_alone_and_equal_grids_equal_in_size() -> None:
 def test_columns_of_a_class_grid_are_classes_and_gaps_stay_white() -> None:
     images = numbered(6)
     labels = torch.tensor([2, 0, 2, 2, 0, 2])
-    picture = np.asarray(class_grid(images, labels, class_names=("a", "b", "c"), rows=3, scale=1))
-    cells = picture[-(3 * 2 + 2 * 2) :]
+    picture = np.asarray(class_grid(images, labels, class_names=("a", "b", "c"), rows=3))
+    cells = picture[-(3 * 42 + 2 * 2) :]  # 2×3 pixels at a scale of 21
     for row, column, index in ((0, 0, 1), (1, 0, 4), (0, 2, 0), (1, 2, 2), (2, 2, 3)):
-        cell = cells[row * 4 : row * 4 + 2, column * 5 : column * 5 + 3]
-        assert (cell == images[index, 0].numpy()).all()
-    assert (cells[:, 5:8] == WHITE).all()
-    assert (cells[8:10, 0:3] == WHITE).all()
+        cell = cells[row * 44 : row * 44 + 42, column * 65 : column * 65 + 63]
+        assert (cell[::21, ::21] == images[index, 0].numpy()).all()
+    assert (cells[:, 65:128] == WHITE).all()
+    assert (cells[88:130, 0:63] == WHITE).all()
 
 
-def test_class_grids_take_real_digits_and_column_labels_fill_them(tmp_path: Path) -> None:
+def test_class_grids_of_real_digits_are_read_back(tmp_path: Path) -> None:
     data = digits()
     assert data.train_labels is not None
-    labels = torch.from_numpy(column_labels(10, 4))
-    assert labels.tolist() == list(range(10)) * 4
+    labels = torch.arange(40) % 10
     images = torch.stack([data.train[data.train_labels == label][0] for label in labels])
     write_png(class_grid(images, labels, class_names=data.class_names), tmp_path / "classes.png")
     assert (read_grid(tmp_path / "classes.png") == images.numpy()).all()
@@ -173,8 +170,8 @@ def test_class_grids_take_real_digits_and_column_labels_fill_them(tmp_path: Path
 
 def test_of_a_thousand_classes_twenty_are_shown() -> None:
     labels = torch.arange(1000)
-    picture = class_grid(torch.zeros(1000, 1, 4, 4, dtype=torch.uint8), labels, scale=1)
-    assert picture.width == 20 * 4 + 19 * 2
+    picture = class_grid(torch.zeros(1000, 1, 4, 4, dtype=torch.uint8), labels)
+    assert picture.width == 20 * 64 + 19 * 2
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
@@ -190,8 +187,7 @@ def test_panels_stand_side_by_side_with_their_words_and_failures_framed() -> Non
         [
             Panel(picture=dark, title="rmsprop", note="0.021"),
             Panel(picture=dark, title="adam · seed 3", note="diverged: a loss was not finite", failed=True),
-        ],
-        title="Equal budget",
+        ]
     )
     pixels = np.asarray(sheet).astype(int)
     frame = np.array([int(FAKE_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
@@ -217,7 +213,7 @@ def test_panels_break_into_rows_where_the_page_ends() -> None:
 
 def test_real_beside_fake_shows_as_many_of_each() -> None:
     real, fake = digits().train[:9], digits().test[:30]
-    sheet = real_beside_fake(real, fake, note="a note")
+    sheet = real_beside_fake(real, fake)
     side = 3 * 64 + 2 * 2
     assert sheet.width == 2 * side + 20
     pixels = np.asarray(sheet)[:, :, 0]
@@ -230,12 +226,12 @@ def test_real_beside_fake_shows_as_many_of_each() -> None:
 def test_classes_have_the_same_column_on_the_real_and_on_the_generated_side() -> None:
     images = numbered(6)
     labels = torch.tensor([2, 0, 2]), torch.tensor([0, 2, 0])
-    sheet = np.asarray(real_beside_fake(images[:3], images[3:], labels=labels, scale=30))
+    sheet = np.asarray(real_beside_fake(images[:3], images[3:], labels=labels))
     columns = [
-        class_grid(images[at], of, classes=[0, 2], scale=30)
+        class_grid(images[at], of, classes=[0, 2])
         for at, of in zip((slice(3), slice(3, None)), labels, strict=True)
     ]
-    for left, picture in zip((0, sheet.shape[1] - columns[1].width), columns, strict=True):
+    for left, picture in zip((0, 180 + 20), columns, strict=True):  # a panel is 180 pixels wide at least
         part = np.asarray(picture)
         crops = [sheet[top : top + part.shape[0], left : left + part.shape[1], 0] for top in range(40)]
         assert any(np.array_equal(crop, part) for crop in crops)
@@ -291,8 +287,9 @@ def test_a_filmstrip_of_a_conditional_generator_names_the_class_of_each_row(tmp_
 
 def test_a_filmstrip_of_many_steps_keeps_the_first_and_the_last(tmp_path: Path) -> None:
     frames = {step: torch.full((1, 1, 2, 2), step, dtype=torch.uint8) for step in range(100)}
-    write_png(filmstrip(frames, max_columns=5), tmp_path / "film.png")
-    assert read_grid(tmp_path / "film.png")[:, 0, 0, 0].tolist() == [0, 25, 50, 74, 99]
+    write_png(filmstrip(frames), tmp_path / "film.png")
+    shown = [0, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 99]
+    assert read_grid(tmp_path / "film.png")[:, 0, 0, 0].tolist() == shown
     with pytest.raises(ValueError, match="at least one step"):
         filmstrip({})
 
@@ -406,8 +403,7 @@ def test_the_nearest_of_each_class_are_shown_among_the_nearest_of_all() -> None:
         distances=np.array([[0.1], [0.2], [0.3], [0.4], [0.9], [0.8]]),
     )
     plain, fair = (
-        neighbour_grid(train, train, found, labels=labels, rows=2, blocks=2, scale=9)
-        for labels in (None, classes)
+        neighbour_grid(train, train, found, labels=labels, rows=2, blocks=2) for labels in (None, classes)
     )
 
     def shown(labels: torch.Tensor | None, count: int) -> tuple[list[int], int]:
@@ -425,12 +421,12 @@ def test_neighbours_stand_beside_the_samples_nearest_first_with_copies_framed() 
     samples = torch.cat([data.test[:5], data.train[7:8]])
     found = nearest_images(samples, data.train, num=2)
     held_out = nearest_images(data.test, data.train, num=1).distances[:, 0]
-    sheet = neighbour_grid(samples, data.train, found, held_out=held_out, rows=3, blocks=1, scale=4)
+    sheet = neighbour_grid(samples, data.train, found, held_out=held_out, rows=3, blocks=1)
     pixels = np.asarray(sheet).astype(int)
     frame = np.array([int(FAKE_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
     framed = np.flatnonzero((pixels[:, 0] == frame).all(1))
-    assert len(framed) == 32  # one sample, 8 pixels at a scale of 4
-    copy = np.asarray(grid(data.train[7:8], scale=4))
-    assert (pixels[framed[0] : framed[-1] + 1, 32 + 12 : 64 + 12, 0] == copy).all()
+    assert len(framed) == 64  # one sample, 8 pixels at a scale of 8
+    copy = np.asarray(grid(data.train[7:8]))
+    assert (pixels[framed[0] : framed[-1] + 1, 64 + 12 : 128 + 12, 0] == copy).all()
     with pytest.raises(ValueError, match="`found` is of 6 samples, but got 5"):
         neighbour_grid(samples[:5], data.train, found)

@@ -18,18 +18,15 @@ from torch import Tensor, nn
 from harness.cli import latent as cli_latent
 from harness.engine import checkpoint as checkpoints
 from harness.features.extractors import Extractor, Features
-from harness.latent import (
+from harness.latent import Attributes, explore, run_classifier
+from harness.latent.attributes import (
     PIXEL_ATTRIBUTES,
-    VARIANTS,
-    Attributes,
-    Subject,
     affordable_latents,
     attribute_words,
-    explore,
     measure_attributes,
     pixel_attributes,
-    run_classifier,
 )
+from harness.latent.sefa import VARIANTS, Subject
 from harness.metrics.images.pixels import sharpness_of
 from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.recipe.networks import build_generator

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli.main import main
-from harness.figures import read_grid, write_png
+from harness.figures import write_png
+from harness.figures.grids import read_grid
 from harness.files import write_json
 from harness.latent import (
     choose_dims,

@@ -16,7 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_sweep_models.progan import GrowingGenerator
-from harness.latent import VARIANTS, factorize, load_published, published_subject
+from harness.latent import published_subject
+from harness.latent.factors import factorize
+from harness.latent.published import load_published
+from harness.latent.sefa import VARIANTS
 
 State = dict[str, Tensor]
 

@@ -21,21 +21,12 @@ from torch import Tensor, nn
 from harness.cli import latent as cli_latent
 from harness.cli.main import main
 from harness.engine import checkpoint as checkpoints
-from harness.figures import direction_films, find_ffmpeg, read_grid, write_mp4
-from harness.latent import (
-    VARIANTS,
-    Subject,
-    change_per_unit,
-    choose_layers,
-    explore,
-    factorize,
-    latent_weight,
-    measure,
-    published_subject,
-    run_subject,
-    start_codes,
-    traverse,
-)
+from harness.figures import direction_films, find_ffmpeg, write_mp4
+from harness.figures.grids import read_grid
+from harness.latent import explore, published_subject, run_subject
+from harness.latent.edits import change_per_unit
+from harness.latent.factors import choose_layers, factorize, latent_weight
+from harness.latent.sefa import VARIANTS, Subject, measure, start_codes, traverse
 from harness.recipe import LossSettings, Recipe, choose, run_id
 from harness.recipe.networks import build_generator
 from harness.recipe.registry import datasets, discriminators, generators, optimizers

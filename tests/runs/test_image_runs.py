@@ -18,7 +18,8 @@ from harness.data import load_dataset
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
 from harness.engine.trainer import Trainer
-from harness.figures import nearest_images, read_grid, shown_classes
+from harness.figures import nearest_images, shown_classes
+from harness.figures.grids import read_grid
 from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Scores

@@ -313,9 +313,10 @@ def test_users_own_wandb_folders_are_respected(monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-def test_call_that_fails_is_counted_and_said_once_and_training_goes_on(tmp_path: Path) -> None:
-    said: list[str] = []
-    tracker, wandb = open_trackers(tmp_path / "study", notify=said.append)
+def test_call_that_fails_is_counted_and_said_once_and_training_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker, wandb = open_trackers(tmp_path / "study")
     for step in range(3):
         wandb.image("samples/scatter", tmp_path / "missing.png", step)
         tracker.log({"train/step": step, "train/d_loss": 1.0})
@@ -323,30 +324,32 @@ def test_call_that_fails_is_counted_and_said_once_and_training_goes_on(tmp_path:
     (run,) = segments(tmp_path / "study")
     assert len(run.rows) == 3
     assert wandb.failures == {"image": 3}
-    (message,) = said
+    (message,) = capsys.readouterr().err.splitlines()
     assert message.startswith("W&B: a call failed (image: ")
 
 
 def test_library_that_cannot_start_costs_the_mirror_but_not_the_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file" / "folder"))
     (tmp_path / "file").write_text("not a folder")
-    said: list[str] = []
     for run_id in ("one", "two"):
-        tracker, wandb = open_trackers(tmp_path / "study", run_id, notify=said.append)
+        tracker, wandb = open_trackers(tmp_path / "study", run_id)
         log_steps(tracker, tmp_path / "study" / "runs" / run_id, range(4))
         tracker.finish({"outcome": "completed"})
         assert (wandb.mode, dict(wandb.failures)) == ("disabled", {"init": 1})
-    assert said == ["W&B: could not be started, so runs are not mirrored. Their history.jsonl is complete."]
+    said = capsys.readouterr().err
+    assert said == "W&B: could not be started, so runs are not mirrored. Their history.jsonl is complete.\n"
 
 
-def test_online_without_a_key_goes_offline_and_says_so(tmp_path: Path) -> None:
-    said: list[str] = []
-    tracker, wandb = open_trackers(tmp_path / "study", mode="online", notify=said.append)
+def test_online_without_a_key_goes_offline_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker, wandb = open_trackers(tmp_path / "study", mode="online")
     tracker.close()
     assert wandb.mode == "offline"
-    assert said == ["W&B: no API key found, so runs are logged offline. Run `wandb login` to log online."]
+    said = capsys.readouterr().err
+    assert said == "W&B: no API key found, so runs are logged offline. Run `wandb login` to log online.\n"
 
 
 def test_ids_are_accepted_by_wandb_and_differ_between_studies(tmp_path: Path) -> None:
