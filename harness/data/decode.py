@@ -20,24 +20,7 @@ __all__ = ["REMARKS", "Unreadable", "decode", "decode_rows", "resized"]
 
 Bytes = NDArray[np.uint8]
 
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "DIB",
-    "TIFF",
-    "PPM",
-    "TGA",
-    "ICO",
-    "JPEG2000",
-    "PCX",
-    "QOI",
-    "AVIF",
-    "SGI",
-)
+_FORMATS = "PNG JPEG MPO WEBP GIF BMP DIB TIFF PPM TGA ICO JPEG2000 PCX QOI AVIF SGI"
 """Formats that are read; those left out are no photographs or start other programs."""
 
 REMARKS = {
@@ -196,4 +179,4 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 def _known_formats() -> list[str]:
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in _FORMATS.split() if name in Image.OPEN]

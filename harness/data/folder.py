@@ -25,32 +25,16 @@ from torch import Tensor
 from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve
 from harness.data.decode import REMARKS, decode_rows
 from harness.files import write_text
+from harness.machine import num_cores
 from harness.words import listed, plural
 
 __all__ = ["FolderImages", "ImageFile", "find_images", "read_images"]
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *(
-            "png",
-            "apng",
-            "jpg",
-            "jpeg",
-            "jpe",
-            "jfif",
-            "mpo",
-            "webp",
-            "gif",
-            "bmp",
-            "dib",
-            "tif",
-            "tiff",
-            "ppm",
-        ),
-        *("pgm", "pbm", "pnm", "tga", "ico", "jp2", "j2k", "jpx", "pcx", "qoi", "avif", "sgi", "rgb"),
-    )
+_NAMES = (
+    "png apng jpg jpeg jpe jfif mpo webp gif bmp dib tif tiff ppm "
+    "pgm pbm pnm tga ico jp2 j2k jpx pcx qoi avif sgi rgb"
 )
+SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 """Names that promise an image. Files without a suffix are tried too; others are counted and left alone."""
 
 _SHOWN = 5
@@ -229,7 +213,7 @@ def _ordered(
         digests = []
     if len(digests) != len(files):
         task = progress.add_task(f"{title}: reading", total=len(files))
-        with ThreadPoolExecutor(min(8, _num_cores() * 2)) as pool:
+        with ThreadPoolExecutor(min(8, num_cores() * 2)) as pool:
             digests = []
             for digest in pool.map(_hash_file, files, stamps):
                 digests.append(digest)
@@ -270,7 +254,7 @@ def _decode_all(
     """Fill `target` and tell what happened."""
     shape = (len(files), *sample_shape)
     if num_processes is None:
-        num_processes = min(_num_cores(), _MAX_PROCESSES) if _is_much(files) else 1
+        num_processes = min(num_cores(), _MAX_PROCESSES) if _is_much(files) else 1
     tasks = [
         (target, shape, start, [file.path for file in files[start : start + _CHUNK]])
         for start in range(0, len(files), _CHUNK)
@@ -350,7 +334,3 @@ def _progress() -> Any:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,7 +25,7 @@ from harness.data.dataset import MIN_HELD_OUT, Dataset, Outline, outlined
 from harness.data.decode import resized
 from harness.data.folder import FolderImages, ImageFile, find_images, read_images
 from harness.data.idx import find_idx_files, read_idx_part
-from harness.data.places import cache_folder, find_set
+from harness.data.places import cache_folder, expanded, find_set
 from harness.recipe.registry import Bounds, Value, datasets
 
 __all__ = ["celeba", "cifar10", "digits", "fashion_mnist", "image_folder", "mnist", "stacked_mnist"]
@@ -324,10 +324,7 @@ def _image_folder(path: str) -> Path:
     """Where the path leads: from here, or else from HARNESS_DATA."""
     if not path:
         raise ValueError("`data.path` must name a folder of images, but is empty.")
-    try:
-        folder = Path(path).expanduser()
-    except RuntimeError:
-        folder = Path(path)
+    folder = expanded(path)
     home = os.environ.get("HARNESS_DATA", "")
     if not folder.is_absolute() and not folder.exists() and home and (Path(home) / folder).exists():
         return Path(home) / folder

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["cache_folder", "download", "find_set", "missing"]
+__all__ = ["cache_folder", "download", "expanded", "find_set", "missing"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def find_set(name: str, root: str, look: Callable[[Path], T | None]) -> T:
         if found is not None:
             return found
     if os.environ.get("HARNESS_DOWNLOAD", "") not in ("", "0"):
-        home = _folder(root) if root else _homes()[0]
+        home = expanded(root) if root else _homes()[0]
         download(name, home)
         for place in _places(name, str(home)):
             found = look(place) if place.is_dir() else None
@@ -122,7 +122,7 @@ def cache_folder() -> Path:
         ValueError: it cannot be made.
     """
     chosen = os.environ.get("HARNESS_CACHE", "")
-    folder = _folder(chosen) if chosen else _cache_home() / "harness" / "images"
+    folder = expanded(chosen) if chosen else _cache_home() / "harness" / "images"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -134,7 +134,7 @@ def cache_folder() -> Path:
 
 
 def _places(name: str, root: str) -> list[Path]:
-    bases = [_folder(root)] if root else _homes()
+    bases = [expanded(root)] if root else _homes()
     places = [base / below for base in bases for below in _BELOW[name]]
     return places if root else [*places, _SYSTEM / name]
 
@@ -142,10 +142,11 @@ def _places(name: str, root: str) -> list[Path]:
 def _homes() -> list[Path]:
     """Data folders in the order in which they are looked at."""
     chosen = os.environ.get("HARNESS_DATA", "")
-    return [*([_folder(chosen)] if chosen else []), _user_folder()]
+    return [*([expanded(chosen)] if chosen else []), _user_folder()]
 
 
-def _folder(path: str) -> Path:
+def expanded(path: str) -> Path:
+    """The path with a leading ~ resolved, or as it is where there is no such home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -158,7 +159,7 @@ def _user_folder() -> Path:
 
 def _cache_home() -> Path:
     chosen = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(chosen) if chosen else _folder("~/.cache")
+    return Path(chosen) if chosen else expanded("~/.cache")
 
 
 @contextmanager

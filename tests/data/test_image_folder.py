@@ -271,7 +271,7 @@ def test_where_processes_cannot_start_the_images_are_decoded_here(
 
     monkeypatch.setattr(folders, "ProcessPoolExecutor", Broken)
     monkeypatch.setattr(folders, "_POOL_FROM_FILES", 1)
-    monkeypatch.setattr(folders, "_num_cores", lambda: 2)
+    monkeypatch.setattr(folders, "num_cores", lambda: 2)
     assert len(load(fill(tmp_path)).train) == 25
 
 
