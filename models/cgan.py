@@ -2,6 +2,8 @@
 
 Shapes: z (B, latent_dim), labels (B,) integers → samples (B, *sample_shape);
 samples (B, *sample_shape), labels (B,) integers → scores (B,).
+
+`label_dim` is how many numbers a label becomes.
 """
 
 from __future__ import annotations

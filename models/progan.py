@@ -193,7 +193,7 @@ class GrowingGenerator(Growing):
 
     The published faces of 1024×1024 have `latent_dim` 512, `base_channels` 16384 and `max_channels` 512.
     `pixel_norm` normalises z, and the input of every convolution; without `equalized` the scale of a weight
-    is part of its first value, not of its use.
+    is part of its first value, not of its use. `tanh` bounds the images to (-1, 1).
 
     Args:
         channels: of the levels, from 4×4 up; as many as reach the images' size, for files of other widths.
@@ -257,6 +257,9 @@ class GrowingGenerator(Growing):
 @discriminators.register("progan")
 class GrowingDiscriminator(Growing):
     """The mirror of the generator: averages over 2×2 between levels, the batch's spread at 4×4.
+
+    `base_channels`, `max_channels` and `equalized` are as for the generator; `minibatch_std` gives the 4×4
+    level the batch's spread as one channel more.
 
     Raises:
         ValueError: the data are no square images with sides that are a power of two, 4 or more.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 ROOT = Path(__file__).parents[1]
 TENSOR_ROOMS = ("engine", "features", "figures", "latent", "metrics", "objective", "optim")
@@ -99,24 +99,38 @@ def told_above(owner: ast.ClassDef) -> set[str]:
     return told | ({"forward"} if "Module" in above else set())
 
 
-def functions() -> Iterator[tuple[str, Function]]:
-    """Every public function of a module and public method of a public class that is documented nowhere else.
+class Told(NamedTuple):
+    """A function and the docstring that speaks for it: of a constructor, its class's."""
 
-    Commands are left out, whose docstring is the help that a user reads, and so are overloads.
+    name: str
+    function: Function
+    text: str
+    is_builder: bool
+
+
+def functions() -> Iterator[Told]:
+    """Every public function of a module, and public method or constructor of a public class.
+
+    Left out are commands, whose docstring is the help that a user reads, overloads, and methods that a class
+    above documents.
     """
     for path, tree in sources().items():
         for node in tree.body:
             if is_function(node) and not decorators(node) & {"command", "group", "overload"}:
-                yield f"{path}: {node.name}", node
+                text = ast.get_docstring(node) or ""
+                yield Told(f"{path}: {node.name}", node, text, "register" in decorators(node))
     for path, owner in classes():
         told = told_above(owner)
         for node in owner.body:
             if is_function(node) and node.name not in told:
-                yield f"{path}: {owner.name}.{node.name}", node
+                yield Told(f"{path}: {owner.name}.{node.name}", node, ast.get_docstring(node) or "", False)
+            elif isinstance(node, Function) and node.name in ("__init__", "__post_init__"):
+                text = ast.get_docstring(owner) or ""
+                yield Told(f"{path}: {owner.name}", node, text, "register" in decorators(owner))
 
 
-def says(node: Function | ast.ClassDef, heading: str) -> bool:
-    return re.search(rf"^{heading}:$", ast.get_docstring(node) or "", re.MULTILINE) is not None
+def says(text: str, heading: str) -> bool:
+    return re.search(rf"^{heading}:$", text, re.MULTILINE) is not None
 
 
 def own_nodes(function: Function) -> Iterator[ast.AST]:
@@ -162,46 +176,49 @@ def named_in(section_text: str) -> set[str]:
 def test_every_module_and_whatever_is_public_in_it_has_a_docstring() -> None:
     bare = [path for path, tree in sources().items() if not ast.get_docstring(tree)]
     bare += [f"{path}: {node.name}" for path, node in classes() if not ast.get_docstring(node)]
-    bare += [name for name, node in functions() if not ast.get_docstring(node)]
+    bare += [told.name for told in functions() if not told.text]
     assert bare == [], "\n".join(bare)
 
 
-def shared_options(name: str, node: Function) -> set[str]:
-    """The parameters of a registered builder that its module, or its package, explains for all builders."""
-    if "register" not in decorators(node):
-        return set()
-    path = Path(name.partition(":")[0])
-    texts = [ast.get_docstring(sources()[str(file)]) or "" for file in (path, path.parent / "__init__.py")]
-    return set(re.findall(r"`(\w+)`", " ".join(texts)))
+def explained(told: Told) -> set[str]:
+    """The parameters that a docstring explains: under ``Args:``, or where it has none, in backticks.
+
+    What builders of a registry share may also be explained, in backticks, by their module or their package.
+    """
+    arguments = named_in(section(told.text, "Args"))
+    if not told.is_builder:
+        return arguments or set(re.findall(r"`(\w+)`", told.text))
+    path = Path(told.name.partition(":")[0])
+    above = [ast.get_docstring(sources()[str(file)]) or "" for file in (path, path.parent / "__init__.py")]
+    return arguments.union(*(re.findall(r"`(\w+)`", text) for text in (told.text, *above)))
 
 
 def test_two_parameters_or_more_are_explained() -> None:
-    """Each under ``Args:``; or, where a sentence says it all, each named in it in backticks."""
     wrong = []
-    for name, node in functions():
-        text = ast.get_docstring(node) or ""
-        wanted = set(parameters(node))
-        told = named_in(section(text, "Args")) if says(node, "Args") else set(re.findall(r"`(\w+)`", text))
-        if len(wanted) >= 2 and (left := wanted - told - shared_options(name, node)):
-            wrong.append(f"{name}: {', '.join(sorted(left))}")
+    for told in functions():
+        wanted = parameters(told.function)
+        left = sorted(set(wanted) - explained(told))
+        if len(wanted) >= 2 and left:
+            wrong.append(f"{told.name}: {', '.join(left)}")
     assert wrong == [], "\n".join(wrong)
 
 
 def test_no_argument_is_explained_that_is_not_there() -> None:
     wrong = []
-    for name, node in functions():
-        extra = named_in(section(ast.get_docstring(node) or "", "Args")) - set(parameters(node))
-        wrong += [f"{name}: {item}" for item in sorted(extra)]
+    for told in functions():
+        if told.function.name != "__post_init__":
+            extra = named_in(section(told.text, "Args")) - set(parameters(told.function))
+            wrong += [f"{told.name}: {item}" for item in sorted(extra)]
     assert wrong == [], "\n".join(wrong)
 
 
 def test_what_raises_a_value_error_says_when() -> None:
     wrong = []
-    for name, node in functions():
-        raised = [item.exc for item in own_nodes(node) if isinstance(item, ast.Raise) and item.exc]
+    for told in functions():
+        raised = [item.exc for item in own_nodes(told.function) if isinstance(item, ast.Raise) and item.exc]
         kinds = {ast.unparse(item.func if isinstance(item, ast.Call) else item) for item in raised}
-        if kinds & {"ValueError", "FieldError"} and not says(node, "Raises"):
-            wrong.append(name)
+        if kinds & {"ValueError", "FieldError"} and not says(told.text, "Raises"):
+            wrong.append(told.name)
     assert wrong == [], "\n".join(wrong)
 
 
@@ -209,11 +226,12 @@ def test_a_dataclass_explains_its_fields_as_attributes() -> None:
     wrong = []
     for path, node in classes():
         if "dataclass" in decorators(node):
-            told = named_in(section(ast.get_docstring(node) or "", "Attributes"))
+            text = ast.get_docstring(node) or ""
+            told = named_in(section(text, "Attributes"))
             told |= told_above(node)
             wrong += [f"{path}: {node.name}.{field}" for field in fields(node) if field not in told]
             has_own_init = any(isinstance(item, Function) and item.name == "__init__" for item in node.body)
-            if says(node, "Args") and not has_own_init:
+            if says(text, "Args") and not has_own_init:
                 wrong.append(f"{path}: {node.name} says Args")
     assert wrong == [], "\n".join(wrong)
 

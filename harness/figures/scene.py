@@ -121,6 +121,9 @@ class Scene:
         window: limits of both axes.
         critic: scores are a critic's, without scale: they are shown from the window's lowest to its highest.
             Otherwise they are logits, shown by how far sigmoid(score) is from 0.5.
+
+    Raises:
+        ValueError: points or a surface of another shape.
     """
 
     real: npt.NDArray[Any]

@@ -79,6 +79,9 @@ class SGD(Optimizer):
         nesterov: whether to look ahead along b.
         weight_decay: multiple of θ that is added to g.
 
+    Raises:
+        ValueError: Nesterov's momentum is asked for, but there is no momentum.
+
     Source: Sutskever et al. (2013), as in torch.optim.SGD. Departure: none.
     """
 

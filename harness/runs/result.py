@@ -69,6 +69,9 @@ class RunResult:
             was chosen by the study's metric on one half of the held-out reals (`select`), and its score on
             the other half (`report`) is what `scores` calls best; `last` is the last that could be had on
             that half. Empty where the metric cannot be halved: its best then is its curve's optimum.
+
+    Raises:
+        ValueError: An unknown outcome, phase or `stopped_by`, or a metric without all of its four scores.
     """
 
     run_id: str
