@@ -290,7 +290,7 @@ _FILMS = {".gif": "gif", ".mp4": "mp4"}
 
 
 def media(library: Any, path: Path) -> object:
-    """An image as W&B keeps it; a GIF is a film, and as an image the library would leave its file open."""
+    """The image `path` as `library`, wandb, keeps it; a GIF is a film, for as an image it would stay open."""
     kind = _FILMS.get(path.suffix)
     return library.Video(str(path), format=kind) if kind else library.Image(str(path))
 
