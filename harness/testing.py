@@ -106,12 +106,7 @@ def check_generator(
 
         check_generator("points-mlp", sample_shape=(2,), options={"width": 0.5})
     """
-    latent_dim = choose(generators, name, **dict(options or {})).options.get("latent_dim")
-    _hold(
-        type(latent_dim) is int,
-        f"generator `{name}` has no option `latent_dim`; add latent_dim: int = 64, the numbers in z.",
-    )
-    assert isinstance(latent_dim, int)
+    latent_dim = int(choose(generators, name, **dict(options or {})).options["latent_dim"])
     subject = _Subject(
         registry=generators,
         name=name,
@@ -572,6 +567,7 @@ class _Subject:
 
 def _check_network(subject: _Subject) -> None:
     _check_outputs(subject)
+    _check_draws(subject)
     _check_seed(subject)
     _check_gradients(subject)
     _check_evaluation(subject)
@@ -619,6 +615,21 @@ def _check_outputs(subject: _Subject) -> None:
             parameter.dtype == torch.float32 and parameter.requires_grad,
             f"{subject}: the parameter {name} must be trained, in float32; register others as buffers.",
         )
+
+
+@torch.no_grad()
+def _check_draws(subject: _Subject) -> None:
+    network = subject.build(0)
+    given = subject.batch(network, _BATCH)
+    for mode in (True, False):
+        with torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            network.train(mode)(*given)
+            _hold(
+                torch.equal(before, torch.get_rng_state()),
+                f"{subject} draws from torch's random state in its forward pass, so that studies train one "
+                "run of it at a time; take `gan_sweep_models.layers.Dropout` for dropout, and noise from z.",
+            )
 
 
 def _check_seed(subject: _Subject) -> None:
@@ -728,13 +739,7 @@ def _check_population(subject: _Subject) -> None:
             ) from error
         for row, single in enumerate(singles):
             for name, joint, own in zip(what, found, _pass(subject, single, step, row), strict=False):
-                _close(
-                    joint[row].reshape(-1),
-                    own.reshape(-1),
-                    f"{subject}: {name} of a run among {_K}",
-                    " (what it draws at random while it trains must be its own, as in "
-                    "`gan_sweep_models.layers.Dropout`)",
-                )
+                _close(joint[row].reshape(-1), own.reshape(-1), f"{subject}: {name} of a run among {_K}")
             for name, buffer in single.buffers.items():
                 _close(
                     together.buffers[name][row].double(),
@@ -797,9 +802,9 @@ def _distance(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm().clamp_min(1e-6))
 
 
-def _close(found: Tensor, expected: Tensor, what: str, hint: str = "") -> None:
+def _close(found: Tensor, expected: Tensor, what: str) -> None:
     apart = _distance(found, expected)
-    _hold(apart <= _TOLERANCE, f"{what} is not what it is alone: {apart:.2g} apart{hint}.")
+    _hold(apart <= _TOLERANCE, f"{what} is not what it is alone: {apart:.2g} apart.")
 
 
 def _hold(kept: bool, broken: str) -> None:

@@ -172,14 +172,17 @@ class Network:
 
     @torch.no_grad()
     def obstacle(self, inputs: Tensor, labels: Tensor | None = None) -> str:
-        """Why several rows of this network cannot be computed together: torch cannot map every operation.
+        """Why several rows of this network cannot be computed together.
+
+        Torch cannot map every operation, and what a layer draws from torch's random state would depend on how
+        many rows there are.
 
         Args:
             inputs: a batch for one run, (B, ...); the network is not stacked.
             labels: classes, (B,); a network that takes none leaves them.
 
         Returns:
-            Torch's reason, in one line; empty where there is none.
+            The reason, in one line; empty where there is none.
         """
         assert not self.stacked
         if self._chain is not None:
@@ -190,12 +193,14 @@ class Network:
         devices = [] if inputs.device.type == "cpu" else [inputs.device]
         try:
             with torch.random.fork_rng(devices), _plain_attention():
+                before = torch.get_rng_state()
                 self._map(views, buffers, *given)
+                draws = not torch.equal(before, torch.get_rng_state())
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
             return " ".join(str(error).split())
-        return ""
+        return "it draws from torch's random state, which several runs would share" if draws else ""
 
     def grow(self, level: int, alpha: float) -> None:
         """Go to a level, all rows at once.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.data import Dataset, scaled
 from harness.engine.growth import GrowthState
 from harness.engine.network import Network
-from harness.engine.seeding import seed_for
+from harness.engine.seeding import seed_for, seeded
 from harness.objective.objective import Objective
 from harness.optim.population import PopulationOptimizer
 from harness.optim.rules import Number, per_run, pick
@@ -326,10 +326,11 @@ class Population:
             labels = labels.expand(inputs.shape[:2])
         size = max(1, _MAX_NUMBERS // (len(self.rows) * math.prod(self._sample_shape)))
         parts = []
-        for start in range(0, max(1, inputs.shape[1]), size):
-            given = scaled(self._padded(inputs[:, start : start + size]))
-            of_given = None if labels is None else self._padded(labels[:, start : start + size])
-            parts.append(network.evaluate(given, of_given, matrix=matrix))
+        with seeded(self.seeds[0], "evaluation", self.device):
+            for start in range(0, max(1, inputs.shape[1]), size):
+                given = scaled(self._padded(inputs[:, start : start + size]))
+                of_given = None if labels is None else self._padded(labels[:, start : start + size])
+                parts.append(network.evaluate(given, of_given, matrix=matrix))
         outputs = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return outputs if len(self.live) == len(self.rows) else outputs[self.positions()]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["RandomState", "generator_for", "seed_for"]
+__all__ = ["RandomState", "generator_for", "seed_for", "seeded"]
 
 
 def seed_for(seed: int, purpose: str, index: int = 0) -> int:
@@ -39,6 +39,23 @@ def generator_for(seed: int, purpose: str, index: int, device: torch.device) -> 
         device: where they are drawn.
     """
     return torch.Generator(device).manual_seed(seed_for(seed, purpose, index))
+
+
+@contextmanager
+def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
+    """Torch's global random state, seeded for as long as it lasts and then given back.
+
+    It is what layers draw from that are random in evaluation mode too, so that samples are the same at every
+    call.
+
+    Args:
+        seed: the run's.
+        purpose: what the numbers are for.
+        device: where they are drawn.
+    """
+    with torch.random.fork_rng([] if device.type == "cpu" else [device]):
+        torch.manual_seed(seed_for(seed, purpose))
+        yield
 
 
 class RandomState:

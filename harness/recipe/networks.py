@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.recipe import Recipe
-from harness.recipe.loss import check_loss
+from harness.recipe.loss import build_loss, check_loss
+from harness.recipe.plugins import reason_of
 from harness.recipe.registry import discriminators, generators
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         Whether any of the two is told the class of a sample.
 
     Raises:
-        ValueError: a network does not take such data, the shapes do not fit, one is to grow that cannot, a
-            gradient penalty meets a layer that mixes samples, or the loss is not one number a run. The
-            message is one line that begins with the setting.
+        ValueError: a network cannot be made or does not take such data, the shapes do not fit, one is to grow
+            that cannot, scores end in a sigmoid that the loss cannot do with, a gradient penalty meets a
+            layer that mixes samples, or the loss is not one number a run. The message is one line that begins
+            with the setting.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -95,29 +97,33 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
         labels = torch.zeros(2, dtype=torch.int64)
         try:
             made = _called(generator, torch.zeros(2, recipe.latent_dim), labels)
-        except (RuntimeError, TypeError) as error:
+        except Exception as error:
             raise ValueError(
                 f"`generator.name` {recipe.generator.name} does not take latents of shape "
                 f"{(2, recipe.latent_dim)}: {_line(error)}"
             ) from error
+        _check_tensor(f"`generator.name` {recipe.generator.name}", made)
         if tuple(made.shape) != (2, *sample_shape):
             raise ValueError(
                 f"`generator.name` {recipe.generator.name} makes samples of shape {tuple(made.shape[1:])}, "
                 f"but `data.name` {recipe.data.name} has {sample_shape}; choose a generator of that shape."
             )
         try:
-            scores = _called(discriminator, made, labels)
-        except (RuntimeError, TypeError) as error:
+            with torch.enable_grad():
+                scores = _called(discriminator, made, labels)
+        except Exception as error:
             raise ValueError(
                 f"`discriminator.name` {recipe.discriminator.name} does not take samples of shape "
                 f"{sample_shape} of `data.name` {recipe.data.name}; choose a discriminator of that shape "
                 f"({_line(error)})."
             ) from error
+    _check_tensor(f"`discriminator.name` {recipe.discriminator.name}", scores)
     if tuple(scores.shape) != (2,):
         raise ValueError(
             f"`discriminator.name` {recipe.discriminator.name} must return one score a sample, (2,) for two, "
             f"but returns {tuple(scores.shape)}; flatten its last layer's output."
         )
+    _check_sigmoid(recipe, scores)
     batch_norm = torch.nn.modules.batchnorm._BatchNorm
     mixing = [type(layer).__name__ for layer in discriminator.modules() if isinstance(layer, batch_norm)]
     penalty = next((key for key in ("gradient_penalty", "r1", "r2") if getattr(recipe.loss, key) > 0), None)
@@ -137,6 +143,11 @@ def _check_weights(entry: str, network: nn.Module) -> None:
     from torch.nn.utils.weight_norm import WeightNorm
 
     for name, parameter in network.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            raise ValueError(
+                f"{entry} holds the parameter {name}, whose shape is not known before it is used; take the "
+                "layer that is told its shape, nn.Linear in place of nn.LazyLinear say."
+            )
         if parameter.dtype != torch.float32 or not parameter.requires_grad:
             what = str(parameter.dtype) if parameter.requires_grad else "frozen"
             raise ValueError(
@@ -153,9 +164,35 @@ def _check_weights(entry: str, network: nn.Module) -> None:
                 )
 
 
+def _check_tensor(setting: str, output: object) -> None:
+    from torch import Tensor
+
+    if not isinstance(output, Tensor):
+        raise ValueError(f"{setting} must return a tensor, but returns a {type(output).__name__}.")
+
+
+def _check_sigmoid(recipe: Recipe, scores: Tensor) -> None:
+    """Refuse scores that a sigmoid has bounded where the loss applies its own, or needs them unbounded."""
+    node = scores.grad_fn
+    while node is not None and node.name().startswith(_RESHAPES):
+        node = node.next_functions[0][0]
+    if node is None or not node.name().startswith("SigmoidBackward"):
+        return
+    for key, name in (("loss.name", recipe.loss.name), ("loss.early_generator", recipe.loss.early_generator)):
+        loss = build_loss(recipe.loss, name) if name else None
+        if loss is not None and (loss.critic or loss.logits):
+            why = "applies the sigmoid itself" if loss.logits else "needs unbounded scores"
+            raise ValueError(
+                f"`{key}` {name} {why}, but `discriminator.name` {recipe.discriminator.name} ends in a "
+                "sigmoid; leave that out, or take least-squares."
+            )
+
+
 def _line(error: Exception) -> str:
-    """An error's text in one line."""
-    return " ".join(str(error).split())
+    """An error in one line; of one that is not torch's, with the line of code that raised it."""
+    if isinstance(error, (RuntimeError, TypeError)):
+        return " ".join(str(error).split())
+    return reason_of(error)
 
 
 def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:
@@ -173,10 +210,21 @@ def _pair(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: int) -> tu
         except ValueError as error:
             text = str(error)
             raise ValueError(text if text.startswith(f"`{section}.") else f"{setting}: {text}") from error
+        except Exception as error:
+            if "memory" in str(error) or isinstance(error, MemoryError):
+                raise  # a network that is too large, which is no mistake of its builder's
+            raise ValueError(f"{setting} cannot be made with these options: {reason_of(error)}.") from error
         if not isinstance(network, nn.Module):
             raise ValueError(f"{setting} must make a `torch.nn.Module`, but made {network!r}.")
         made.append(network)
     return made[0], made[1]
+
+
+_RESHAPES = tuple(
+    f"{name}Backward"
+    for name in ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Select", "Slice", "Alias", "Clone")
+)
+"""What autograd calls steps that leave the scores what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ __all__ = [
     "import_recorded",
     "load_entry_points",
     "module_source",
+    "reason_of",
     "recorded_code",
     "source_of",
 ]
@@ -234,7 +235,7 @@ def _import(name: str, field: str, hint: str) -> None:
         raise ValueError(_sentence(field, name, "there is no such module", hint)) from None
     except (Exception, SystemExit) as error:
         raise ValueError(
-            _sentence(field, name, _reason(error), "mend it, and give the command again")
+            _sentence(field, name, reason_of(error), "mend it, and give the command again")
         ) from None
 
 
@@ -242,17 +243,17 @@ def _sentence(field: str, name: str, reason: str, hint: str) -> str:
     return f"{field}: cannot import `{name}`: {reason}; {hint}."
 
 
-def _reason(error: BaseException) -> str:
-    """An exception in a line, with the line of the module's code that raised it."""
+def reason_of(error: BaseException) -> str:
+    """An exception in a line, with the line of other people's code that raised it."""
     text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or '').name}:{error.lineno}: {error.msg}"
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in ("importlib", "torch")]
+    ours = {Path(__file__).parent, *(Path(file).parent for file in files if file)}
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen")
-        and Path(frame.filename) != Path(importlib.__file__ or "")
-        and Path(__file__).parent not in Path(frame.filename).parents
+        if not frame.filename.startswith("<frozen") and ours.isdisjoint(Path(frame.filename).parents)
     ]
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "

@@ -247,11 +247,20 @@ class Registry(Generic[T]):
     Args:
         noun: what an entry is called in messages.
         injected: parameters of a builder that the harness fills in, and that are no options.
+        needs: an option that every builder must have → how it is written, and what it is.
         builders: whether entries are builders with options.
     """
 
-    def __init__(self, noun: str, *, injected: tuple[str, ...] = (), builders: bool = True) -> None:
+    def __init__(
+        self,
+        noun: str,
+        *,
+        injected: tuple[str, ...] = (),
+        needs: Mapping[str, str] | None = None,
+        builders: bool = True,
+    ) -> None:
         self.noun = noun
+        self._needs = dict(needs or {})
         self._modules: list[str] = []
         self._injected = frozenset(injected)
         self._builders = builders
@@ -328,6 +337,9 @@ class Registry(Generic[T]):
             options = options_of(entry, self._injected)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{where}: {error}") from None
+        for option, written in self._needs.items():
+            if option not in options:
+                raise ValueError(f"{where}: it has no option `{option}`; add {written}.")
         clash = next((option for option in options if option in self._reserved), None)
         if clash is not None:
             raise ValueError(
@@ -403,11 +415,15 @@ class Registry(Generic[T]):
 
 
 _NETWORK = ("sample_shape", "num_classes")
-generators: Registry[Callable[..., Any]] = Registry("generator", injected=_NETWORK)
+generators: Registry[Callable[..., Any]] = Registry(
+    "generator", injected=_NETWORK, needs={"latent_dim": "latent_dim: int = 64, the numbers in z"}
+)
 discriminators: Registry[Callable[..., Any]] = Registry("discriminator", injected=_NETWORK)
 datasets: Registry[Callable[..., Any]] = Registry("data set")
 losses: Registry[Callable[..., Any]] = Registry("loss", injected=("clamp",))
-optimizers: Registry[Callable[..., Any]] = Registry("optimizer")
+optimizers: Registry[Callable[..., Any]] = Registry(
+    "optimizer", needs={"lr": "lr: float = 1e-3, the learning rate"}
+)
 metrics: Registry[Any] = Registry("metric", builders=False)
 recipes: Registry[Any] = Registry("recipe", builders=False)
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from harness.engine.seeding import generator_for
+from harness.engine.seeding import generator_for, seeded
 
 __all__ = ["Generator", "draw_latents", "evaluating", "sample"]
 
@@ -39,7 +39,7 @@ def evaluating(generator: Generator) -> Iterator[None]:
 def sample(
     generator: Generator, latents: Tensor, labels: Tensor | None = None, *, batch: int = _BATCH
 ) -> Tensor:
-    """The samples of these latents, in evaluation mode, a batch at a time.
+    """The samples of these latents, in evaluation mode, a batch at a time; the same at every call.
 
     Args:
         generator: a module, or a function of latents and labels.
@@ -51,7 +51,7 @@ def sample(
         (N, *sample_shape).
     """
     parts = []
-    with evaluating(generator):
+    with evaluating(generator), seeded(0, "evaluation", latents.device):
         for start in range(0, len(latents), batch):
             rows = slice(start, start + batch)
             given = (latents[rows],) if labels is None else (latents[rows], labels[rows])

@@ -21,7 +21,8 @@ from harness.engine.network import Network
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
-from harness.recipe.registry import discriminators
+from harness.recipe.registry import discriminators, generators
+from harness.runs.sampling import sample
 
 CPU = torch.device("cpu")
 
@@ -195,6 +196,50 @@ def test_what_torch_cannot_map_is_trained_one_run_at_a_time_and_says_why(
     found = measure(recipe, load_dataset(recipe.data), num_threads=1, budget_sec=0.05)
     assert list(found.step_sec_by_size) == [found.population] == [1]
     assert found.obstacle.startswith("`discriminator.name` recurrent: Batching rule not implemented")
+
+
+class Noisy(nn.Module):
+    """Draws noise in its forward pass, in evaluation mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(latents) + 0.5 * torch.randn(len(latents), 2, device=latents.device)
+        return outputs
+
+
+def noisy(*, sample_shape: tuple[int, ...], num_classes: int, latent_dim: int = 4) -> nn.Module:
+    return Noisy()
+
+
+def test_what_draws_in_its_forward_pass_is_trained_one_run_at_a_time_and_evaluated_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(generators._entries, "noisy", noisy)
+    recipe = find_recipe("ring-gan").override({"generator.name": "noisy", "generator.latent_dim": 4})
+    dataset = load_dataset(recipe.data)
+    found = measure(recipe, dataset, num_threads=1, budget_sec=0.05)
+    assert list(found.step_sec_by_size) == [found.population] == [1]
+    assert found.obstacle.startswith("`generator.name` noisy: it draws from torch's random state")
+
+    def trained() -> Population:
+        torch.rand(3)  # what the process has drawn before is of no account
+        population = Population([recipe], [3], dataset=dataset)
+        Trainer(population, dataset).advance(3)
+        return population
+
+    latents = torch.zeros(1, 6, 4)
+    first, again = trained(), trained()
+    drawn = torch.get_rng_state()
+    samples = first.generate(latents)
+    assert samples[0].std(0).min() > 0.1
+    for other in (first.generate(latents), again.generate(latents)):
+        assert torch.equal(samples, other)
+    assert torch.equal(drawn, torch.get_rng_state())
+    network = first.generator.extract(0)
+    assert torch.equal(sample(network, latents[0]), sample(network, latents[0]))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -285,6 +285,16 @@ def test_shared_layers_have_a_row_a_call_and_their_parameters_once() -> None:
     assert [row.num_parameters for row in rows] == [156, 42, 0, 6]
 
 
+class Looking(nn.Module):
+    def forward(self, points: Tensor) -> Tensor:
+        scaled: Tensor = points * vars(self)["scale"]
+        return scaled
+
+
+def _no_gpu() -> nn.Module:
+    raise RuntimeError("no GPU")
+
+
 def _frozen() -> nn.Module:
     network = nn.Linear(2, 1)
     network.weight.requires_grad_(False)
@@ -292,6 +302,7 @@ def _frozen() -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated.*:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature.*:UserWarning")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -306,6 +317,17 @@ def _frozen() -> nn.Module:
         (lambda: nn.Linear(2, 1).double(), "holds the parameter 0.weight, which is torch.float64"),
         (_frozen, "holds the parameter 0.weight, which is frozen, .*register_buffer"),
         (lambda: nn.Linear(2, 3), r"must return one score a sample, \(2,\) for two, but returns \(6,\)"),
+        (
+            lambda: nn.LazyLinear(1),
+            "holds .* 0.weight, whose shape is not known .*nn.Linear in place",
+        ),
+        (Looking, r"does not take .*test_networks\.py:\d+: KeyError: 'scale'"),
+        (lambda: nn.GRU(2, 1), "must return a tensor, but returns a tuple"),
+        (
+            lambda: vars(nn)["Relu"],
+            r"cannot be made with these .* test_networks\.py:\d+: KeyError: 'Relu'",
+        ),
+        (lambda: _no_gpu(), r"cannot be made .* test_networks\.py:\d+: RuntimeError: no GPU"),
         (lambda: nn.Bilinear(2, 2, 1), r"does not take samples of shape \(2,\) of `data.name` .*missing 1"),
     ],
 )
@@ -313,13 +335,51 @@ def test_a_network_that_cannot_be_trained_is_refused_in_one_line(
     make: Callable[[], nn.Module], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def foreign(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        return nn.Sequential(make(), nn.Flatten(0))
+        made = make()
+        return made if isinstance(made, nn.GRU) else nn.Sequential(made, nn.Flatten(0))
 
     monkeypatch.setitem(discriminators._entries, "foreign", foreign)
     with pytest.raises(ValueError, match=message) as caught:
         check_networks(find_recipe("points-gan").override({"discriminator.name": "foreign"}), (2,))
     assert str(caught.value).startswith("`discriminator.name` foreign ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            "hinge",
+            "`loss.name` hinge needs unbounded scores, but `discriminator.name` bounded ends in",
+        ),
+        (
+            "minimax",
+            "`loss.name` minimax applies the sigmoid itself, but .*; leave that out, or",
+        ),
+        ("least-squares", ""),
+    ],
+)
+def test_a_sigmoid_of_another_s_network_is_found_by_its_scores(
+    loss: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bounded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, points: Tensor) -> Tensor:
+            return torch.sigmoid(self.layer(points)).view(-1, 1).squeeze(1)
+
+    def bounded(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return Bounded()
+
+    monkeypatch.setitem(discriminators._entries, "bounded", bounded)
+    recipe = find_recipe("points-gan").override({"discriminator.name": "bounded", "loss.name": loss})
+    if not message:
+        assert check_networks(recipe, (2,)) is False
+        return
+    with pytest.raises(ValueError, match=message):
+        check_networks(recipe, (2,))
 
 
 def test_a_builder_that_makes_no_network_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,8 @@ def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
 def test_a_name_of_the_harness_is_taken_whoever_comes_first(tmp_path: Path) -> None:
     (tmp_path / "alone.py").write_text(
         "from harness import register_generator\n\n"
-        "@register_generator('tiny-mlp')\ndef tiny(*, sample_shape: tuple, num_classes: int): ...\n"
+        "@register_generator('tiny-mlp')\n"
+        "def tiny(*, sample_shape: tuple, num_classes: int, latent_dim: int = 2): ...\n"
     )
     with pytest.raises(ValueError, match=r"`tiny-mlp` is registered twice, by `gan_sweep_models\.\w+` and"):
         import_modules(["alone"], folder=tmp_path)

@@ -181,6 +181,16 @@ def test_a_decorator_without_a_name_is_refused_at_once(registry: Registry[object
         registry.register(no_star)  # type: ignore[arg-type]
 
 
+def no_latents(*, width: int = 3) -> None: ...
+
+
+def test_a_builder_without_an_option_that_all_need_is_refused() -> None:
+    registry: Registry[object] = Registry("generator", needs={"latent_dim": "latent_dim: int = 64, z"})
+    with pytest.raises(ValueError, match=r"it has no option `latent_dim`; add latent_dim: int = 64, z\."):
+        registry.register("mine")(no_latents)
+    assert "mine" not in registry
+
+
 def test_an_option_may_not_have_a_reserved_name(registry: Registry[object]) -> None:
     registry.reserve(["nesterov"], "a setting of every optimizer")
     with pytest.raises(ValueError, match="option `nesterov` has the name of a setting of every optimizer"):
