@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harness.leases import holder, take_lease
@@ -79,6 +79,8 @@ def train(
     seed = plain_value(seed)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
+    if not isinstance(callbacks, Iterable):
+        raise ValueError(f"`callbacks` must be a list of functions of an event, but got {callbacks!r}.")
     for callback in callbacks:
         if not callable(callback):
             raise ValueError(f"`callbacks` must hold functions of an event, but got {callback!r}.")

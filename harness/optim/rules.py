@@ -173,6 +173,7 @@ class Adam(Optimizer):
     """Running means of the gradient over its running root mean square, both freed of their bias towards 0.
 
     m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²;  θ ← θ − η·m̂ / (√v̂ + ε), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ).
+
     Attributes:
         beta1: β₁, how much of m is kept.
         beta2: β₂, how much of v is kept.

@@ -32,14 +32,14 @@ def wandb_mode(requested: str = "auto") -> Mode:
     Raises:
         ValueError: If the request or WANDB_MODE is none of these.
     """
-    name, value = ("WANDB_MODE", os.environ.get("WANDB_MODE", "").strip().lower())
-    if not value:
-        name, value = "wandb", requested
-    if value == "auto":
-        return "online" if has_key() else "offline"
-    if value not in _MODES:
-        raise ValueError(f"`{name}` must be online, offline or disabled, but got {value!r}.")
-    return _MODES[value]
+    always = os.environ.get("WANDB_MODE", "").strip().lower()
+    for name, value in (("wandb", requested), ("WANDB_MODE", always or "auto")):
+        if value not in ("auto", *_MODES):
+            raise ValueError(f"`{name}` must be auto, online, offline or disabled, but got {value!r}.")
+    value = always or requested
+    if value in _MODES:
+        return _MODES[value]
+    return "online" if has_key() else "offline"
 
 
 def has_key() -> bool:

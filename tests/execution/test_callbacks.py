@@ -98,6 +98,8 @@ def test_an_answer_that_is_no_reason_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_called_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`callbacks` must hold functions of an event, but got 'stop'"):
         trained(tmp_path / "new", "stop")
+    with pytest.raises(ValueError, match="`callbacks` must be a list of functions of an event, but got 3"):
+        train(tiny_recipe(), directory=tmp_path / "new", callbacks=3)  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"`recipe` must be a Recipe, but got 'ring-gan'; find_recipe\('ring-gan'\)"
     ):

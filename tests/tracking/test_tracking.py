@@ -184,7 +184,12 @@ def test_key_in_the_netrc_file_counts_for_its_own_server(
 
 
 def test_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="`wandb` must be online, offline or disabled, but got 'onlin'"):
+    with pytest.raises(
+        ValueError, match="`wandb` must be auto, online, offline or disabled, but got 'onlin'"
+    ):
+        wandb_mode("onlin")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with pytest.raises(ValueError, match="`wandb` must be .*, but got 'onlin'"):
         wandb_mode("onlin")
     monkeypatch.setenv("WANDB_MODE", "shared")
     with pytest.raises(ValueError, match="`WANDB_MODE` must be"):
