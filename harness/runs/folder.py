@@ -7,16 +7,17 @@ reads results (the workers on resuming, the report, the status on the screen) re
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from harness.files import read_json
 from harness.recipe import Recipe
-from harness.recipe.plugins import ModuleMissing
+from harness.recipe.plugins import ModuleMissing, changed, recorded_code
 from harness.runs.result import RunResult
 from harness.study.folder import StudyFolder
+from harness.words import listed
 
 __all__ = [
     "Checkpoint",
@@ -168,17 +169,29 @@ def read_recipe(directory: Path) -> Recipe:
         ValueError: If it is not one, in one line that names the file.
     """
     path = RunFolder(directory).recipe
+    values = read_json(path)
     try:
-        return Recipe.from_json(read_json(path))
+        return Recipe.from_json(values)
     except ModuleMissing as error:
         raise ValueError(f"{path} {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        if str(path) in str(error):
-            raise
+        if isinstance(values, dict) and (files := _changed_files(values)):
+            raise ValueError(
+                f"{path} does not fit {listed(files)}, changed since the run was trained "
+                f"({str(error).rstrip('.')}); bring back the code of then, or train the run anew."
+            ) from None
         raise ValueError(
             f"{path} is no recipe of this version of the harness ({str(error).rstrip('.')}); delete the "
             "run's folder to train it again."
         ) from None
+
+
+def _changed_files(recipe: Mapping[str, Any]) -> list[str]:
+    """The files that a recipe was made with and that are others now, each in backticks."""
+    try:
+        return [f"`{file}`" for file in changed(recorded_code(recipe.get("imports")))]
+    except (TypeError, AttributeError, KeyError):
+        return []  # no list of modules: the recipe is damaged
 
 
 def _is_begun(folder: RunFolder) -> bool:

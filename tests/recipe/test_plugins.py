@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 import harness
+from harness.files import write_json
 from harness.recipe import Recipe, find_recipe, plugins, run_id
 from harness.recipe.plugins import ModuleMissing, changed, import_modules, import_recorded
 from harness.recipe.registry import (
@@ -17,6 +18,7 @@ from harness.recipe.registry import (
     losses,
     recipes,
 )
+from harness.runs.folder import read_recipe
 from support.plugin import as_before as as_before
 from support.plugin import forget, write_plugin
 
@@ -197,6 +199,18 @@ def test_a_record_whose_module_is_gone_says_how_to_give_it(tmp_path: Path) -> No
         "needs module `my_gan.nets`: cannot import `my_gan.nets`: there is no such module; it was in "
         f"{tmp_path}; give it with `--import my_gan.nets` from the folder that holds it."
     )
+
+
+def test_a_run_whose_code_has_lost_an_entry_is_told_by_the_file_that_changed(tmp_path: Path) -> None:
+    package = write_plugin(tmp_path)
+    import_modules(["my_gan.nets"], folder=tmp_path)
+    write_json(tmp_path / "recipe.json", own_recipe().to_json())
+    forget()
+    (package / "nets.py").write_text((package / "nets.py").read_text().replace('"own-mlp"', '"other-mlp"'))
+    with pytest.raises(
+        ValueError, match=r"does not fit `my_gan/nets\.py`, changed since .*`own-mlp`.*bring back"
+    ):
+        read_recipe(tmp_path)
 
 
 def test_a_damaged_record_is_refused() -> None:

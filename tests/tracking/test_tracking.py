@@ -189,7 +189,7 @@ def test_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         wandb_mode("onlin")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    with pytest.raises(ValueError, match="`wandb` must be .*, but got 'onlin'"):
+    with pytest.raises(ValueError, match=r"`wandb` must be .*, but got 'onlin'"):
         wandb_mode("onlin")
     monkeypatch.setenv("WANDB_MODE", "shared")
     with pytest.raises(ValueError, match="`WANDB_MODE` must be"):
