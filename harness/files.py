@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["encode", "leftovers", "read_json", "replaced", "write_json", "write_text"]
+__all__ = ["csv_text", "encode", "leftovers", "read_json", "replaced", "write_json", "write_text"]
 
 
 def read_json(path: Path) -> Any:
@@ -39,6 +41,13 @@ def write_text(path: Path, text: str) -> None:
     """Write `text`, as UTF-8, to the file `path` in one move: it is on the disk before it has its name."""
     with replaced(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV, a line each; cells with commas, quotes or new lines are quoted."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
 
 
 @contextmanager

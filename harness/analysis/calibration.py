@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from harness.data import load_dataset
 from harness.engine.schedule import count_steps
-from harness.files import write_text
+from harness.files import csv_text, write_text
 from harness.objective.objective import chance_loss
 from harness.runs.folder import RunFolder, find_results, read_recipe, run_directory
 from harness.runs.result import RunResult
@@ -254,12 +253,8 @@ def _shown(value: object) -> str:
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([names, *([row.get(name, "") for name in names] for row in rows)]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.runs import Command, class_numbers, load_run, mirrored_study, run_options
+from harness.files import csv_text, write_text
 
 if TYPE_CHECKING:
     from harness.latent import Attributes, Effects, Explored
@@ -48,11 +48,6 @@ class _Asked:
         folder = self.out or self.run.directory / "latent"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    @property
-    def title(self) -> str:
-        """The run in a line."""
-        return f"{self.run.recipe.name} · seed {self.run.seed} · step {self.run.step:,}"
 
 
 def _on_run(command: Command) -> Command:
@@ -139,9 +134,11 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     )
     path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
     made_with = {"dims": list(table.dims), "edits": list(table.edits), "all_rows": all_rows, "row": row}
-    write_png(edit_figure(table, title=asked.title, classes=run.names_of(classes)), path)
+    write_png(edit_figure(table, title=run.title, classes=run.names_of(classes)), path)
     _print_effects(ranked, table.dims)
-    _write_effects(ranked, asked.folder / "effects.csv")
+    header = ("rank", "dimension", "change_per_unit", "standard_error")
+    rows = [(one.rank, one.dim, f"{one.per_unit:.6g}", f"{one.error:.6g}") for one in ranked.ranked]
+    write_text(asked.folder / "effects.csv", csv_text([header, *rows]))
     click.echo()
     for line in finding(table, ranked):
         click.echo(line)
@@ -168,7 +165,7 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     ends = draw_latents(2 * num, run.latent_dim, seed=asked.seed, purpose="latent walk")
     path = walk(ends[::2], ends[1::2], steps=steps, mode="linear" if mode == "linear" else "spherical")
     classes = run.cycle_labels(num, asked.labels)
-    title, names = f"{asked.title} · {mode}", run.names_of(classes)
+    title, names = f"{run.title} · {mode}", run.names_of(classes)
     picture = walk_figure(run.generator, path, labels=classes, classes=names, title=title)
     file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
@@ -330,14 +327,6 @@ def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:
         highlight=False,
     )
     console.print(table)
-
-
-def _write_effects(ranked: Effects, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "dimension", "change_per_unit", "standard_error"])
-        for effect in ranked.ranked:
-            writer.writerow([effect.rank, effect.dim, f"{effect.per_unit:.6g}", f"{effect.error:.6g}"])
 
 
 def _mirror_directions(made: Explored, study: Path, name: str, step: int, config: dict[str, str]) -> None:

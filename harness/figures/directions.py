@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from harness.figures.canvas import Bytes, image_bytes
 from harness.figures.grids import grid
-from harness.figures.page import page, plain_log_ticks, wants_log, write_figure
+from harness.figures.page import page, plain_log_ticks, rendered, wants_log, write_figure
 from harness.figures.style import FAKE_COLOUR, REAL_COLOUR, mix
 from harness.files import write_text
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attribute_map", "direction_films", "direction_frames", "direction_pages", "strength_plot"]
 
-_TEMPLATE = "directions.html.jinja"
+_TEMPLATE = Path(__file__).with_name("directions.html.jinja")
 _PNG_SIDE = 64
 _SHOWN_SIDE = 96
 _JPEG_QUALITY = 90
@@ -131,7 +131,7 @@ def direction_pages(
         (sample_first, "sample first", by_direction),
         (semantic_first, "semantic first", by_sample),
     ):
-        write_text(path, _rendered({**common, "order": order, "blocks": blocks}))
+        write_text(path, rendered(_TEMPLATE, {**common, "order": order, "blocks": blocks}))
 
 
 def strength_plot(
@@ -252,7 +252,8 @@ def attribute_map(
         axes = figure.subplots()
         shown = axes.imshow(coloured, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
         for (row, column), value in np.ndenumerate(every):
-            text = f"{value:.2f}" if row == num or names[column] == "class" else _two_digits(value)
+            is_size = row == num or names[column] == "class"
+            text = f"{value:.2f}" if is_size else f"{value:+.2f}".replace("-", "−")
             ink = "white" if row < num and abs(value) > 0.6 * limit else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
             if row < num and abs(value) > largest_random[column]:
@@ -291,24 +292,6 @@ def attribute_map(
             "so there may be frames in a row with nothing nameable.",
         )
         write_figure(figure, stem)
-
-
-def _two_digits(value: float) -> str:
-    """`+0.82`, `−0.10`."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def _rendered(values: dict[str, Any]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(_TEMPLATE).render(values)
 
 
 def _data_url(pixels: Bytes) -> str:

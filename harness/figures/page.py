@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ __all__ = [
     "legend",
     "page",
     "plain_log_ticks",
+    "rendered",
     "wants_log",
     "wrapped",
     "write_figure",
@@ -159,6 +160,25 @@ def page(*, height: float, width: float = PAGE_WIDTH) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+
+
+def rendered(template: Path, values: Mapping[str, Any]) -> str:
+    """A page of HTML.
+
+    Args:
+        template: a Jinja file; what is put into it is escaped.
+        values: what it names; a name without a value is an error.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template.name).render(values)
 
 
 def write_figure(figure: Figure, stem: Path) -> None:

@@ -11,7 +11,6 @@ for what these directions do.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.features.extractors import CLASSIFIERS, Extractor, load_classifier
+from harness.files import csv_text, write_text
 from harness.latent.sefa import Subject, Variant, start_codes
 from harness.recipe.networks import layer_table
 from harness.runs.load import Run
@@ -452,11 +452,8 @@ def write_attributes(found: Attributes, folder: Path, *, title: str) -> list[Pat
         title=title,
     )
     table = folder / "attributes.csv"
-    with table.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, _FIELDS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in range(len(found.effects)):
-            writer.writerows(_rows(found, row))
+    rows = [cells for row in range(len(found.effects)) for cells in _rows(found, row)]
+    write_text(table, csv_text([_FIELDS, *([row.get(field, "") for field in _FIELDS] for row in rows)]))
     return [folder / "attributes.png", table]
 
 

@@ -7,7 +7,6 @@ Shapes: N samples, K directions.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import time
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from harness.features.extractors import Extractor
+from harness.files import csv_text, write_text
 from harness.latent.attributes import (
     FEWEST_RANDOM,
     NUM_RANDOM,
@@ -320,17 +320,14 @@ def _write_tables(
         {} if strengths is None else dict(zip(strengths.shown, strengths.changes.tolist(), strict=True))
     )
     errors = {} if strengths is None else dict(zip(strengths.shown, strengths.errors.tolist(), strict=True))
-    with table.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["direction", "eigenvalue", "change_per_unit", "standard_error"])
-        for number, value in enumerate(factors.values.tolist()):
-            found = (f"{measured[number]:.6g}", f"{errors[number]:.6g}") if number in measured else ("", "")
-            writer.writerow([number, f"{value:.6g}", *found])
-        if strengths is not None:
-            for value, change in zip(
-                strengths.random_values.tolist(), strengths.random_changes.tolist(), strict=True
-            ):
-                writer.writerow(["random", f"{value:.6g}", f"{change:.6g}", ""])
+    rows: list[tuple[object, ...]] = [("direction", "eigenvalue", "change_per_unit", "standard_error")]
+    for number, value in enumerate(factors.values.tolist()):
+        found = (f"{measured[number]:.6g}", f"{errors[number]:.6g}") if number in measured else ("", "")
+        rows.append((number, f"{value:.6g}", *found))
+    if strengths is not None:
+        random = zip(strengths.random_values.tolist(), strengths.random_changes.tolist(), strict=True)
+        rows += [("random", f"{value:.6g}", f"{change:.6g}", "") for value, change in random]
+    write_text(table, csv_text(rows))
     return arrays, table
 
 

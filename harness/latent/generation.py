@@ -104,20 +104,19 @@ def generate(
         if start < _MOST_SHOWN:
             shown.append(made)
     images = torch.cat(shown)[:_MOST_SHOWN]
-    title = f"{run.recipe.name} · seed {run.seed} · step {run.step:,}"
-    write_png(_picture(run, images, classes, title), directory / "grid.png")
+    write_png(_picture(run, images, classes), directory / "grid.png")
     return Generated(grid=directory / "grid.png", folder=folder, num=num)
 
 
-def _picture(run: Run, images: Tensor, classes: Tensor | None, title: str) -> Image:
+def _picture(run: Run, images: Tensor, classes: Tensor | None) -> Image:
     from harness.figures import class_grid, grid
 
     if classes is None:
-        return grid(images, title=title)
+        return grid(images, title=run.title)
     shown, names = classes[: len(images)], run.class_names
     found = sorted(set(shown.tolist()))
     if len(found) < _FEW_CLASSES:
-        return grid(images, title=title, captions=[names[number] for number in shown])
+        return grid(images, title=run.title, captions=[names[number] for number in shown])
     return class_grid(
-        images, shown, class_names=names, classes=found[:_MOST_CLASSES], rows=len(images), title=title
+        images, shown, class_names=names, classes=found[:_MOST_CLASSES], rows=len(images), title=run.title
     )

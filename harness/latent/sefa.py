@@ -7,6 +7,7 @@ Source: Shen and Zhou (2021), Closed-form factorization of latent semantics in G
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ class Subject:
     @property
     def batch(self) -> int:
         """Images to make at once."""
-        return max(1, min(256, _NUMBERS_AT_ONCE // max(1, _numel(self.sample_shape))))
+        return max(1, min(256, _NUMBERS_AT_ONCE // max(1, math.prod(self.sample_shape))))
 
 
 def run_subject(run: Run, *, layers: str = "all") -> Subject:
@@ -139,7 +140,7 @@ def run_subject(run: Run, *, layers: str = "all") -> Subject:
     """
     weight = latent_weight(run.generator, run.latent_dim, num_classes=run.num_classes)
     return Subject(
-        title=f"{run.recipe.name} · seed {run.seed} · step {run.step:,}",
+        title=run.title,
         weights=(weight,),
         layers=choose_layers(layers, 1),
         generator=run.generator,
@@ -247,12 +248,12 @@ class Strengths:
     num_latents: int
 
 
-def _compared(subject: Subject, num_directions: int, num_latents: int) -> tuple[tuple[int, ...], int]:
+def _compared(subject: Subject, num_directions: int) -> tuple[tuple[int, ...], int]:
     """Numbers of the eigenvectors to measure, and over how many latents."""
     spread = torch.linspace(0, subject.latent_dim - 1, min(subject.latent_dim, _COMPARED)).round().long()
     shown = tuple(sorted({*range(num_directions), *spread.tolist()}))
-    afforded = _MOST_MEASURED // (2 * (len(shown) + _COMPARED) * max(1, _numel(subject.sample_shape)))
-    return shown, max(2, min(num_latents, afforded))
+    afforded = _MOST_MEASURED // (2 * (len(shown) + _COMPARED) * max(1, math.prod(subject.sample_shape)))
+    return shown, max(2, min(_NUM_LATENTS, afforded))
 
 
 def num_measured(subject: Subject, num_directions: int) -> int:
@@ -262,7 +263,7 @@ def num_measured(subject: Subject, num_directions: int) -> int:
         subject: the generator.
         num_directions: how many directions are shown.
     """
-    shown, num_latents = _compared(subject, num_directions, _NUM_LATENTS)
+    shown, num_latents = _compared(subject, num_directions)
     return num_latents * (1 + 2 * (len(shown) + _COMPARED))
 
 
@@ -274,7 +275,6 @@ def measure(
     seed: int,
     variant: Variant,
     labels: Tensor | None = None,
-    num_latents: int = _NUM_LATENTS,
 ) -> Strengths:
     """Measure the first directions, others spread over the spectrum, and random ones.
 
@@ -285,10 +285,9 @@ def measure(
         seed: of the latents and of the random directions.
         variant: how the codes are drawn.
         labels: classes to go round in, for a generator that takes them.
-        num_latents: over how many latents; fewer where images are large, two at least.
     """
     dim = subject.latent_dim
-    shown, num_latents = _compared(subject, num_directions, num_latents)
+    shown, num_latents = _compared(subject, num_directions)
     random = draw_latents(_COMPARED, dim, seed=seed, purpose="latent sefa random").double()
     random = F.normalize(random, dim=1)
     codes = start_codes(num_latents, dim, seed=seed + 1, variant=variant)
@@ -305,7 +304,3 @@ def measure(
         random_changes=others.mean(1),
         num_latents=num_latents,
     )
-
-
-def _numel(shape: Sequence[int]) -> int:
-    return int(torch.Size(shape).numel())

@@ -35,10 +35,7 @@ from harness.recipe.settings import EvaluateSettings, LossSettings, TrainSetting
 
 __all__ = [
     "Choice",
-    "EvaluateSettings",
-    "LossSettings",
     "Recipe",
-    "TrainSettings",
     "choose",
     "find_recipe",
     "list_recipes",

@@ -40,7 +40,7 @@ __all__ = ["write_pages", "write_report"]
 
 _MAX_ANSWERS = 12
 _MAX_TRIALS = 200
-_TEMPLATE = "page.html.jinja"
+_TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
 def write_report(study_dir: str | Path) -> Path:
@@ -98,58 +98,52 @@ def write_pages(summary: Summary) -> Path:
 
 
 def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[FailureGroup]) -> str:
-    import jinja2
-
+    from harness.figures.page import rendered
     from harness.figures.style import VERDICT_STYLES
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     shown = shown_arms(summary)
     found = flags(summary)
     infos = [metrics[name] for name in summary.metric_names if name in metrics]
     header, *rows = tables.reading_table(summary)
     best = {arm.name: summary.best_trial(arm.name) for arm in summary.arms}
-    return environment.get_template(_TEMPLATE).render(
-        summary=summary,
-        study=summary.study,
-        headline=headline(summary),
-        answers=_told(summary, shown),
-        flags=found,
-        flags_of={arm.name: [flag for flag in found if flag.arm == arm.name] for arm in summary.arms},
-        metric=next((info for info in infos if info.name == summary.metric), None),
-        metric_infos=infos,
-        colours=_colours(summary, shown),
-        header=header,
-        rows=rows,
-        pictures=[(picture, _data_url(picture.path, "image/png")) for picture in pictures],
-        rates=rates_table(summary) if rates.judged_arms(summary) else [],
-        rates_found=rates.finding(summary),
-        verdict_colours={name: style.colour for name, style in VERDICT_STYLES.items()},
-        failures=[(group, [_card(failure) for failure in group.shown]) for group in failed],
-        gifs=[_gif(summary, arm) for arm in shown],
-        film_shows=_film_shows(summary),
-        beside=_embedded(beside_pictures(summary, shown)),
-        neighbours=_embedded(neighbour_pictures(summary, shown)),
-        latents=[
+    is_cut = len(shown) < sum(bool(arm.runs) for arm in summary.arms)
+    values = {
+        "summary": summary,
+        "study": summary.study,
+        "headline": headline(summary),
+        "answers": _told(summary, shown),
+        "flags": found,
+        "flags_of": {arm.name: [flag for flag in found if flag.arm == arm.name] for arm in summary.arms},
+        "metric": next((info for info in infos if info.name == summary.metric), None),
+        "metric_infos": infos,
+        "colours": _colours(summary, shown),
+        "header": header,
+        "rows": rows,
+        "pictures": [(picture, _data_url(picture.path, "image/png")) for picture in pictures],
+        "rates": rates_table(summary) if rates.judged_arms(summary) else [],
+        "rates_found": rates.finding(summary),
+        "verdict_colours": {name: style.colour for name, style in VERDICT_STYLES.items()},
+        "failures": [(group, [_card(failure) for failure in group.shown]) for group in failed],
+        "gifs": [_gif(summary, arm) for arm in shown],
+        "film_shows": _film_shows(summary),
+        "beside": _embedded(beside_pictures(summary, shown)),
+        "neighbours": _embedded(neighbour_pictures(summary, shown)),
+        "latents": [
             (picture, _data_url(picture.path, "image/png")) for picture in latent_pictures(summary, shown)
         ],
-        trial_rows=_trial_rows(summary),
-        best_trials=[(name, trial) for name, trial in best.items() if trial is not None],
-        num_trials=len(summary.trials),
-        settings=_settings(summary),
-        spent=_spent(summary),
-        ledger=_ledger(summary),
-        environment=_environment(summary),
-        selection=selection_note(summary) if len(shown) < sum(bool(arm.runs) for arm in summary.arms) else "",
-        single_run=_single_run(summary),
-        in_words=in_words,
-        rounded=rounded,
-    )
+        "trial_rows": _trial_rows(summary),
+        "best_trials": [(name, trial) for name, trial in best.items() if trial is not None],
+        "num_trials": len(summary.trials),
+        "settings": _settings(summary),
+        "spent": _spent(summary),
+        "ledger": _ledger(summary),
+        "environment": _environment(summary),
+        "selection": selection_note(summary) if is_cut else "",
+        "single_run": _single_run(summary),
+        "in_words": in_words,
+        "rounded": rounded,
+    }
+    return rendered(_TEMPLATE, values)
 
 
 def _embedded(found: Sequence[tuple[str, Path, str]]) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ import math
 from harness.analysis.rates import Rate, finding, judged_arms, rate_of_wrong, rates
 from harness.analysis.statistics import Interval
 from harness.analysis.summary import Summary
+from harness.files import csv_text
 from harness.report import tables
 from harness.verdict.judge import VERDICTS
 from harness.words import digits
@@ -38,7 +39,7 @@ def rates_csv(summary: Summary) -> str:
             ends = (rate.share, rate.interval.low, rate.interval.high)
             numbers = [str(rate.count), str(rate.total), *(digits(x) for x in ends)]
             rows.append([arm.name, name, *numbers])
-    return tables.csv_text(rows)
+    return csv_text(rows)
 
 
 def rates_markdown(summary: Summary) -> str:

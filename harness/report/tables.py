@@ -6,20 +6,18 @@ same bytes, however often a study was interrupted on its way.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 
 from harness.analysis.statistics import Interval, mean
 from harness.analysis.summary import Summary, TrialResult
+from harness.files import csv_text
 from harness.recipe.registry import Value
 from harness.study.target import At
 from harness.words import digits, in_words, plain, rounded
 
 __all__ = [
     "comparisons_csv",
-    "csv_text",
     "latex",
     "latex_table",
     "markdown",
@@ -262,13 +260,6 @@ def _interval(interval: Interval, *, sign: bool = False) -> str:
 
 def _count(finished: int, planned: int) -> str:
     return str(finished) if finished == planned else f"{finished} of {planned}"
-
-
-def csv_text(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as CSV, with a line feed after each."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()
 
 
 def _escape_markdown(text: str) -> str:

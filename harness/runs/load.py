@@ -66,6 +66,11 @@ class Run:
         return self.recipe.latent_dim
 
     @property
+    def title(self) -> str:
+        """The run in a line: its recipe, seed and step."""
+        return f"{self.recipe.name} · seed {self.seed} · step {self.step:,}"
+
+    @property
     def conditional(self) -> bool:
         """Whether G takes labels."""
         return bool(getattr(self.generator, "takes_labels", False))

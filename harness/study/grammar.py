@@ -59,7 +59,7 @@ from typing import Any, get_args
 
 from harness.recipe.plugins import import_modules
 from harness.recipe.registry import metrics, nearest
-from harness.study.arms import Ablate, read_ablate
+from harness.study.arms import read_ablate
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.parameters import read_mapping, read_parameters, read_setting
 from harness.study.target import Goal, Target
@@ -67,10 +67,8 @@ from harness.study.target import Goal, Target
 __all__ = [
     "CHANGEABLE",
     "METHODS",
-    "Ablate",
     "EarlyStop",
     "EarlyTerminate",
-    "Target",
     "read_imports",
     "read_sections",
     "read_seeds",

@@ -40,12 +40,8 @@ from harness.study.space import Distribution
 from harness.study.target import Target
 
 __all__ = [
-    "Ablate",
     "Arm",
-    "EarlyStop",
-    "EarlyTerminate",
     "Study",
-    "Target",
     "check_is_study",
     "find_study",
     "load_study",

@@ -21,6 +21,8 @@ from harness.words import compact, duration
 __all__ = ["ConsoleTracker"]
 
 REDRAW_SEC = 0.2
+NUM_LINES = 10
+"""About how many lines a run prints without a terminal."""
 
 
 @final
@@ -30,25 +32,14 @@ class ConsoleTracker:
     Args:
         label: The run, as a person would name it: recipe and seed.
         total_steps: Training steps in all.
-        metric: The score to show, such as `sliced_w2`.
         console: Where to; by default the standard output.
-        num_lines: Without a terminal, about how many lines a run prints.
     """
 
-    def __init__(
-        self,
-        *,
-        label: str,
-        total_steps: int,
-        metric: str = "",
-        console: Console | None = None,
-        num_lines: int = 10,
-    ) -> None:
+    def __init__(self, *, label: str, total_steps: int, console: Console | None = None) -> None:
         self._label = label
         self._total_steps = max(total_steps, 1)
-        self._metric = metric
         self._console = console or Console()
-        self._line_every_steps = self._total_steps / max(num_lines, 1)
+        self._line_every_steps = self._total_steps / NUM_LINES
         self._next_line_at = 0.0
         self._row: dict[str, float] = {}
         self._first: tuple[float, int] | None = None
@@ -150,7 +141,7 @@ class ConsoleTracker:
                 speed = steps / elapsed_sec
                 left_sec = (self._total_steps - step) / speed
                 parts.append(f"{speed:,.0f} steps/s" + (f", {duration(left_sec)} to go" if left_sec else ""))
-        shown = {"d_loss": "train/d_loss", "g_loss": "train/g_loss", self._metric: f"eval/{self._metric}"}
+        shown = {"d_loss": "train/d_loss", "g_loss": "train/g_loss"}
         parts += [f"{name} {compact(self._row[key])}" for name, key in shown.items() if key in self._row]
         return parts
 

@@ -18,7 +18,6 @@ __all__ = [
     "Judge",
     "Thresholds",
     "Verdict",
-    "VerdictName",
     "dynamics_of",
     "judge_history",
     "replayed",

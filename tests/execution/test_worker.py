@@ -37,11 +37,6 @@ from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, s
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def work(plan: Plan, **more: Any) -> None:
     Worker(plan.directory, wandb="disabled", **more).work()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli import latent as cli_latent
-from harness.engine import checkpoint as checkpoints
 from harness.features.extractors import Extractor, Features
 from harness.latent import Attributes, explore, run_classifier
 from harness.latent.attributes import (
@@ -28,11 +26,10 @@ from harness.latent.attributes import (
 )
 from harness.latent.sefa import VARIANTS, Subject
 from harness.metrics.images.pixels import sharpness_of
-from harness.recipe import LossSettings, Recipe, choose, run_id
-from harness.recipe.networks import build_generator
-from harness.recipe.registry import datasets, discriminators, generators, optimizers
+from harness.recipe.registry import generators
 from harness.runs.load import load_run
 from harness.runs.sampling import sample
+from support.untrained_runs import make_small_run
 
 SIDE, Z = 24, 40
 NAMES = list(PIXEL_ATTRIBUTES)
@@ -295,30 +292,6 @@ def test_attributes_that_would_take_long_are_left_out_and_that_is_said(
     assert "--attribute-latents" in made.words[-1]
 
 
-def make_run(folder: Path, *, best: bool = False, grey: bool = True) -> Path:
-    """A finished run of an untrained generator, and a best checkpoint of other weights."""
-    adam = choose(optimizers, "adam", lr=1e-3)
-    recipe = Recipe(
-        name="made",
-        data=choose(datasets, "digits", size=8),
-        generator=choose(generators, "dcgan-28"),
-        discriminator=choose(discriminators, "dcgan-28"),
-        loss=LossSettings(),
-        generator_optimizer=adam,
-        discriminator_optimizer=adam,
-    )
-    path = folder / "study" / "runs" / run_id(recipe, 0)
-    path.mkdir(parents=True)
-    (path / "recipe.json").write_text(json.dumps(recipe.to_json()))
-    for number, name in enumerate(["checkpoint.pt", "best.pt"][: 1 + best]):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number)
-            generator = build_generator(recipe, (1, 8, 8), 10)
-        state = {"seed": 0, "step": 7 - 3 * number, "generator": generator.state_dict()}
-        checkpoints.save(path / name, state)
-    return path
-
-
 Command = Callable[..., str]
 
 
@@ -339,7 +312,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
 def test_the_command_prints_what_every_direction_does_beside_random_ones(
     tmp_path: Path, command: Command
 ) -> None:
-    path = make_run(tmp_path)
+    path = make_small_run(tmp_path)
     options = [
         "--num-samples",
         "1",
@@ -372,7 +345,7 @@ def test_the_command_prints_what_every_direction_does_beside_random_ones(
 
 
 def test_commands_take_the_best_checkpoint_where_they_are_told_to(tmp_path: Path, command: Command) -> None:
-    path = make_run(tmp_path, best=True)
+    path = make_small_run(tmp_path, best=True)
     last, best = load_run(path), load_run(path, checkpoint="best")
     z = torch.zeros(1, 100)
     assert not torch.equal(sample(last.generator, z), sample(best.generator, z))
@@ -392,7 +365,7 @@ def test_commands_take_the_best_checkpoint_where_they_are_told_to(tmp_path: Path
 
 
 def test_a_run_without_a_best_checkpoint_says_so(tmp_path: Path) -> None:
-    path = make_run(tmp_path)
+    path = make_small_run(tmp_path)
     with pytest.raises(
         ValueError, match=r"has no best\.pt, for no checkpoint was chosen as the best; use the last"
     ):

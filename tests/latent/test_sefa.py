@@ -20,19 +20,17 @@ from torch import Tensor, nn
 
 from harness.cli import latent as cli_latent
 from harness.cli.main import main
-from harness.engine import checkpoint as checkpoints
 from harness.figures import direction_films, find_ffmpeg, write_mp4
 from harness.figures.grids import read_grid
 from harness.latent import explore, published_subject, run_subject
 from harness.latent.edits import change_per_unit
 from harness.latent.factors import choose_layers, factorize, latent_weight
 from harness.latent.sefa import VARIANTS, Subject, measure, start_codes, traverse
-from harness.recipe import LossSettings, Recipe, choose, run_id
-from harness.recipe.networks import build_generator
-from harness.recipe.registry import datasets, discriminators, generators, optimizers
+from harness.recipe.registry import generators
 from harness.runs.load import load_run
 from harness.runs.sampling import draw_latents, sample
 from harness.tracking import log_pictures
+from support.untrained_runs import make_small_run
 from support.wandb_reader import LoggedRun, read_run
 
 Z = 12
@@ -525,31 +523,8 @@ def test_without_ffmpeg_the_film_says_what_to_install(
 # Runs and the command
 
 
-def make_run(folder: Path, name: str = "dcgan-28", **options: Any) -> Path:
-    """A finished run of an untrained generator of 8×8."""
-    adam = choose(optimizers, "adam", lr=1e-3)
-    recipe = Recipe(
-        name="made",
-        data=choose(datasets, "digits", size=8),
-        generator=choose(generators, name, **options),
-        discriminator=choose(discriminators, "dcgan-28"),
-        loss=LossSettings(),
-        generator_optimizer=adam,
-        discriminator_optimizer=adam,
-    )
-    path = folder / "study" / "runs" / run_id(recipe, 0)
-    path.mkdir(parents=True)
-    (path / "recipe.json").write_text(json.dumps(recipe.to_json()))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        generator = build_generator(recipe, (1, 8, 8), 10)
-    state = {"seed": 0, "step": 7, "generator": generator.state_dict()}
-    checkpoints.save(path / "checkpoint.pt", state)
-    return path
-
-
 def test_a_run_of_the_growing_generator_has_the_directions_of_its_first_layer(tmp_path: Path) -> None:
-    path = make_run(tmp_path, "progan", base_channels=32, max_channels=8, latent_dim=Z)
+    path = make_small_run(tmp_path, "progan", base_channels=32, max_channels=8, latent_dim=Z)
     run = load_run(path)
     subject = run_subject(run)
     weight = run.generator.get_parameter("layer0.weight").double()
@@ -562,7 +537,7 @@ def test_a_run_of_the_growing_generator_has_the_directions_of_its_first_layer(tm
 
 def test_the_command_explores_a_run_with_its_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    path = make_run(tmp_path, "cgan", width=0.1)
+    path = make_small_run(tmp_path, "cgan", width=0.1)
     arguments = ["sefa", path.name[:6], "--directory", str(tmp_path), "--num-samples", "2", "--labels", "3"]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
@@ -583,7 +558,7 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
 
     monkeypatch.setattr("harness.tracking.log_pictures", log)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    path = make_run(tmp_path)
+    path = make_small_run(tmp_path)
     arguments = [
         "sefa",
         str(path),

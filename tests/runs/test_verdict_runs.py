@@ -50,11 +50,6 @@ STUCK = tiny_recipe(generator_optimizer__lr=1e-2, discriminator_optimizer__lr=1e
 STOP = EarlyStop()
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunResult]]:
     """One run that goes on and two that are given up, trained together without a break."""

@@ -50,3 +50,27 @@ def make_run(
         state["generator_average"] = dict(other.state_dict())
     checkpoints.save(folder / "checkpoint.pt", state)
     return folder, other if averaged else generator
+
+
+def make_small_run(folder: Path, name: str = "dcgan-28", *, best: bool = False, **options: Any) -> Path:
+    """A finished run of an untrained generator of 8×8 at step 7, and a best checkpoint of other weights."""
+    adam = choose(optimizers, "adam", lr=1e-3)
+    recipe = Recipe(
+        name="made",
+        data=choose(datasets, "digits", size=8),
+        generator=choose(generators, name, **options),
+        discriminator=choose(discriminators, "dcgan-28"),
+        loss=LossSettings(),
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+    )
+    path = folder / "study" / "runs" / run_id(recipe, 0)
+    path.mkdir(parents=True)
+    (path / "recipe.json").write_text(json.dumps(recipe.to_json()))
+    for number, file in enumerate(["checkpoint.pt", "best.pt"][: 1 + best]):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            generator = build_generator(recipe, (1, 8, 8), 10)
+        state = {"seed": 0, "step": 7 - 3 * number, "generator": generator.state_dict()}
+        checkpoints.save(path / file, state)
+    return path

@@ -669,9 +669,7 @@ def test_leading_arm_follows_the_goal_and_skips_what_is_not_finite(goal: Any, le
 def test_console_tracker_shows_progress_and_result(is_terminal: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, width=100)
-    tracker = ConsoleTracker(
-        label="points-gan, seed 3", total_steps=1000, metric="sliced_w2", console=console
-    )
+    tracker = ConsoleTracker(label="points-gan, seed 3", total_steps=1000, console=console)
     for step in range(0, 1001, 10):
         tracker.log(
             {"train/step": step, "train/d_loss": 0.69, "eval/sliced_w2": 0.5, "train/g_loss": math.nan}
@@ -702,7 +700,6 @@ def test_the_progress_of_networks_that_grow_tells_their_size(is_terminal: bool) 
         label="progan",
         total_steps=3,
         console=Console(file=out, width=200, force_terminal=is_terminal),
-        num_lines=3,
     )
     for step, size, alpha in ((0, 8, 1.0), (1, 16, 0.4), (3, 16, 1.0)):
         tracker.log({"train/step": step, "growth/size": size, "growth/alpha": alpha})
