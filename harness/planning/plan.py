@@ -1,4 +1,4 @@
-"""Study → plan: every run, grouped into populations and priced, before anything starts.
+"""Study → plan: every run, grouped and priced, before anything starts.
 
 The plan is decided once and kept in ``plan.json``. How runs are grouped and how many threads they get decide
 the last bits of their numbers, so whoever goes on with the study, tomorrow or with other workers, keeps both:

@@ -64,7 +64,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
             for arm in study.arms
         )
         other = changed(values.get("code", {}))
-        device, num_threads, populations = values["device"], values["num_threads"], values["run_groups"]
+        device, num_threads, planned = values["device"], values["num_threads"], values["run_groups"]
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
     if other and not renew:
@@ -80,11 +80,14 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
                 f"{differences}; {_how_to_go_on(directory)}"
             )
     by_name = {arm.name: arm for arm in arms}
-    groups = tuple(
-        RunGroup(runs=tuple(by_name[run["arm"]].run(run["seed"]) for run in population["runs"]))
-        for population in populations
-    )
-    known = [population["id"] for population in populations]
+    try:
+        groups = tuple(
+            RunGroup(runs=tuple(by_name[run["arm"]].run(run["seed"]) for run in group["runs"]))
+            for group in planned
+        )
+        known = [group["id"] for group in planned]
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
     if other:
         groups = tuple(group for group, id_then in zip(groups, known, strict=True) if group.id == id_then)
     elif [group.id for group in groups] != known:

@@ -473,6 +473,8 @@ def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_pat
         (lambda plan: plan.update(version=0), "has version 0"),
         (lambda plan: plan.update(study=[]), "cannot be used by this harness"),
         (lambda plan: plan.pop("arms"), "it lacks 'arms'"),
+        (lambda plan: plan["run_groups"][0].pop("runs"), "it lacks 'runs'"),
+        (lambda plan: plan.update(run_groups=3), "cannot be used by this harness"),
     ],
 )
 def test_a_damaged_plan_is_refused_by_sweep_and_report_alike(
