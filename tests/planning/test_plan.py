@@ -473,8 +473,6 @@ def test_a_metric_that_needs_the_clusters_is_refused_on_a_file_of_points(tmp_pat
         (lambda plan: plan.update(version=0), "has version 0"),
         (lambda plan: plan.update(study=[]), "cannot be used by this harness"),
         (lambda plan: plan.pop("arms"), "it lacks 'arms'"),
-        (lambda plan: plan["run_groups"][0].pop("runs"), "it lacks 'runs'"),
-        (lambda plan: plan.update(run_groups=3), "cannot be used by this harness"),
     ],
 )
 def test_a_damaged_plan_is_refused_by_sweep_and_report_alike(
@@ -491,3 +489,13 @@ def test_a_damaged_plan_is_refused_by_sweep_and_report_alike(
         assert str(caught.value).startswith(str(folder))
         assert "move" in str(caught.value)
     assert not (folder / "report").exists()
+
+
+def test_damaged_run_groups_are_refused_where_they_are_read(tmp_path: Path) -> None:
+    unmeasured_plan(ablation(), tmp_path)
+    folder = next(tmp_path.rglob("plan.json")).parent
+    values = json.loads((folder / "plan.json").read_text())
+    for groups in (3, [{"id": "0" * 12}], [{"id": "0" * 12, "runs": [{"arm": "none", "seed": 0}]}]):
+        (folder / "plan.json").write_text(json.dumps(values | {"run_groups": groups}))
+        with pytest.raises(ValueError, match="cannot be used by this harness"):
+            read_plan(folder)
