@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 Number = float | Tensor
+Buffers = Mapping[str, Tensor]
+"""The matrices that a rule remembers, (K, P) each, by their names."""
+Options = Mapping[str, Number]
+"""The numeric options by their names, a number or (K, 1) each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, parameters: Tensor, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> None:
         """Update the parameters and the buffers in place.
 
@@ -98,12 +97,7 @@ class SGD(Optimizer):
         return ("momentum",) if self.momentum else ()
 
     def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, parameters: Tensor, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> None:
         if self.weight_decay:
             _add_scaled(gradients, parameters, options["weight_decay"])
@@ -144,12 +138,7 @@ class RMSProp(Optimizer):
         return tuple(name for name, used in wanted.items() if used)
 
     def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, parameters: Tensor, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> None:
         if self.weight_decay:
             _add_scaled(gradients, parameters, options["weight_decay"])
@@ -192,24 +181,18 @@ class Adam(Optimizer):
         return ("mean", "square") if self.beta1 else ("square",)
 
     def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, parameters: Tensor, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> None:
-        if self.weight_decay:
-            _add_scaled(gradients, parameters, options["weight_decay"])
+        self._decay(parameters, gradients, options)
         mean, scale, rate = self._moments(gradients, buffers, options, step)
         _add_quotient(parameters, mean, scale, -rate)
 
+    def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
+        if self.weight_decay:
+            _add_scaled(gradients, parameters, options["weight_decay"])
+
     def _moments(
-        self,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> tuple[Tensor, Tensor, Number]:
         """m, √v + ε·c and η·c/(1 − β₁ᵗ), with c = √(1 − β₂ᵗ): η·m̂/(√v̂ + ε) in fewer operations."""
         beta1, beta2 = options["beta1"], options["beta2"]
@@ -235,18 +218,9 @@ class AdamW(Adam):
 
     weight_decay: Annotated[float, NonNegative] = 1e-2
 
-    def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
-    ) -> None:
+    def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
         if self.weight_decay:
             parameters.mul_(1 - options["lr"] * options["weight_decay"])
-        mean, scale, rate = self._moments(gradients, buffers, options, step)
-        _add_quotient(parameters, mean, scale, -rate)
 
 
 @optimizers.register("optimistic-adam")
@@ -263,15 +237,9 @@ class OptimisticAdam(Adam):
         return (*super().buffers(), "previous")
 
     def update(
-        self,
-        parameters: Tensor,
-        gradients: Tensor,
-        buffers: Mapping[str, Tensor],
-        options: Mapping[str, Number],
-        step: Number,
+        self, parameters: Tensor, gradients: Tensor, buffers: Buffers, options: Options, step: Number
     ) -> None:
-        if self.weight_decay:
-            _add_scaled(gradients, parameters, options["weight_decay"])
+        self._decay(parameters, gradients, options)
         mean, scale, rate = self._moments(gradients, buffers, options, step)
         direction = (mean / scale).mul_(rate)
         parameters.add_(direction, alpha=-2).add_(buffers["previous"])
