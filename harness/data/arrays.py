@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Any, Literal, TypeAlias
 
@@ -157,6 +158,11 @@ def same_shape(train: Tensor, test: Tensor, field: str, test_field: str) -> None
 
 def _as_array(given: Given, field: str) -> _Array:
     """Whatever was given as an array, without a copy where there need be none."""
+    if isinstance(given, (Iterator, torch.utils.data.Dataset)):
+        raise ValueError(
+            f"`{field}` must be an array of numbers, but is a {type(given).__name__}; put its samples into "
+            "one, by numpy.stack or torch.stack."
+        )
     try:
         if isinstance(given, Tensor):
             given = given.detach().cpu()

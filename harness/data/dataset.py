@@ -21,6 +21,7 @@ from torch import Tensor
 from harness.data.arrays import Channels, Given, read_images, read_labels, read_points, same_shape
 from harness.data.mixture import Mixture
 from harness.recipe import Choice
+from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, datasets
 
 __all__ = [
@@ -412,6 +413,10 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
         dataset = datasets[name](**dict(options))
     except OSError as error:
         raise ValueError(f"data set `{name}` cannot be read: {error}.") from error
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"data set `{name}` cannot be made: {reason_of(error)}.") from error
     if not isinstance(dataset, Dataset):
         raise ValueError(
             f"data set `{name}` must make a Dataset, but made {type(dataset).__name__}; return "

@@ -27,7 +27,10 @@ from torch.nn.utils import parametrizations
 
 from harness.engine.chain import chain_of
 
-__all__ = ["Network", "Tape", "mixes_samples"]
+__all__ = ["DRAWS", "Network", "Tape", "mixes_samples"]
+
+DRAWS = "it draws from torch's random state, which several runs would share"
+"""Why runs of what is random by itself are trained one at a time."""
 
 
 def mixes_samples(module: nn.Module) -> bool:
@@ -200,7 +203,7 @@ class Network:
             raise
         except (RuntimeError, ValueError) as error:
             return " ".join(str(error).split())
-        return "it draws from torch's random state, which several runs would share" if draws else ""
+        return DRAWS if draws else ""
 
     def grow(self, level: int, alpha: float) -> None:
         """Go to a level, all rows at once.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
 from harness.engine.growth import GrowthState
-from harness.engine.network import Network
+from harness.engine.network import DRAWS, Network
 from harness.engine.seeding import seed_for, seeded
 from harness.objective.objective import Objective
 from harness.optim.population import PopulationOptimizer
@@ -131,6 +131,7 @@ class Population:
             f"`discriminator.name` {self.recipe.discriminator.name}": self.discriminator.obstacle(
                 samples, labels
             ),
+            f"`loss.name` {self.recipe.loss.name}": DRAWS if self.objective.draws() else "",
         }
         return "; ".join(f"{name}: {reason}" for name, reason in found.items() if reason)
 

@@ -62,6 +62,17 @@ class Objective:
         """Whether D's gradients by its inputs are penalised."""
         return bool(self.settings.gradient_penalty or self.settings.r1 or self.settings.r2)
 
+    @torch.no_grad()
+    def draws(self) -> bool:
+        """Whether its losses draw from torch's random state, as those with noisy labels do."""
+        scores = torch.zeros(2, 3, device="cpu")
+        with torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            for loss in (self._loss, self._early):
+                loss.discriminator(scores, scores)
+                loss.generator(scores, scores)
+            return not torch.equal(before, torch.get_rng_state())
+
     def discriminator(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """D's loss, as far as it depends on scores alone, drift included and gradient penalties not.
 

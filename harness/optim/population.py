@@ -13,10 +13,12 @@ from torch import Tensor
 
 from harness.optim.rules import Number, Optimizer, per_run, pick
 from harness.recipe import Choice
+from harness.recipe.plugins import reason_of
 from harness.recipe.registry import optimizers
 
-__all__ = ["PopulationOptimizer"]
+__all__ = ["PopulationOptimizer", "check_rule"]
 
+_TRIED = 16
 _LARGE = 2**23  # numbers; 32 MiB
 _BLOCK = 2**20
 
@@ -29,20 +31,16 @@ class PopulationOptimizer:
         parameters: the (K, P) matrix it will update.
 
     Raises:
-        ValueError: the optimiser's builder makes none.
+        ValueError: the optimiser's builder makes none of these options.
     """
 
     def __init__(self, choices: Sequence[Choice], parameters: Tensor) -> None:
-        rules = [optimizers[choice.name](**choice.options) for choice in choices]
-        if not isinstance(rules[0], Optimizer):
-            raise ValueError(
-                f"optimizer `{choices[0].name}` must make a `harness.optim.rules.Optimizer`, but made "
-                f"{rules[0]!r}."
-            )
-        self.rule: Optimizer = rules[0]
+        self.rule = _built(choices[0])
         self.options: dict[str, Number] = {}
         for key, value in choices[0].options.items():
-            if isinstance(value, float):
+            if isinstance(value, int) and not isinstance(value, bool):
+                self.options[key] = value
+            elif isinstance(value, float):
                 shared = per_run([float(choice.options[key]) for choice in choices], parameters)
                 self.options[key] = shared.unsqueeze(1) if isinstance(shared, Tensor) else shared
         self.buffers = {name: torch.zeros_like(parameters) for name in self.rule.buffers()}
@@ -128,3 +126,43 @@ class PopulationOptimizer:
             self.step = int(state["step"])
         for name, buffer in self.buffers.items():
             buffer.copy_(state["buffers"][name])
+
+
+def check_rule(choice: Choice, setting: str) -> None:
+    """Refuse an update rule that fails, or that leaves the parameters what they were.
+
+    Args:
+        choice: the optimiser.
+        setting: its section of the recipe, for messages.
+
+    Raises:
+        ValueError: it cannot be made, its update raises, or parameters of 0 with gradients of 1 stay 0.
+    """
+    parameters = torch.zeros(2, 3, device="cpu")
+    optimizer = PopulationOptimizer([choice, choice], parameters)
+    where = f"`{setting}.name` {choice.name}: its `update`"
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(_TRIED):
+            try:
+                optimizer.update(parameters, torch.ones_like(parameters))
+            except Exception as error:
+                raise ValueError(f"{where} fails: {reason_of(error)}.") from error
+            if parameters.any():
+                return
+    raise ValueError(
+        f"{where} changes no parameter in {_TRIED} updates; change them in place, by .sub_() say."
+    )
+
+
+def _built(choice: Choice) -> Optimizer:
+    try:
+        rule = optimizers[choice.name](**choice.options)
+    except Exception as error:
+        raise ValueError(
+            f"optimizer `{choice.name}` cannot be made with these options: {reason_of(error)}."
+        ) from error
+    if not isinstance(rule, Optimizer):
+        raise ValueError(
+            f"optimizer `{choice.name}` must make a `harness.optim.rules.Optimizer`, but made {rule!r}."
+        )
+    return rule

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data import Dataset, known_outline, load_dataset
+from harness.optim.population import check_rule
 from harness.recipe.networks import check_networks
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ def fitting_dataset(recipe: Recipe) -> tuple[Dataset, bool]:
         The data, and whether a network is told the class of a sample.
 
     Raises:
-        ValueError: If the networks do not fit the data, or the data cannot be read.
+        ValueError: If the networks do not fit the data, an optimiser does not work, or the data cannot be
+            read.
     """
+    for section in ("generator_optimizer", "discriminator_optimizer"):
+        check_rule(getattr(recipe, section), section)
     known = known_outline(recipe.data)
     if known is not None:
         check_networks(recipe, known.sample_shape, known.num_classes)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, losses, plain_value
 from harness.recipe.settings import LossSettings
 
@@ -73,13 +74,16 @@ def build_loss(settings: LossSettings, name: str = "") -> Loss:
         name: another loss to build in its place: `early_generator`, which has its own defaults.
 
     Raises:
-        ValueError: there is no such loss, or its builder makes none.
+        ValueError: there is no such loss, or its builder makes none of these options.
     """
     name = name or settings.name
     given = dict(settings.options) if name == settings.name else {}
     if losses.takes(name, "clamp"):
         given["clamp"] = settings.clamp
-    loss = _built(losses[name], tuple(sorted(given.items())))
+    try:
+        loss = _built(losses[name], tuple(sorted(given.items())))
+    except Exception as error:
+        raise ValueError(f"loss `{name}` cannot be made with these options: {reason_of(error)}.") from error
     if not isinstance(loss, Loss):
         raise ValueError(f"loss `{name}` must make a `harness.Loss`, but made {loss!r}.")
     return loss
@@ -92,15 +96,17 @@ def _built(builder: Callable[..., object], options: tuple[tuple[str, Value], ...
 
 
 def check_loss(settings: LossSettings) -> None:
-    """Refuse a loss that does not give every run a loss of its own scores.
+    """Refuse a loss that does not give every run a loss of its own scores, or is not what it says.
 
-    A mean over all scores would train a run alone, and runs together at another rate, without a word.
+    A mean over all scores would train a run alone, and runs together at another rate, without a word. A loss
+    that compares and does not say so is given the scores of fakes in place of those of real samples.
 
     Args:
         settings: a run's loss; that of G's early steps is checked too.
 
     Raises:
-        ValueError: a part of it does not take scores (K, B), or does not make losses (K,) of them.
+        ValueError: a part of it does not take scores (K, B), does not make losses (K,) of them, each of its
+            own run's, or has no gradient; or G's loss reads the scores of real samples unsaid.
     """
     import torch
 
@@ -108,17 +114,53 @@ def check_loss(settings: LossSettings) -> None:
         if not name:
             continue
         loss = build_loss(settings, name)
-        scores = torch.zeros(2, 3, device="cpu")
-        for part, function in (("discriminator", loss.discriminator), ("generator", loss.generator)):
+        draw = torch.Generator("cpu").manual_seed(0)
+        real, fake = torch.randn(2, 2, 3, generator=draw, device="cpu").unbind()
+        fake.requires_grad_()
+        others = torch.tensor([[0.0], [1.0]], device="cpu")  # to be added to the scores of the second run
+        found = {}
+        for part, function in (
+            ("discriminator", loss.discriminator),
+            ("generator", lambda real, fake, play=loss.generator: play(fake, real)),
+        ):
+            where = f"`{field}` {name}: its `{part}`"
             try:
-                shape = tuple(function(scores, scores).shape)
-            except (RuntimeError, TypeError, AttributeError) as error:
-                reason = " ".join(str(error).split())
+                made, moved, *_ = found[part] = [
+                    _drawn_alike(function, *pair)
+                    for pair in ((real, fake), (real + others, fake + others), (real + 1, fake))
+                ]
+                shape = tuple(made.shape)
+            except Exception as error:
+                reason = str(error) if isinstance(error, (RuntimeError, TypeError)) else reason_of(error)
                 raise ValueError(
-                    f"`{field}` {name}: its `{part}` does not turn scores into a loss: {reason}."
+                    f"{where} does not turn scores into a loss: {' '.join(reason.split())}."
                 ) from error
             if shape != (2,):
                 raise ValueError(
-                    f"`{field}` {name}: its `{part}` must turn scores of 2 runs, (2, 3), into 2 losses, "
-                    f"(2,), but makes {shape}; reduce the last axis alone, by .mean(-1) say."
+                    f"{where} must turn scores of 2 runs, (2, 3), into 2 losses, (2,), but makes {shape}; "
+                    "reduce the last axis alone, by .mean(-1) say."
                 )
+            if not made.requires_grad:
+                raise ValueError(
+                    f"{where} has no gradient by the scores of fakes; compute it from them, without detach()."
+                )
+            if not torch.equal(moved[0], made[0]):
+                raise ValueError(
+                    f"{where} lets the scores of one run into the loss of another; reduce the last axis "
+                    "alone, by .mean(-1) say."
+                )
+        made, _, other = found["generator"]
+        if not loss.compares and not torch.equal(other, made):
+            raise ValueError(
+                f"`{field}` {name}: its `generator` reads the scores of real samples, but does not say so; "
+                "give compares=True."
+            )
+
+
+def _drawn_alike(function: Callable[[Tensor, Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """A loss of scores, from the same random state at every call."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return function(real, fake)

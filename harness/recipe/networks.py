@@ -90,6 +90,11 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
                 f"{getattr(recipe, section).name} does not grow; set it to 0, or take progan twice."
             )
         _check_weights(f"`{section}.name` {getattr(recipe, section).name}", network)
+        if getattr(network, "takes_labels", False) and num_classes == 0:
+            raise ValueError(
+                f"`{section}.name` {getattr(recipe, section).name} is class-conditional, but the data has no "
+                "labels; choose data with labels, or another network."
+            )
     size = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
     device = torch.device("cpu" if size <= _MAX_PARAMETERS else "meta")
     generator, discriminator = generator.to(device), discriminator.to(device)

@@ -249,7 +249,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or '').name}:{error.lineno}: {error.msg}"
     files = [getattr(sys.modules.get(name), "__file__", None) for name in ("importlib", "torch")]
-    ours = {Path(__file__).parent, *(Path(file).parent for file in files if file)}
+    ours = {Path(__file__).parents[1], *(Path(file).parent for file in files if file)}
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -17,7 +17,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -219,11 +219,20 @@ def options_of(builder: Callable[..., Any], injected: frozenset[str] = frozenset
         # One at a time: what a builder's other annotations name need not be there to read its options.
         alone: Any = SimpleNamespace(__annotations__={name: parameter.annotation})
         try:
-            hints = get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)
+            hints = get_type_hints(alone, _names_known_to(builder, name, function), include_extras=True)
         except NameError as error:
             raise ValueError(f"option `{name}`: its annotation cannot be read: {error}.") from None
         found[name] = _option(name, hints[name], parameter.default)
     return found
+
+
+def _names_known_to(builder: object, name: str, function: object) -> dict[str, Any]:
+    """What an option's annotation may name; a dataclass's field is of the module that declares it."""
+    if isinstance(builder, type) and is_dataclass(builder):
+        for declared in builder.__mro__:
+            if name in vars(declared).get("__annotations__", {}):
+                return vars(sys.modules[declared.__module__])
+    return getattr(function, "__globals__", {})
 
 
 def _option(name: str, hint: Any, default: Value) -> Option:

@@ -240,6 +240,20 @@ def test_a_function_whose_file_is_missing_is_one_line(register: Register, tmp_pa
         load_dataset(choose(datasets, "own"))
 
 
+def test_a_function_that_raises_is_one_line(register: Register) -> None:
+    register("own", lambda: {}["images"])
+    with pytest.raises(
+        ValueError, match=r"^data set `own` cannot be made: test_own_data\.py:\d+: KeyError: 'images'\.$"
+    ):
+        load_dataset(choose(datasets, "own"))
+
+
+@pytest.mark.parametrize("given", [iter([np.zeros((8, 8))]), torch.utils.data.TensorDataset(torch.zeros(30))])
+def test_what_only_gives_samples_one_by_one_is_to_be_stacked(given: object) -> None:
+    with pytest.raises(ValueError, match=r"`images` must be an array of numbers, but is a .*put its samples"):
+        Dataset.of_images("own", given, range=(0, 1))  # type: ignore[arg-type]
+
+
 def test_a_function_that_makes_no_data_set_is_told(register: Register) -> None:
     register("own", lambda: pictures())  # type: ignore[arg-type, return-value]
     with pytest.raises(

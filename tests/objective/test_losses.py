@@ -351,6 +351,16 @@ def test_a_builder_that_makes_no_loss_is_refused_by_name(recipe: Recipe) -> None
             "its `discriminator` does not turn scores into a loss",
         ),
         ({"generator": lambda fake, _: None}, "its `generator` does not turn scores into a loss"),
+        ({"generator": lambda fake, _: {}["x"]}, r"its `generator` does not .*test_losses\.py:\d+: KeyError"),
+        ({"generator": lambda fake, _: fake.detach().mean(-1)}, "its `generator` has no gradient by the sco"),
+        (
+            {"discriminator": lambda real, fake: (fake - real.mean()).mean(-1)},
+            "its `discriminator` lets the scores of one run into the loss of another",
+        ),
+        (
+            {"generator": lambda fake, real: (real - fake).relu().mean(-1)},
+            "its `generator` reads the scores of real samples, but does not say so; give compares=True",
+        ),
     ],
 )
 @pytest.mark.parametrize("field", ["loss.name", "loss.early_generator"])
@@ -362,6 +372,27 @@ def test_a_loss_that_is_not_one_number_a_run_is_refused_before_anything_is_train
     with pytest.raises(ValueError, match=rf"^`{field}` odd: {message}") as caught:
         check_networks(odd, (2,))
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_with_noisy_labels_is_allowed_and_known_to_draw(recipe: Recipe) -> None:
+    def noisy(real: Tensor, fake: Tensor) -> Tensor:
+        return (real - 0.7 - 0.5 * torch.rand_like(real)).square().mean(-1) + fake.square().mean(-1)
+
+    losses.register("noisy")(lambda: dataclasses.replace(loss_named("hinge"), discriminator=noisy))
+    check_networks(recipe.override({"loss.name": "noisy"}), (2,))
+    drawn = torch.get_rng_state()
+    for name, draws in (("noisy", True), ("top-k", False)):
+        settings = recipe.override({"loss.name": name}).loss
+        assert Objective([settings], torch.zeros(())).draws() is draws
+    assert torch.equal(drawn, torch.get_rng_state())
+
+
+def test_a_loss_whose_builder_raises_is_refused_in_one_line(recipe: Recipe) -> None:
+    losses.register("strict")(lambda: {}["flavour"])
+    with pytest.raises(
+        ValueError, match=r"loss `strict` cannot be made with .*\.py:\d+: KeyError: 'flavour'"
+    ):
+        recipe.override({"loss.name": "strict"})
 
 
 def test_parts_of_a_loss_that_cannot_be_used_are_named() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.optim import population as module
-from harness.optim.population import PopulationOptimizer
+from harness.optim.population import PopulationOptimizer, check_rule
+from harness.optim.rules import Number, Optimizer
 from harness.recipe import choose
 from harness.recipe.registry import optimizers
 
@@ -306,3 +308,48 @@ def test_a_builder_that_makes_no_rule_is_refused_by_name(monkeypatch: pytest.Mon
     monkeypatch.setitem(optimizers._entries, "empty", empty)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"optimizer `empty` must make a `harness\.optim\.rules\.Optimizer`"):
         PopulationOptimizer([choose(optimizers, "empty")], start(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Optimizer):
+    """A rule of one's own, with a whole number as an option."""
+
+    every: int = 2
+    fault: str = ""
+
+    def buffers(self) -> tuple[str, ...]:
+        return ()
+
+    def update(
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        buffers: Mapping[str, Tensor],
+        options: Mapping[str, Number],
+        step: Number,
+    ) -> None:
+        if self.fault == "raises":
+            raise KeyError("momentum")
+        if self.fault == "rebinds":
+            parameters = parameters - options["lr"] * gradients
+        elif step % options["every"] == 0:
+            parameters.sub_(options["lr"] * gradients)
+
+
+def test_a_rule_of_one_s_own_is_tried_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(optimizers._entries, "own", Own)
+    monkeypatch.setitem(optimizers._entries, "abstract", Optimizer)
+    check_rule(choose(optimizers, "own"), "generator_optimizer")
+    parameters = start(2)
+    optimizer = PopulationOptimizer([choose(optimizers, "own", lr=rate) for rate in (0.5, 2.0)], parameters)
+    for _ in range(2):
+        optimizer.update(parameters, torch.ones_like(parameters))
+    torch.testing.assert_close(start(2) - parameters, torch.tensor([[0.5], [2.0]]).expand(2, P))
+    for name, fault, message in (
+        ("own", "raises", r"own: its `update` fails: test_optimizers\.py:\d+: KeyError: 'momentum'\.$"),
+        ("own", "rebinds", "own: its `update` changes no parameter in 16 updates; change them in place"),
+    ):
+        with pytest.raises(ValueError, match=f"^`generator_optimizer.name` {message}"):
+            check_rule(choose(optimizers, name, fault=fault), "generator_optimizer")
+    with pytest.raises(ValueError, match=r"optimizer `abstract` cannot be made .* abstract method"):
+        check_rule(choose(optimizers, "abstract"), "generator_optimizer")

@@ -148,6 +148,21 @@ def test_a_conditional_network_on_unlabelled_data_is_refused(which: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_a_conditional_network_that_does_not_say_so_itself_is_refused_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Own(nn.Linear):
+        takes_labels = True
+
+    def own(*, sample_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return Own(2, 1)
+
+    monkeypatch.setitem(discriminators._entries, "own", own)
+    recipe = find_recipe("points-gan").override({"discriminator.name": "own"})
+    with pytest.raises(ValueError, match=r"`discriminator.name` own is class-conditional, .* no labels"):
+        check_networks(recipe, (2,))
+
+
 @pytest.mark.parametrize("which", ["generator", "discriminator"])
 def test_a_network_of_another_image_size_is_refused(which: str) -> None:
     recipe = conditional(**{f"{which}.name": "dcgan-64"})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
 
+from harness.optim.rules import Optimizer
 from harness.recipe.registry import Bounds, Fraction, NonNegative, Positive, Registry, nearest, options_of
 
 
@@ -57,6 +58,14 @@ def test_options_of_a_dataclass_are_its_fields() -> None:
         decay: Annotated[float, Fraction] = 0.0
 
     assert options_of(Settings)["decay"].bounds == Fraction
+
+
+def test_a_field_that_a_dataclass_inherits_is_read_where_it_is_declared() -> None:
+    names: dict[str, Any] = {"dataclass": dataclass, "Optimizer": Optimizer, "__name__": "typing"}
+    exec("@dataclass(frozen=True, kw_only=True)\nclass Own(Optimizer):\n    decay: float = 0.5", names)
+    options = options_of(names["Own"])
+    assert list(options) == ["lr", "decay"]
+    assert options["lr"].bounds == Positive
 
 
 BAD_VALUES = [
