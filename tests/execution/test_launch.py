@@ -204,15 +204,15 @@ def test_the_cells_of_a_finished_ablation_are_in_the_journal(
 
 
 def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`workers` must be at least 1"):
+    with pytest.raises(ValueError, match="`workers` must be an integer of at least 1"):
         run_study(ablation(), directory=tmp_path, workers=0, console=quiet())
-    with pytest.raises(ValueError, match="`wandb` must be online, offline or disabled"):
+    with pytest.raises(ValueError, match="`wandb` must be auto, online, offline or disabled"):
         run_study(ablation(), directory=tmp_path, wandb="perhaps", console=quiet())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numpy_numbers_of_workers_and_population_are_numbers(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`workers` must be at least 1, but got 0\.$"):
+    with pytest.raises(ValueError, match=r"`workers` must be an integer of at least 1, but got 0\.$"):
         plan_study(ablation(), directory=tmp_path, workers=np.int64(0))
     plan = plan_study(ablation(), directory=tmp_path, workers=np.int64(1), population=np.int64(2))
     assert (plan.workers, plan.arms[0].population) == (1, 2)
