@@ -166,8 +166,8 @@ def interval_of_mean(values: npt.ArrayLike, *, confidence: float = 1 - ALPHA) ->
     return Interval(low=centre + scale * low, high=centre + scale * high)
 
 
-def binomial_interval(count: int, total: int, *, confidence: float = 1 - ALPHA) -> Interval:
-    """Exact interval of a rate that was seen as `count` of `total`.
+def binomial_interval(count: int, total: int) -> Interval:
+    """Exact 95 % interval of a rate that was seen as `count` of `total`.
 
     At its lower end a count this high or higher has a chance of α/2, at its upper end a count this low or
     lower. It never covers less than it says; with few runs it covers more. 0 of 8 gives 0 to 0.37.
@@ -175,7 +175,6 @@ def binomial_interval(count: int, total: int, *, confidence: float = 1 - ALPHA) 
     Args:
         count: the cases seen.
         total: the runs looked at.
-        confidence: least coverage.
 
     Returns:
         The interval, within [0, 1]; NaN at both ends if `total` is 0.
@@ -187,7 +186,7 @@ def binomial_interval(count: int, total: int, *, confidence: float = 1 - ALPHA) 
 
     if not total:
         return Interval(low=math.nan, high=math.nan)
-    found = stats.binomtest(count, total).proportion_ci(confidence_level=confidence, method="exact")
+    found = stats.binomtest(count, total).proportion_ci(confidence_level=1 - ALPHA, method="exact")
     return Interval(low=float(found.low), high=float(found.high))
 
 
@@ -295,7 +294,7 @@ def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, targ
     return float((1 + wins.mean()) / 2)
 
 
-def min_num_seeds(num_comparisons: int, *, alpha: float = ALPHA) -> int:
+def min_num_seeds(num_comparisons: int) -> int:
     """The fewest seeds with which any outcome can be significant.
 
     The signed-rank test of n pairs never gives less than 2^(1−n), and Holm multiplies the smallest p of m
@@ -304,23 +303,18 @@ def min_num_seeds(num_comparisons: int, *, alpha: float = ALPHA) -> int:
 
     Args:
         num_comparisons: arms compared with the baseline, m ≥ 1.
-        alpha: level of the family.
 
     Returns:
         The smallest n with m · 2^(1−n) ≤ α.
     """
     n = 1
-    while num_comparisons * 2.0 ** (1 - n) > alpha:
+    while num_comparisons * 2.0 ** (1 - n) > ALPHA:
         n += 1
     return n
 
 
 def compare(
-    baseline: Mapping[int, float],
-    arms: Mapping[str, Mapping[int, float]],
-    *,
-    target: Target,
-    alpha: float = ALPHA,
+    baseline: Mapping[int, float], arms: Mapping[str, Mapping[int, float]], *, target: Target
 ) -> list[Comparison]:
     """Compare every arm of a study with its baseline, seed by seed.
 
@@ -335,7 +329,6 @@ def compare(
         arms: name of each other arm → (seed → value). All planned arms belong here, also those without a
             value yet: they are members of the family that is corrected for.
         target: says whether small or large is better.
-        alpha: level of the family.
 
     Returns:
         One comparison an arm, in the order given.
@@ -345,7 +338,7 @@ def compare(
         for name, values in arms.items()
     }
     p_values = [signed_rank_test(differences) for differences in paired.values()]
-    needed = min_num_seeds(max(1, len(arms)), alpha=alpha)
+    needed = min_num_seeds(max(1, len(arms)))
     found = []
     for (name, differences), p_value, p_holm in zip(paired.items(), p_values, holm(p_values), strict=True):
         improvement = probability_of_improvement(list(arms[name].values()), list(baseline.values()), target)
@@ -354,23 +347,21 @@ def compare(
                 arm=name,
                 num_pairs=len(differences),
                 difference=mean(differences),
-                interval=interval_of_mean(differences, confidence=1 - alpha),
+                interval=interval_of_mean(differences),
                 p_value=p_value,
                 p_holm=p_holm,
                 probability_of_improvement=improvement,
-                decision=_decide(differences, p_holm, target=target, needed=needed, alpha=alpha),
+                decision=_decide(differences, p_holm, target=target, needed=needed),
                 min_num_seeds=needed,
             )
         )
     return found
 
 
-def _decide(
-    differences: npt.NDArray[np.float64], p_holm: float, *, target: Target, needed: int, alpha: float
-) -> Decision:
+def _decide(differences: npt.NDArray[np.float64], p_holm: float, *, target: Target, needed: int) -> Decision:
     if len(differences) < needed:
         return "too-few-seeds"
-    if math.isnan(p_holm) or p_holm > alpha:
+    if math.isnan(p_holm) or p_holm > ALPHA:
         return "undecided"
     rank_side = float(np.sign((_twice_ranks(differences) * np.sign(differences)).sum()))
     if rank_side != np.sign(mean(differences)):

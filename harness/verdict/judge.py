@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.files import encode
 from harness.verdict.rules import HOPELESS, RULES, VERDICTS, Numbers, Thresholds, VerdictName
 
 __all__ = [
@@ -108,13 +109,10 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; numbers that are not finite become `nan`, `inf` and `-inf`."""
-        evidence = {
-            key: value if math.isfinite(value) else str(value) for key, value in self.evidence.items()
-        }
         return {
             "name": self.name,
             "rule": self.rule,
-            "evidence": evidence,
+            "evidence": encode(self.evidence),
             "flags": list(self.flags),
             "score": self.score,
             "step": self.step,
