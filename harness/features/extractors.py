@@ -97,10 +97,6 @@ class Extractor(Protocol):
         """What is done to an image first, in words."""
 
     @property
-    def dimension(self) -> int:
-        """The embedding's dimension d."""
-
-    @property
     def num_classes(self) -> int:
         """Classes told apart, or 0."""
 
@@ -222,11 +218,6 @@ class Classifier:
         return str(self.manifest["preprocessing"])
 
     @property
-    def dimension(self) -> int:
-        """The embedding's dimension."""
-        return 84
-
-    @property
     def num_classes(self) -> int:
         """Classes told apart."""
         return int(self.manifest["num_classes"])
@@ -317,7 +308,6 @@ class RandomConv:
     sha256: str
 
     num_classes: int = 0
-    dimension: int = 128
     stacked: bool = False
     costly: bool = False
     preprocessing: str = f"[-1, 1], grey repeated to 3 channels, larger sides to {_RANDOM_SIDE}, bilinear"

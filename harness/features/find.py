@@ -53,11 +53,6 @@ class StackedClassifier:
         """What is done to an image first."""
         return f"each of 3 channels: {self.classifier.preprocessing}"
 
-    @property
-    def dimension(self) -> int:
-        """The embedding's dimension: three times the classifier's."""
-        return 3 * self.classifier.dimension
-
     def __call__(self, images: Tensor) -> Features:
         """Features of (N, 3, H, W) images.
 

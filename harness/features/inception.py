@@ -43,7 +43,6 @@ class Inception:
     network: nn.Module
     sha256: str
     num_classes: int
-    dimension: int = 2048
     stacked: bool = False
     costly: bool = True
     _by_device: dict[torch.device, nn.Module] = field(default_factory=dict)

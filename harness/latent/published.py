@@ -46,7 +46,6 @@ class Published:
     """A generator from a file.
 
     Attributes:
-        path: the file.
         layout: which of the three it is.
         key: the entry it was read from.
         weights: layer by layer, what takes the latent, (Z, M): of a progressive GAN one layer; of the others
@@ -55,17 +54,11 @@ class Published:
         sample_shape: shape of one image; None of the others.
     """
 
-    path: Path
     layout: Layout
     key: str
     weights: tuple[Tensor, ...]
     generator: nn.Module | None
     sample_shape: tuple[int, int, int] | None
-
-    @property
-    def latent_dim(self) -> int:
-        """Z."""
-        return self.weights[0].shape[0]
 
 
 def load_published(path: Path) -> Published:
@@ -84,9 +77,7 @@ def load_published(path: Path) -> Published:
             layout, weights = _style_weights(state)
             _check_numbers(weights)
             transposed = tuple(weight.double().T for weight in weights.values())
-            return Published(
-                path=path, layout=layout, key=key, weights=transposed, generator=None, sample_shape=None
-            )
+            return Published(layout=layout, key=key, weights=transposed, generator=None, sample_shape=None)
         if sum(bool(_PROGRESSIVE.fullmatch(name)) for name in state) < len(state) / 2:
             raise ValueError(
                 f"is of another architecture (its keys are {listed(list(state))}); known are the layouts "
@@ -98,7 +89,6 @@ def load_published(path: Path) -> Published:
     numbers = generator.state_dict()
     size = 4 << (len(numbers) // 6 - 1)
     return Published(
-        path=path,
         layout="pggan",
         key=key,
         weights=(numbers["layer0.weight"].double().transpose(0, 1).flatten(1),),

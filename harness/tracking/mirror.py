@@ -92,11 +92,6 @@ class WandbTracker:
         """Which calls failed, and how often."""
         return dict(self._run.failures)
 
-    @property
-    def url(self) -> str | None:
-        """The run's page, if it is mirrored online."""
-        return self._run.url
-
     def log(self, row: Mapping[str, float]) -> None:
         """Mirror one row of numbers; see `Tracker.log`."""
         if not self._is_known():

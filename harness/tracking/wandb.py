@@ -102,11 +102,6 @@ class WandbRun:
         """How many rows of this run the server already had when it was opened; every log call makes one."""
         return self._run.starting_step if self._run is not None and self.mode == "online" else 0
 
-    @property
-    def url(self) -> str | None:
-        """The run's page, if it is online."""
-        return self._run.url if self._run is not None else None
-
     def log(self, row: Callable[[Any], Mapping[str, object]], *, what: str = "log") -> None:
         """Log a row.
 

@@ -203,7 +203,7 @@ def test_disabled_wandb_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_pat
     log_steps(tracker, tmp_path / "study" / "runs" / "abc", range(4))
     tracker.flush()
     tracker.finish({"outcome": "completed"})
-    assert (wandb.mode, wandb.failures, wandb.url) == ("disabled", {}, None)
+    assert (wandb.mode, wandb.failures) == ("disabled", {})
     assert log_summary(tmp_path / "study", "study", scalars={"a/b": 1.0}) == {}
     assert not (tmp_path / "study" / "wandb").exists()
     assert len(read_history(tmp_path / "study" / "runs" / "abc" / "history.jsonl")) == 6
