@@ -211,7 +211,17 @@ class _Activation(_Link):
         return result
 
 
-class _Flatten(_Link):
+class _View(_Link):
+    """The same numbers in another shape."""
+
+    def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
+        return self.forward(inputs), inputs.shape
+
+    def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
+        return gradient.reshape(saved)
+
+
+class _Flatten(_View):
     """All axes from `start` on as one."""
 
     def __init__(self, start: int) -> None:
@@ -220,14 +230,8 @@ class _Flatten(_Link):
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.flatten(self.start)
 
-    def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
-        return inputs.flatten(self.start), inputs.shape
 
-    def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
-        return gradient.reshape(saved)
-
-
-class _Reshape(_Link):
+class _Reshape(_View):
     """A sample's numbers in another shape. `kept` axes stay, what follows becomes `shape`."""
 
     def __init__(self, kept: int, shape: tuple[int, ...]) -> None:
@@ -237,24 +241,12 @@ class _Reshape(_Link):
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.reshape(*inputs.shape[: self.kept], *self.shape)
 
-    def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
-        return self.forward(inputs), inputs.shape
 
-    def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
-        return gradient.reshape(saved)
-
-
-class _Squeeze(_Link):
+class _Squeeze(_View):
     """A last axis of one number taken away."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.squeeze(-1)
-
-    def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
-        return inputs.squeeze(-1), inputs.shape
-
-    def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
-        return gradient.reshape(saved)
 
 
 class Chain:

@@ -149,11 +149,10 @@ class Trainer:
         latents = torch.randn(num_samples, self.population.recipe.latent_dim, generator=generator)
         return latents.to(self.population.device)
 
-    def fixed_labels(self, row: int, num_samples: int) -> Tensor | None:
+    def fixed_labels(self, num_samples: int) -> Tensor | None:
         """The classes that go with `fixed_latents`: every class in turn, so that grids have columns of them.
 
         Args:
-            row: original row number.
             num_samples: N.
 
         Returns:

@@ -99,7 +99,7 @@ def write_pages(summary: Summary) -> Path:
 
 def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[FailureGroup]) -> str:
     from harness.figures.page import rendered
-    from harness.figures.style import VERDICT_STYLES
+    from harness.figures.style import VERDICT_STYLES, arm_style
 
     shown = shown_arms(summary)
     found = flags(summary)
@@ -116,7 +116,7 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         "flags_of": {arm.name: [flag for flag in found if flag.arm == arm.name] for arm in summary.arms},
         "metric": next((info for info in infos if info.name == summary.metric), None),
         "metric_infos": infos,
-        "colours": _colours(summary, shown),
+        "colours": {arm.name: arm_style(index).colour for index, arm in enumerate(shown)},
         "header": header,
         "rows": rows,
         "pictures": [(picture, _data_url(picture.path, "image/png")) for picture in pictures],
@@ -158,12 +158,6 @@ def _told(summary: Summary, shown: Sequence[ArmResult]) -> list[Answer]:
         return given
     names = {arm.name for arm in shown}
     return [one for one in given if one.decision in ("better", "worse") or one.arm in names][:MAX_DOTS]
-
-
-def _colours(summary: Summary, shown: Sequence[ArmResult]) -> dict[str, str]:
-    from harness.figures.style import arm_style
-
-    return {arm.name: arm_style(index).colour for index, arm in enumerate(shown)}
 
 
 def _card(failure: Failure) -> tuple[Failure, str, str]:

@@ -141,6 +141,6 @@ class Examiner:
         trainer = self._trainer
         wanted = slice(None) if shown is None else list(shown)
         latents = torch.stack([trainer.fixed_latents(row, self._num)[wanted] for row in trainer.live])
-        labels = trainer.fixed_labels(trainer.live[0], self._num)
+        labels = trainer.fixed_labels(self._num)
         labels = None if labels is None else labels[wanted]
         return self._population.generate(latents, labels), labels

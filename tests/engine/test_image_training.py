@@ -123,7 +123,7 @@ def test_generated_and_judged_samples_are_those_of_the_plain_modules(
             population = trained([small(family)] * K, range(K), 2)
             trainer = Trainer(population, digits())
             latents = torch.stack([trainer.fixed_latents(row, 25) for row in range(K)])
-            labels = trainer.fixed_labels(0, 25)
+            labels = trainer.fixed_labels(25)
             samples = population.generate(latents, labels)
             scores = population.discriminate(samples, labels)
             assert samples.shape == (K, 25, 1, 8, 8)
@@ -221,11 +221,11 @@ def test_d_sees_fakes_with_the_labels_they_were_made_with(
 
 def test_fixed_labels_cycle_through_the_classes() -> None:
     trainer = Trainer(Population([small()] * 2, [0, 1], dataset=digits()), digits())
-    labels = trainer.fixed_labels(1, 25)
+    labels = trainer.fixed_labels(25)
     assert labels is not None
     assert labels.tolist() == [*range(10), *range(10), *range(5)]
     unlabelled = small("dcgan-28")
-    assert Trainer(Population([unlabelled], [0], dataset=digits()), digits()).fixed_labels(0, 9) is None
+    assert Trainer(Population([unlabelled], [0], dataset=digits()), digits()).fixed_labels(9) is None
 
 
 def test_a_conditional_generator_needs_labels() -> None:
