@@ -68,15 +68,19 @@ RUNNER = """
 import doctest, os, sys
 import harness
 
-failed = 0
-for name in sys.argv[1:]:
-    os.chdir(name)
-    entry, space = getattr(harness, name), {"__name__": "__main__"}
-    (example,) = doctest.DocTestFinder(recurse=False).find(entry, name, module=False, globs=space)
-    assert example.examples, f"{name} has no example"
-    failed += doctest.DocTestRunner().run(example).failed
-    os.chdir("..")
-sys.exit(failed)
+def run(names):
+    failed = 0
+    for name in names:
+        os.chdir(name)
+        entry, space = getattr(harness, name), {"__name__": "__main__"}
+        (example,) = doctest.DocTestFinder(recurse=False).find(entry, name, module=False, globs=space)
+        assert example.examples, f"{name} has no example"
+        failed += doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed
+        os.chdir("..")
+    sys.exit(failed)
+
+if __name__ == "__main__":  # the workers import this file
+    run(sys.argv[1:])
 """
 
 
