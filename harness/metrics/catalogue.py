@@ -155,6 +155,11 @@ def register_metric(metric: Metric | str, /, **fields: Any) -> Metric | Callable
         if metric.compute is None:
             raise ValueError(f"metric `{metric.name}` needs `compute`, the function that computes it.")
         return metrics.register(metric.name, caller=caller)(metric)
+    if not isinstance(metric, str):
+        raise ValueError(
+            f"a metric's name must be text, but got {metric!r}; write it in parentheses, with its goal, kind "
+            "and description."
+        )
     entry = Metric(name=metric, **fields)
 
     def decorate(compute: C) -> C:

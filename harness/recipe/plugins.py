@@ -164,8 +164,6 @@ def import_modules(
         _check_name(name, field)
         if name not in sys.modules:
             _import(name, field, hint or _how_to_find(places))
-        elif folder is None:
-            continue
         _check_is_that_of(name, places, field)
         if name.split(".")[0] not in _own:
             module_source(name)
@@ -266,10 +264,11 @@ def _how_to_find(places: Sequence[Path]) -> str:
 
 
 def _check_name(name: object, field: str) -> None:
-    if isinstance(name, str) and all(part.isidentifier() for part in name.split(".")):
+    is_file = isinstance(name, str) and name.endswith(".py")
+    if isinstance(name, str) and not is_file and all(part.isidentifier() for part in name.split(".")):
         return
     hint = ""
-    if isinstance(name, str) and name.endswith(".py"):
+    if isinstance(name, str) and is_file:
         hint = f"; write {name.removesuffix('.py').strip('./').replace('/', '.')}."
     raise ValueError(f"{field} must name modules, like my_gan.nets, but got {name!r}{hint or '.'}")
 

@@ -163,12 +163,12 @@ class Run:
                     "choose a run of a conditional generator."
                 )
             return None
-        wanted = list(range(self.num_classes)) if labels is None else list(labels)
-        bad = [label for label in wanted if not 0 <= label < self.num_classes]
+        wanted = [plain_value(label) for label in (range(self.num_classes) if labels is None else labels)]
+        bad = [label for label in wanted if type(label) is not int or not 0 <= label < self.num_classes]
         if bad or not wanted:
             raise ValueError(
                 f"`labels` must be classes of {self.recipe.data.name}, 0 to {self.num_classes - 1}, "
-                f"but got {bad[0] if bad else 'none'}."
+                f"but got {repr(bad[0]) if bad else 'none'}."
             )
         return torch.tensor(wanted, dtype=torch.int64).repeat(-(-num // len(wanted)))[:num]
 
@@ -178,7 +178,7 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
 
     Args:
         text: the folder, or the first digits of a run's id, which is searched for in every study.
-        directory: where studies are.
+        directory: where studies are, or a study.
 
     Returns:
         The folder. If several studies have the same run, which is then the same experiment, it is the one
@@ -201,7 +201,7 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
         )
     if given.is_dir():
         raise ValueError(f"{given} is not a run's folder: there is no {RunFolder(given).recipe.name} in it.")
-    known = [path for study in sorted(directory.glob("*")) for path in _begun(study)]
+    known = [path for study in (directory, *sorted(directory.glob("*"))) for path in _begun(study)]
     found = [path for path in known if path.name.startswith(text)]
     if not found:
         held_there = (
@@ -221,7 +221,7 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
 
     Args:
         run: its folder, ``runs/<study>/runs/<run id>``; or the first digits of its id.
-        directory: where studies are, to search for an id.
+        directory: where studies are, or a study, to search for an id.
         checkpoint: that of the last step, or the one that was chosen as the best on half of the held-out
             samples.
 

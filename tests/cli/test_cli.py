@@ -296,3 +296,10 @@ def test_every_command_takes_modules_to_import() -> None:
 def test_a_module_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
     line = refused("list", "losses", "--import", "my_gun.nets")
     assert line.startswith("`--import`: cannot import `my_gun.nets`: there is no such module; put it in ")
+
+
+def test_the_working_folder_shadows_nothing(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise SystemExit('shadowed')\n")
+    done = harness("list", "losses", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hinge" in done.stdout

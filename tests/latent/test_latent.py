@@ -413,6 +413,11 @@ def test_generate_gives_classes_columns_or_captions(tmp_path: Path) -> None:
     assert (read_grid(few.grid) == expected.numpy()).all()
     with pytest.raises(ValueError, match="`labels` must be classes of digits, 0 to 9, but got 10"):
         generate(run, 6, directory=tmp_path / "no", labels=[3, 10])
+    for wrong in ("3", 1.5, True):
+        with pytest.raises(
+            ValueError, match=f"`labels` must be classes of digits, 0 to 9, but got {wrong!r}"
+        ):
+            run.cycle_labels(2, [wrong])  # type: ignore[list-item]
 
 
 Command = Callable[..., tuple[str, str]]

@@ -157,3 +157,10 @@ def test_a_wrong_declaration_is_refused_in_one_line(changes: dict[str, Any], mes
         register_metric(Metric(**{"name": "mine", **SOME, "compute": fails} | changes))
     assert "\n" not in str(caught.value)
     assert "mine" not in metrics
+
+
+def test_a_decorator_without_a_name_is_told_to_take_one() -> None:
+    with pytest.raises(
+        ValueError, match=r"a metric's name must be text, but got .*; write it in parentheses"
+    ):
+        register_metric(len)  # type: ignore[call-overload]

@@ -116,6 +116,7 @@ def test_where_the_code_lies_does_not_count(tmp_path: Path) -> None:
             ["my_gan/nets.py"],
             "`imports` must name modules, like my_gan.nets, but got 'my_gan/nets.py'; write my_gan.nets.",
         ),
+        (["nets.py"], "`imports` must name modules, like my_gan.nets, but got 'nets.py'; write nets."),
         ([3], "`imports` must name modules, like my_gan.nets, but got 3."),
         (["my_gan.broken"], "`imports`: cannot import `my_gan.broken`: broken.py:2: ZeroDivisionError: "),
         (["my_gan.unclear"], "`imports`: cannot import `my_gan.unclear`: unclear.py:1: "),
@@ -185,6 +186,17 @@ def test_a_module_that_another_of_its_name_hides_is_refused(tmp_path: Path) -> N
     import_modules(["my_gan.nets"], folder=tmp_path / "here")
     with pytest.raises(ValueError, match=r"`my_gan.nets` is .*here.*, which is found before .*there"):
         import_modules(["my_gan.nets"], folder=tmp_path / "there")
+
+
+def test_a_module_named_like_one_of_python_s_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"`random` is .*, which is found before .*; give yours another name"
+    ):
+        import_modules(["random"])
 
 
 def test_a_record_whose_module_is_gone_says_how_to_give_it(tmp_path: Path) -> None:

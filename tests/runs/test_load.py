@@ -38,6 +38,7 @@ def test_both_networks_come_with_the_weights_of_the_checkpoint(trained: tuple[Pa
 
 def test_a_run_is_found_by_its_id_and_knows_what_it_left(trained: tuple[Path, RunResult]) -> None:
     study, result = trained
+    assert load_run(result.run_id, directory=study).run_id == result.run_id
     run = load_run(result.run_id[:6], directory=study.parent)
     assert (run.run_id, run.seed, run.recipe) == (result.run_id, 2, tiny_recipe(train__ema=0.9))
     assert run.result == result
