@@ -36,7 +36,7 @@ FLOORS = (
 ONLY = {
     "click": {"harness.cli"},
     "filelock": {"harness.leases"},
-    "jinja2": {"harness.report", "harness.figures"},
+    "jinja2": {"harness.figures"},
     "matplotlib": {"harness.figures"},
     "optuna": {"harness.search"},
     "pandas": {"harness.analysis"},

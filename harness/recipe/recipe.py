@@ -252,6 +252,10 @@ class Recipe:
         Raises:
             ValueError: an unknown key (the nearest is offered), or a value that is refused.
         """
+        if not isinstance(changes, Mapping):
+            raise ValueError(
+                f"`override` takes settings by dotted key, such as {{'optimizer.lr': 1e-4}}, but got {changes!r}."
+            )
         by_section: dict[str, dict[str, tuple[str, object]]] = {}
         general = {key: value for key, value in changes.items() if str(key).startswith("optimizer.")}
         for key, value in [*general.items(), *((k, v) for k, v in changes.items() if k not in general)]:

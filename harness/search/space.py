@@ -11,7 +11,7 @@ from optuna.distributions import (
 from optuna.trial import BaseTrial
 
 from harness.recipe.registry import Value
-from harness.study.space import Distribution, Interval
+from harness.study.space import Distribution, Span
 
 __all__ = ["optuna_distribution", "suggest"]
 
@@ -22,7 +22,7 @@ def optuna_distribution(found: Distribution) -> BaseDistribution:
     if found.name == "categorical":
         values = found.arguments["values"]
         return CategoricalDistribution(list(range(len(values))) if found.by_index else values)
-    span = found.interval or Interval(low=0.0, high=1.0)
+    span = found.interval or Span(low=0.0, high=1.0)
     if span.integer:
         return IntDistribution(int(span.low), int(span.high), log=span.log, step=int(span.step or 1))
     return FloatDistribution(span.low, span.high, log=span.log, step=span.step)

@@ -39,7 +39,7 @@ __all__ = [
     "MAX_EXACT",
     "POSITIVE_BOUNDS",
     "Distribution",
-    "Interval",
+    "Span",
     "contains",
     "exp",
     "multiples",
@@ -133,7 +133,7 @@ class Distribution:
             if not self.by_index and contains(values, param):
                 return param  # type: ignore[no-any-return]
             raise ValueError(f"{shown(param)} is no choice of {shown(values)}")
-        found = self.interval or Interval(low=0.0, high=1.0)
+        found = self.interval or Span(low=0.0, high=1.0)
         if isinstance(param, bool) or not isinstance(param, (int, float)):
             raise ValueError(f"{shown(param)} is no number")
         slack = 1e-9 * max(1.0, abs(found.low), abs(found.high))
@@ -188,7 +188,7 @@ class Distribution:
         return not plain or any(a == b for a, b in itertools.combinations(values, 2))
 
     @cached_property
-    def interval(self) -> Interval | None:
+    def interval(self) -> Span | None:
         """The numbers that are searched; None where a share u in [0, 1] is, and the value is a quantile."""
         if "min" not in self.arguments:
             return None
@@ -198,14 +198,14 @@ class Distribution:
         elif self.name == "inv_log_uniform":
             low, high = exp(-high), exp(-low)
         if self.name == "int_uniform":
-            return Interval(low=low, high=high, integer=True)
+            return Span(low=low, high=high, integer=True)
         if self.name == "q_uniform":
             return self._stepped(low, high)
         if self.name.startswith("q_log_uniform"):
             return self._counted(low, high)
-        return Interval(low=float(low), high=float(high), log="log" in self.name)
+        return Span(low=float(low), high=float(high), log="log" in self.name)
 
-    def _stepped(self, low: float, high: float) -> Interval | None:
+    def _stepped(self, low: float, high: float) -> Span | None:
         q = self.arguments["q"]
         first, last = multiples(low, high, q)
         low, high = float(_multiple(first, q)), float(_multiple(last, q))
@@ -213,13 +213,13 @@ class Distribution:
         # Optuna counts steps in decimals: where float noise would break the last one, search u instead.
         if not integer and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(q)) != 0:
             return None
-        return Interval(low=low, high=high, integer=integer, step=int(q) if integer else q)
+        return Span(low=low, high=high, integer=integer, step=int(q) if integer else q)
 
-    def _counted(self, low: float, high: float) -> Interval | None:
+    def _counted(self, low: float, high: float) -> Span | None:
         near_low, near_high = round(low), round(high)
         whole = math.isclose(low, near_low, rel_tol=1e-9) and math.isclose(high, near_high, rel_tol=1e-9)
         if self.arguments["q"] == 1 and whole and near_low >= 1:
-            return Interval(low=near_low, high=near_high, integer=True, log=True)
+            return Span(low=near_low, high=near_high, integer=True, log=True)
         return None
 
     def _quantile(self, u: float) -> Value:
@@ -261,7 +261,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class Span:
     """The numbers from low to high, both included.
 
     Attributes:

@@ -234,3 +234,8 @@ def test_settings_made_directly_are_checked_too(recipe: Recipe) -> None:
 
 def test_the_ids_of_the_harness_s_own_recipes_are_those_of_finished_runs() -> None:
     assert {name: run_id(find_recipe(name), 0) for name in recipes.names()} == IDS_AT_SEED_0
+
+
+def test_what_is_no_mapping_of_settings_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`override` takes settings by dotted key, .* but got 3\."):
+        find_recipe("points-gan").override(3)  # type: ignore[arg-type]
