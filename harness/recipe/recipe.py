@@ -254,7 +254,7 @@ class Recipe:
         """
         if not isinstance(changes, Mapping):
             raise ValueError(
-                f"`override` takes settings by dotted key, such as {{'optimizer.lr': 1e-4}}, but got {changes!r}."
+                f"`override` takes settings by dotted key, {{'optimizer.lr': 1e-4}} say, but got {changes!r}."
             )
         by_section: dict[str, dict[str, tuple[str, object]]] = {}
         general = {key: value for key, value in changes.items() if str(key).startswith("optimizer.")}
