@@ -150,9 +150,15 @@ class Pool:
         self._deaths[doing["group"]] += 1
         if self._deaths[doing["group"]] >= _MOST_DEATHS:
             how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
+            log = self._folder / f"{index}.log"
+            if not doing["group"] and not log.exists():
+                raise WorkerError(
+                    f"workers died {_MOST_DEATHS} times before they began ({how}). Each imports the script "
+                    'that started it: there run_study belongs below `if __name__ == "__main__":`.'
+                )
             raise WorkerError(
                 f"workers died {_MOST_DEATHS} times on {doing['label']} (group {doing['group'] or 'none'}, "
-                f"{how}); see {self._folder / f'{index}.log'}. The same command tries again."
+                f"{how}); see {log}. The same command tries again."
             )
 
 

@@ -243,6 +243,17 @@ def test_workers_that_keep_dying_on_one_unit_are_given_up_with_its_name(tmp_path
             pool._note_death(0, -9)
 
 
+def test_workers_that_never_began_are_told_of_the_guard_that_a_script_needs(tmp_path: Path) -> None:
+    pool = Pool(unmeasured_plan(ablation(), tmp_path), "disabled")
+    pool._folder.mkdir(exist_ok=True)
+    for _ in range(2):
+        pool._note_death(0, 1)
+    with pytest.raises(
+        WorkerError, match=r"before they began \(exit code 1\).* below `if __name__ == \"__main"
+    ):
+        pool._note_death(0, 1)
+
+
 def test_a_worker_that_is_refused_what_it_was_asked_ends_the_study_in_one_line(tmp_path: Path) -> None:
     plan = unmeasured_plan(ablation(), tmp_path)
     path = plan.directory / "plan.json"
