@@ -15,7 +15,9 @@ from harness.execution.launch import run_study
 from harness.recipe.networks import check_networks
 from harness.recipe.registry import metrics
 from harness.study.study import Study, find_study
+from harness.study.target import Target
 
+LOWER = Target(metric="sliced_w2", goal="minimize")
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted([*SWEEPS.glob("*.yaml"), *SWEEPS.glob("reports/*.yaml")])
 REPORTS = {
@@ -77,7 +79,7 @@ def test_enough_seeds_are_asked_for_to_decide(subtests: pytest.Subtests) -> None
             arms = {
                 arm.name: {seed: 1.0 + seed for seed in seeds} for arm in study.arms if not arm.is_baseline
             }
-            assert {found.decision for found in compare(base, arms, goal="minimize")} == {"worse"}
+            assert {found.decision for found in compare(base, arms, target=LOWER)} == {"worse"}
 
 
 def test_a_short_version_is_short_and_needs_no_download(
