@@ -313,6 +313,7 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
 def _calls(network: nn.Module, batch: Tensor) -> list[_Call]:
     """Every call of a module in one forward pass in evaluation mode, in the order in which they end."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -350,7 +351,9 @@ def _calls(network: nn.Module, batch: Tensor) -> list[_Call]:
             )
     training = network.training
     try:
-        with torch.enable_grad(), counter:  # without gradients attention is one operation nobody can count
+        # Attention is counted by its products: not every version of torch counts each of its fused kernels,
+        # nor any the one operation that it is without gradients.
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             _called(network.eval(), batch, batch.new_zeros(len(batch), dtype=torch.int64))
     finally:
         network.train(training)
