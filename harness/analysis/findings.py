@@ -151,18 +151,18 @@ def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
         how = " or ".join(
             words
             for words, any_did in (
-                ("diverged", any(run.outcome == "diverged" for run in arm.failed)),
-                ("stopped as hopeless", any(run.outcome == "stopped" for run in arm.failed)),
+                ("diverged", any(run.stopped_by != "verdict" for run in arm.failed)),
+                ("stopped as hopeless", any(run.stopped_by == "verdict" for run in arm.failed)),
             )
             if any_did
         )
-        reasons = "; ".join(dict.fromkeys(run.reason for run in arm.failed if run.reason))
+        reasons = "; ".join(dict.fromkeys(run.why_failed for run in arm.failed if run.why_failed))
         yield Flag(
             arm=arm.name,
             label=f"{len(arm.failed)} of {len(arm.runs)} {how}",
             text=f"{len(arm.failed)} of {plural(len(arm.runs), 'run')} {how} (seed {seeds}"
-            f"{': ' + reasons if reasons else ''}). Such a run counts with the score of its own "
-            "untrained generator; it is not left out.",
+            f"{': ' + reasons if reasons else ''}). Such a run counts with the worse of its untrained "
+            "generator's score and the last it had; it is not left out.",
         )
     yield from _failed_scores(arm)
     if summary.study.kind == "search":
@@ -185,11 +185,13 @@ def _failed_scores(arm: ArmResult) -> Iterator[Flag]:
     for name in names:
         failures = [run.failed_scores[name] for run in arm.runs if name in run.failed_scores]
         count = sum(int(failure["count"]) for failure in failures)
+        lost = sum(bool(failure.get("at_end")) for failure in failures)
         yield Flag(
             arm=arm.name,
             label=f"{name} missing",
             text=f"{name} could not be computed at {plural(count, 'evaluation')} of "
-            f"{plural(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}.",
+            f"{plural(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}."
+            + (f" {lost} of them had none at the end, and there counts as failed." if lost else ""),
         )
 
 

@@ -117,9 +117,9 @@ class StudyResult:
         All rows have the same keys: ``run_id``, ``arm``, ``is_baseline``, ``phase``, ``trial``, ``seed``;
         each setting that sets arms or trials apart, by its dotted key; ``outcome``, ``stopped_by`` and
         ``verdict``; ``<metric>_last``, ``<metric>_best`` and ``<metric>_area``, the study's metric first; and
-        what the run spent. A failed run has the score of its untrained generator, as in the tables, so that
-        the mean over an arm's rows is the arm's mean. What does not apply is None, a score that does not
-        exist NaN.
+        what the run spent. A failed run has the worse of its untrained generator's score and the last it had,
+        as in the tables, so that the mean over an arm's rows is the arm's mean. What does not apply is None,
+        a score that does not exist NaN.
         """
         runs = self.runs
         settings = list(dict.fromkeys(key for run in runs for key in run.overrides))

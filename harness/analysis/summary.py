@@ -40,7 +40,7 @@ class Estimate:
     """One metric of one arm, over its finished runs.
 
     Attributes:
-        mean: mean over seeds, a failed run counted with its untrained generator's score.
+        mean: mean over seeds, a failed run counted as `harness.runs.result.score` says.
         iqm: interquartile mean.
         interval: 95 % interval of the mean.
     """
@@ -72,7 +72,7 @@ class ArmResult:
 
     @property
     def failed(self) -> tuple[RunResult, ...]:
-        """The runs that diverged, or were stopped because they were hopeless."""
+        """The runs that failed; see `RunResult.failed`."""
         return tuple(run for run in self.runs if run.failed)
 
     @property
@@ -124,7 +124,7 @@ class TrialResult:
 
     @property
     def num_failed(self) -> int:
-        """How many of its runs diverged."""
+        """How many of its runs failed."""
         return sum(run.failed for run in self.runs)
 
 

@@ -230,7 +230,7 @@ def _typical(summary: Summary, arm: ArmResult) -> RunResult | None:
 
 
 def _worst_run(summary: Summary, arm: ArmResult) -> RunResult | None:
-    """The arm's run with the worst score, a diverged one before all others."""
+    """The arm's run with the worst score, a failed one before all others."""
     values = arm.values(summary.metric, summary.at)
     scored = [run for run in arm.runs if run.failed or values[run.seed] == values[run.seed]]
     return max(scored, key=lambda run: (run.failed, summary.target.badness(values[run.seed])), default=None)
@@ -249,8 +249,8 @@ def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[P
 
 def _words(summary: Summary, arm: ArmResult, run: RunResult) -> str:
     if run.failed:
-        how = "diverged" if run.outcome == "diverged" else "stopped"
-        return f"seed {run.seed}, {how}: {run.reason}"
+        how = "stopped" if run.stopped_by == "verdict" else "diverged"
+        return f"seed {run.seed}, {how}: {run.why_failed}"
     value = rounded(arm.values(summary.metric, summary.at)[run.seed])
     return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
 

@@ -90,7 +90,7 @@ class Job:
         should_stop: Asked at every event, and every second or so between two; True leaves a checkpoint and
             raises `Interrupted`.
         prune: Asked after every evaluation but the first and the last with its number, from 1, and the mean
-            of the metric over the runs, failed ones at their untrained value; True stops all of them.
+            of the metric over the runs, failed ones as `score` counts them; True stops all of them.
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
         callbacks: Called at every event; see `harness.runs.callbacks`. For a population of one run.

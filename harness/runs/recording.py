@@ -20,7 +20,7 @@ from harness.objective.objective import chance_loss
 from harness.recipe.registry import metrics
 from harness.runs.best import BestCheckpoint
 from harness.runs.folder import RunFolder, run_directory
-from harness.runs.result import Outcome, RunResult, summarise_curve
+from harness.runs.result import Outcome, RunResult, failed_score, score, summarise_curve
 from harness.tracking import (
     CompositeTracker,
     Histogram,
@@ -167,15 +167,22 @@ class RunRecorder:
 
     @property
     def latest(self) -> float:
-        """The study's metric at the last evaluation, of a failed run that of its untrained generator.
+        """The study's metric at the last evaluation, of a run that has failed see `score`.
 
         NaN before the first evaluation.
         """
-        points = self._curves.get(self._target.metric)
+        metric = self._target.metric
+        if self.result is not None:
+            return score(self.result, metric) if metric in self._curves else math.nan
+        points = self._curves.get(metric)
         if not points:
             return math.nan
-        failed = self.result is not None and self.result.failed
-        return points[0 if failed else -1][1]
+        has_diverged = self.verdict is not None and self.verdict.name == "diverged"
+        is_lost = has_diverged or self._failed_scores.get(metric, {}).get("at_end", False)
+        if not is_lost:
+            return points[-1][1]
+        untrained = points[0][1] if points[0][0] == 0 else math.nan
+        return failed_score(self._target, untrained, points[-1][1])
 
     def log(self, step: int, epoch: float, values: Mapping[str, float], ledger: Mapping[str, float]) -> None:
         """Add a row of training metrics.
@@ -223,9 +230,11 @@ class RunRecorder:
         """
         for metric, value in scores.items():
             self._curves.setdefault(metric, []).append([step, value])
+            if metric in self._failed_scores:
+                self._failed_scores[metric]["at_end"] = False
         for metric, reason in failures.items():
             count = self._failed_scores.get(metric, {"count": 0})["count"]
-            self._failed_scores[metric] = {"count": count + 1, "reason": reason}
+            self._failed_scores[metric] = {"count": count + 1, "reason": reason, "at_end": True}
         verdict = self._verdicts.judge(step, scores, self._logged)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
@@ -280,8 +289,9 @@ class RunRecorder:
 
     def score_in_words(self) -> str:
         """The study's metric at the last evaluation, for a title; nothing if it has no value."""
-        known = self._target.metric in self._curves
-        return f" · {self._target.metric} {self.latest:.3g}" if known else ""
+        points = self._curves.get(self._target.metric)
+        known = points and points[-1][0] == self.last_evaluation_step
+        return f" · {self._target.metric} {points[-1][1]:.3g}" if points and known else ""
 
     @property
     def _name(self) -> str:

@@ -7,11 +7,13 @@ from typing import Any, Literal, TypeAlias
 
 from harness.files import encode
 from harness.recipe.plugins import changed
+from harness.recipe.registry import metrics
 from harness.study.target import At, Target
 
 __all__ = [
     "CHECKPOINT_SEC",
     "RunResult",
+    "failed_score",
     "score",
     "summarise_curve",
 ]
@@ -56,8 +58,9 @@ class RunResult:
             that was stopped also ``saved_steps``, the D steps that it was spared.
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
-        failed_scores: Metric to ``{"count", "reason"}``, how often it could not be computed, and why the last
-            time. A score that failed is missing from its curve and is never made up.
+        failed_scores: Metric to ``{"count", "reason", "at_end"}``, how often it could not be computed, why
+            the last time, and whether that was at the last evaluation. A score that failed is missing from
+            its curve and is never made up.
         verdict: What became of the run: the fields of `harness.verdict.judge.Verdict` as plain values
             (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
             which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
@@ -109,8 +112,17 @@ class RunResult:
 
     @property
     def failed(self) -> bool:
-        """Whether the run counts as a failure: it diverged, or was stopped because it was hopeless."""
-        return self.outcome == "diverged" or self.stopped_by == "verdict"
+        """Whether the run counts as a failure: it diverged, or was stopped because it was hopeless.
+
+        One that runs away with numbers that are finite to its end has diverged as much as one whose numbers
+        overflow: its verdict says so.
+        """
+        return self.outcome == "diverged" or self.stopped_by == "verdict" or self.verdict_name == "diverged"
+
+    @property
+    def why_failed(self) -> str:
+        """Why it failed: the reason for its end, or its verdict's; empty where it did not."""
+        return (self.reason or str(self.verdict.get("rule", ""))) if self.failed else ""
 
     @property
     def is_current(self) -> bool:
@@ -161,19 +173,23 @@ class RunResult:
 
 
 def score(result: RunResult, metric: str, at: At = "last") -> float:
-    """The run's score, where a failed run is worth what its own untrained generator was.
+    """The run's score; of one that failed, the worse of its untrained generator's and the last it had.
 
-    That value is finite and true: the generator of a run that diverged, or was given up as hopeless, is of no
-    more use than one never trained, and the arm that produced it must pay for it rather than have it left out
-    of its mean.
+    An arm must pay for its failed runs rather than have them left out of its mean. The untrained score alone
+    would be a gift to a run that got worse than that before it was stopped, and the last one alone to a run
+    that was good until its numbers overflowed. Where means over training are compared, a failed run's mean
+    counts if it is worse than both, so that to stop a run never makes its score better. A score that could
+    not be computed at a run's last evaluation is treated alike: what it was earlier is not what became of it.
 
     Args:
         result: A finished run.
         metric: Name of a metric, without ``eval/``.
-        at: Which summary of the curve: ``last``, ``best`` (see `RunResult.scores`), ``area``, or ``first``.
+        at: Which summary of the curve: ``last``, ``best`` (see `RunResult.scores`), ``area``, or ``first``,
+            which is the untrained generator's whatever became of the run.
 
     Returns:
-        The score; NaN if the untrained generator itself had none, or if it could not be computed.
+        The score; NaN where it could never be computed, and of a failed run where nobody knows which way the
+        metric is better, as its entry is not registered.
 
     Raises:
         ValueError: If the run was not measured by this metric.
@@ -183,7 +199,25 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
     if metric not in result.scores:
         known = ", ".join(sorted(result.scores))
         raise ValueError(f"Run {result.run_id} has no metric `{metric}`; it has {known}.")
-    return result.scores[metric]["first" if result.failed else at]
+    summary = result.scores[metric]
+    is_lost = result.failed or bool(result.failed_scores.get(metric, {}).get("at_end", False))
+    if at == "first" or not is_lost:
+        return summary[at]
+    if metric not in metrics:
+        return math.nan
+    over_training = (summary["area"],) if at == "area" else ()
+    return failed_score(metrics[metric].target, summary["first"], summary["last"], *over_training)
+
+
+def failed_score(target: Target, *scores: float) -> float:
+    """The worst of a failed run's scores, those left out that are not known; NaN where none is.
+
+    Args:
+        target: Says which way is better.
+        scores: The untrained generator's, the last one, and whatever else it is judged by.
+    """
+    known = [value for value in scores if not math.isnan(value)]
+    return max(known, key=target.badness, default=math.nan)
 
 
 def summarise_curve(steps: Sequence[int], values: Sequence[float], target: Target) -> dict[str, float]:
@@ -198,7 +232,8 @@ def summarise_curve(steps: Sequence[int], values: Sequence[float], target: Targe
         target: Says which value is the best.
 
     Returns:
-        ``{"first", "last", "best", "area"}``.
+        ``{"first", "last", "best", "area"}``; ``first``, the untrained generator's, is NaN where the curve
+        begins after step 0.
 
     Raises:
         ValueError: If there is no point, or lengths differ.
@@ -210,7 +245,8 @@ def summarise_curve(steps: Sequence[int], values: Sequence[float], target: Targe
         (steps[i + 1] - steps[i]) * (values[i] + values[i + 1]) / 2 for i in range(len(steps) - 1)
     ) / span  # fmt: skip
     best = min(values, key=target.badness)
-    return {"first": values[0], "last": values[-1], "best": best, "area": area}
+    first = values[0] if steps[0] == 0 else math.nan
+    return {"first": first, "last": values[-1], "best": best, "area": area}
 
 
 def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,10 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband. Final runs are never stopped.
 ``early_stop``
     ``verdict`` stops a run that is hopeless: diverged, d-saturated or collapsed at an evaluation, once a
-    fifth of its steps are done. It counts as failed, with its untrained generator's score; its ledger says
-    how many steps it was spared. ``{verdict: true, warm_up: 0.4}`` waits for another part of the steps.
-    Every run is watched, final ones too: unlike ``early_terminate``, it looks at one run alone.
+    fifth of its steps are done. It counts as failed, with the worse of its untrained generator's score
+    and the last it had; its ledger says how many steps it was spared. ``{verdict: true, warm_up: 0.4}`` waits
+    for another part of the steps. Every run is watched, final ones too: unlike ``early_terminate``, it looks
+    at one run alone.
 ``metric``
     ``name`` (a metric, with or without ``eval/``), ``goal`` (the metric's own where nothing is said) and
     ``at``: the ``last`` evaluation, the ``best``, or the ``area`` under the curve (its mean over time). The

@@ -286,7 +286,11 @@ def test_an_evaluation_that_fails_altogether_ends_no_run(
     monkeypatch.setattr(Evaluator, "evaluate", failing)
     result = fit(tmp_path, runs_of(tiny_recipe()))[0]
     assert result.outcome == "completed"
-    assert result.failed_scores["sliced_w2"] == {"count": 1, "reason": "there is no disk left"}
+    assert result.failed_scores["sliced_w2"] == {
+        "count": 1,
+        "reason": "there is no disk left",
+        "at_end": False,
+    }
     assert len(result.verdict["timeline"]) == 4
 
 

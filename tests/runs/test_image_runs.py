@@ -258,7 +258,7 @@ def test_a_score_that_fails_is_counted_with_its_reason_and_stops_nothing(
         fit(tmp_path, runs_of(small()), metric="frechet", **stop_at(8))
     (result,) = fit(tmp_path, runs_of(small()), metric="frechet")
     assert result.outcome == "completed"
-    assert result.failed_scores == {"swd": {"count": 3, "reason": "no patches today."}}
+    assert result.failed_scores == {"swd": {"count": 3, "reason": "no patches today.", "at_end": True}}
     assert "swd" not in result.scores
     assert np.isnan(score(result, "swd"))
     assert load_result(run_directory(tmp_path, result.run_id)) == result

@@ -18,6 +18,14 @@ from harness.study.target import Target
 
 LOW, HIGH = Target(metric="m", goal="minimize"), Target(metric="m", goal="maximize")
 
+VERDICT = {"name": "collapsed", "rule": "no modes are left", "evidence": {"modes": 0.1}, "flags": []}
+VERDICT |= {
+    "score": 0.1,
+    "step": 8,
+    "since": 4,
+    "timeline": [[0, "immature"], [4, "collapsed"], [8, "collapsed"]],
+}
+
 
 def make_result(**changes: Any) -> RunResult:
     values: dict[str, Any] = {
@@ -50,9 +58,49 @@ def test_a_completed_run_is_worth_the_summary_asked_for(at: Any) -> None:
     assert score(result, "sliced_w2", at) == result.scores["sliced_w2"][at]
 
 
-@pytest.mark.parametrize("at", ["first", "last", "best", "area"])
-def test_a_failed_run_is_worth_its_untrained_generator(at: Any) -> None:
-    assert score(make_result(outcome="diverged", reason="loss"), "sliced_w2", at) == 0.6
+FAILURES: dict[str, dict[str, Any]] = {
+    "not finite": {"outcome": "diverged", "reason": "loss"},
+    "hopeless": {"outcome": "stopped", "stopped_by": "verdict"},
+    "running away": {"verdict": VERDICT | {"name": "diverged"}},
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize("at", ["last", "best", "area"])
+def test_every_failed_run_is_worth_the_worse_of_its_untrained_score_and_its_last(how: str, at: Any) -> None:
+    for last, worth in ((0.1, 0.6), (163.7, 163.7)):
+        scores = {"sliced_w2": {"first": 0.6, "last": last, "best": 0.05, "area": 0.2}}
+        assert score(make_result(scores=scores, **FAILURES[how]), "sliced_w2", at) == worth
+        assert score(make_result(scores=scores, **FAILURES[how]), "sliced_w2", "first") == 0.6
+    scores = {"coverage": {"first": 0.1, "last": 0.7, "best": 0.8, "area": 0.5}}
+    assert score(make_result(scores=scores, **FAILURES[how]), "coverage", at) == 0.1
+
+
+@pytest.mark.parametrize("at", ["last", "best", "area"])
+def test_no_run_gets_a_better_score_by_being_stopped(at: Any) -> None:
+    for curve in ([0.6, 0.1, 0.3], [0.6, 900.0, 1.0], [0.6, 0.7, 163.7]):
+        scores = {"sliced_w2": summarise_curve([0, 1, 2], curve, LOW)}
+        trained = score(make_result(scores=scores), "sliced_w2", at)
+        assert score(make_result(scores=scores, **FAILURES["hopeless"]), "sliced_w2", at) >= trained
+
+
+def test_a_score_that_could_not_be_computed_at_the_end_counts_as_a_failed_runs() -> None:
+    failed = {"sliced_w2": {"count": 1, "reason": "it came out as inf.", "at_end": True}}
+    assert score(make_result(failed_scores=failed), "sliced_w2") == 0.6
+    failed["sliced_w2"]["at_end"] = False
+    assert score(make_result(failed_scores=failed), "sliced_w2") == 0.1
+
+
+def test_a_failed_run_without_an_untrained_score_is_worth_its_last() -> None:
+    scores = {"sliced_w2": summarise_curve([5, 9], [2.0, 1.0], LOW)}
+    assert math.isnan(scores["sliced_w2"]["first"])
+    assert score(make_result(scores=scores, **FAILURES["not finite"]), "sliced_w2") == 1.0
+
+
+def test_a_failed_run_is_worth_nothing_by_a_metric_whose_better_side_nobody_knows() -> None:
+    scores = {"forgotten": {"first": 0.6, "last": 0.1, "best": 0.05, "area": 0.2}}
+    assert score(make_result(scores=scores), "forgotten") == 0.1
+    assert math.isnan(score(make_result(scores=scores, **FAILURES["hopeless"]), "forgotten"))
 
 
 def test_an_unknown_metric_is_named_with_the_known_ones() -> None:
@@ -75,7 +123,7 @@ def test_the_best_follows_the_goal() -> None:
 
 
 def test_a_single_evaluation_is_its_own_area() -> None:
-    assert summarise_curve([5], [2.0], LOW) == {"first": 2.0, "last": 2.0, "best": 2.0, "area": 2.0}
+    assert summarise_curve([0], [2.0], LOW) == {"first": 2.0, "last": 2.0, "best": 2.0, "area": 2.0}
 
 
 def test_a_curve_without_points_is_refused() -> None:
@@ -153,15 +201,6 @@ def test_a_result_whose_score_lacks_a_summary_is_named_in_one_line(tmp_path: Pat
     ) as caught:
         load_result(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-VERDICT = {"name": "collapsed", "rule": "no modes are left", "evidence": {"modes": 0.1}, "flags": []}
-VERDICT |= {
-    "score": 0.1,
-    "step": 8,
-    "since": 4,
-    "timeline": [[0, "immature"], [4, "collapsed"], [8, "collapsed"]],
-}
 
 
 @pytest.mark.parametrize(
