@@ -26,7 +26,7 @@ from harness.recipe import choose
 from harness.recipe.registry import Value, datasets, metrics
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result
 from harness.runs.load import load_run
-from harness.runs.sampling import draw_latents, sample
+from harness.runs.sampling import draw_latents, sample, scores_of
 from harness.tracking import read_history
 from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, replayed
 from harness.words import listed
@@ -41,7 +41,6 @@ MAX_IMAGES = 10_000
 """Images of a folder that are scored, where nothing else is said."""
 
 NO_STEP = -1
-_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,19 +281,9 @@ def _judged(
     if labels is None and run.num_classes:
         labels = torch.arange(len(samples)) % run.num_classes
     return {
-        "fake_scores": _scores_of(run.discriminator, samples, labels),
-        "real_scores": _scores_of(run.discriminator, dataset.test[rows], real_labels),
+        "fake_scores": scores_of(run.discriminator, samples, labels),
+        "real_scores": scores_of(run.discriminator, dataset.test[rows], real_labels),
     }
-
-
-def _scores_of(discriminator: torch.nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:
-    takes_labels = bool(getattr(discriminator, "takes_labels", False))
-    parts = []
-    for start in range(0, len(samples), _BATCH):
-        rows = slice(start, start + _BATCH)
-        given = (scaled(samples[rows]), *([labels[rows]] if takes_labels and labels is not None else []))
-        parts.append(discriminator(*given).flatten())
-    return torch.cat(parts)
 
 
 def _judge_of(

@@ -1,7 +1,9 @@
 """The checkpoint that a run is remembered by: chosen on one half of the held-out reals, scored on the other.
 
 The smallest of many noisy scores is smaller than any of them deserves. Choosing on one half and reporting on
-the other takes that flattery out: the reported half had no say in the choice.
+the other takes that flattery out: the reported half had no say in the choice. Nor had the latents that the
+chosen checkpoint and, to put beside it, the last one are scored with once the run is at its end: every look
+on the way is at the same ones, and a choice made on those is a lucky one for them too.
 """
 
 from __future__ import annotations
@@ -48,7 +50,17 @@ class BestCheckpoint:
             return
         if not self._best or self._target.better(select, self._best["select"]):
             self._best = {"step": step, "select": select, "report": report, "weights": _on_cpu(weights())}
-        self._best["last"] = report
+        self._best |= {"last": report, "fresh": False}
+
+    def settle(self, report: float, last: float) -> None:
+        """Take the scores on fresh latents, once the run is at its end, in place of those on the way.
+
+        Args:
+            report: Of the checkpoint kept, on the half that reports.
+            last: Of the last checkpoint, on the same half. Where either is NaN, both stay what they were.
+        """
+        if self._best and math.isfinite(report) and math.isfinite(last):
+            self._best |= {"report": report, "last": last, "fresh": True}
 
     @property
     def step(self) -> int | None:
@@ -66,13 +78,14 @@ class BestCheckpoint:
         return dict(self._best["weights"])
 
     def to_json(self) -> dict[str, Any]:
-        """``metric``, ``step``, ``select``, ``report``; empty before there is a checkpoint.
+        """``metric``, ``step``, ``select``, ``report``, ``last``, ``fresh``; empty before there is one.
 
-        ``last`` is the latest score that could be had on the half that reports, to put beside it.
+        ``last`` is the last checkpoint's score on the half that reports, to put beside it; ``fresh`` says
+        whether these two are of latents that had no part in the choice.
         """
         if not self._best:
             return {}
-        known = {key: self._best[key] for key in ("step", "select", "report", "last")}
+        known = {key: self._best[key] for key in ("step", "select", "report", "last", "fresh")}
         return {"metric": self._target.metric, **known}
 
     def state_dict(self) -> dict[str, Any]:

@@ -68,10 +68,12 @@ class RunResult:
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
             trial was beaten by others), ``callback`` (a function that `train` was given, which said the
             `reason`), or empty.
-        best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``: the checkpoint in ``best.pt``
-            was chosen by the study's metric on one half of the held-out reals (`select`), and its score on
-            the other half (`report`) is what `scores` calls best; `last` is the last that could be had on
-            that half. Empty where the metric cannot be halved: its best then is its curve's optimum.
+        best_checkpoint: ``metric``, ``step``, ``select``, ``report``, ``last``, ``fresh``: the checkpoint in
+            ``best.pt`` was chosen by the study's metric on one half of the held-out reals (`select`), and its
+            score on the other half (`report`) is what `scores` calls best; `last` is the last checkpoint's on
+            that half. Both were measured at the end on fresh latents (`fresh`); those of a run that was not
+            finite, on the latents of all its evaluations. Empty where the metric cannot be halved: its best
+            then is its curve's optimum.
 
     Raises:
         ValueError: An unknown outcome, phase or `stopped_by`, or a metric without all of its four scores.
@@ -266,5 +268,7 @@ def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
 def _decoded_best(values: Mapping[str, Any]) -> dict[str, Any]:
     if not values:
         return {}
-    numbers = {key: float(values[key]) for key in ("select", "report")}
+    numbers = {key: float(values[key]) for key in ("select", "report", "last") if key in values}
+    if not {"select", "report"} <= set(numbers):
+        raise ValueError("`best_checkpoint` lacks `select` or `report`")
     return {**values, "metric": str(values["metric"]), "step": int(values["step"]), **numbers}

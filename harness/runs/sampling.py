@@ -1,4 +1,4 @@
-"""Samples of a generator: latents in, samples out, in evaluation mode.
+"""Samples of a generator, and a discriminator's scores of samples, in evaluation mode.
 
 Shapes: N latents of `latent_dim` numbers, N labels, N samples of `sample_shape`.
 """
@@ -12,9 +12,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from harness.data import scaled
 from harness.engine.seeding import generator_for, seeded
 
-__all__ = ["Generator", "draw_latents", "evaluating", "sample"]
+__all__ = ["Generator", "draw_latents", "evaluating", "sample", "scores_of"]
 
 Generator: TypeAlias = Callable[..., Tensor]
 """z (N, latent_dim) → samples, or (z, labels) → samples; a module or any function."""
@@ -56,6 +57,30 @@ def sample(
             rows = slice(start, start + batch)
             given = (latents[rows],) if labels is None else (latents[rows], labels[rows])
             parts.append(generator(*given))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def scores_of(
+    discriminator: nn.Module, samples: Tensor, labels: Tensor | None = None, *, batch: int = _BATCH
+) -> Tensor:
+    """A discriminator's scores, a batch at a time.
+
+    Args:
+        discriminator: a module in evaluation mode.
+        samples: (N, *sample_shape), as networks make them, or bytes as they are stored.
+        labels: (N,) their classes; only a discriminator that takes labels is told them.
+        batch: samples scored at once.
+
+    Returns:
+        (N,)
+    """
+    takes_labels = bool(getattr(discriminator, "takes_labels", False))
+    parts = []
+    for start in range(0, len(samples), batch):
+        rows = slice(start, start + batch)
+        given = (scaled(samples[rows]), *([labels[rows]] if takes_labels and labels is not None else []))
+        parts.append(discriminator(*given).flatten())
     return torch.cat(parts)
 
 

@@ -307,13 +307,20 @@ class Session:
 
     def _finish(self, row: int, outcome: Outcome, reason: str = "", *, stopped_by: str = "") -> None:
         """End a run that has networks to show."""
-        step, ledger = self._trainer.step, self._ledger()
+        run, step, networks = self._runs[row], self._trainer.step, self._population.run_state(row)
+        path = RunFolder(run_directory(self._job.directory, run.run_id)).checkpoint()
+        state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed, "step": step}
+        checkpoints.save(path, {**state, **networks})
+        best = self._recorders[row].best_checkpoint
+        if best.step is not None:
+            metric = self._job.target.metric
+            last = self._examiner.fresh_score(row, networks, metric)
+            best.settle(
+                last if best.step == step else self._examiner.fresh_score(row, best.weights, metric), last
+            )
+        ledger = self._ledger()
         if outcome == "stopped":
             ledger["saved_steps"] = self._trainer.total_steps - step
-        path = RunFolder(run_directory(self._job.directory, self._runs[row].run_id)).checkpoint()
-        run = self._runs[row]
-        state = {"run_id": run.run_id, "recipe": run.recipe.to_json(), "seed": run.seed, "step": step}
-        checkpoints.save(path, {**state, **self._population.run_state(row)})
         self._recorders[row].finish(outcome, reason, ledger, stopped_by=stopped_by)
 
     def _weights(self, row: int) -> dict[str, Any]:

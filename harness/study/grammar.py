@@ -40,7 +40,7 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     ``name`` (a metric, with or without ``eval/``), ``goal`` (the metric's own where nothing is said) and
     ``at``: the ``last`` evaluation, the ``best``, or the ``area`` under the curve (its mean over time). The
     best is an honest one: the checkpoint is chosen on one half of the held-out reals, and its score on the
-    other half counts.
+    other half, of latents that had no part in the choice, counts.
 ``smoke``
     Changes for a two-minute version: ``seeds``, ``final_seeds``, ``run_cap``, ``recipe`` or dotted recipe
     keys.

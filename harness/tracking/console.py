@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -102,7 +102,8 @@ class ConsoleTracker:
                 table.add_column(column, justify="right")
             for name, values in scores.items():
                 table.add_row(
-                    Text(str(name)), *(compact(values[key]) if key in values else "" for key in columns)
+                    Text(str(name)),
+                    *(compact(float(values[key])) if key in values else "" for key in columns),
                 )
             self._console.print(table)
         selection = result.get("best_checkpoint")
@@ -110,8 +111,9 @@ class ConsoleTracker:
             self._console.print(
                 Text(
                     f"best {selection['metric']}: of the checkpoint of step {selection['step']:,} (best.pt), "
-                    "chosen on one half of the held-out samples and scored on the other; the best of any "
-                    "other score is its curve's optimum, which flatters"
+                    "chosen on one half of the held-out samples and scored on the other"
+                    f"{_last_beside(selection)}; the best of any other score is its curve's optimum, which "
+                    "flatters"
                 ),
                 soft_wrap=True,
             )
@@ -144,6 +146,14 @@ class ConsoleTracker:
         shown = {"d_loss": "train/d_loss", "g_loss": "train/g_loss"}
         parts += [f"{name} {compact(self._row[key])}" for name, key in shown.items() if key in self._row]
         return parts
+
+
+def _last_beside(chosen: Mapping[str, Any]) -> str:
+    """The last checkpoint's score on the same half; nothing in results of before it was kept."""
+    if "last" not in chosen:
+        return ""
+    latents = ", of latents that were new to both" if chosen.get("fresh") else ""
+    return f", where the last checkpoint has {compact(chosen['last'])}{latents}"
 
 
 def _growing(size: float, alpha: float) -> str:

@@ -18,6 +18,7 @@ from harness import RunResult, train
 from harness.analysis.load import read_results
 from harness.analysis.summary import summarise
 from harness.cli.main import _print_plan
+from harness.data import load_dataset
 from harness.engine import checkpoint as checkpoints
 from harness.engine.trainer import Trainer
 from harness.execution.status import StatusReader
@@ -30,7 +31,9 @@ from harness.objective.objective import chance_loss
 from harness.runs.best import BestCheckpoint
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Interrupted, Progress
+from harness.runs.load import load_run
 from harness.runs.result import score
+from harness.runs.sampling import draw_latents, sample
 from harness.search.search import Search
 from harness.search.storage import open_storage
 from harness.study.grammar import EarlyStop
@@ -157,10 +160,14 @@ def test_hopeless_runs_are_given_up_and_the_ledger_says_what_that_saved(
         assert (result.ledger["discriminator_steps"], result.saved_steps) == (26, 13)
 
 
-def test_a_run_given_up_is_worth_its_untrained_generator(both: tuple[Path, list[RunResult]]) -> None:
+def test_a_run_given_up_is_worth_what_it_had_got_to_where_that_is_worse_than_untrained(
+    both: tuple[Path, list[RunResult]],
+) -> None:
     for result in both[1][1:]:
+        curve = result.scores["sliced_w2"]
+        assert curve["last"] > curve["area"] > curve["first"]
         for at in ("last", "best", "area"):
-            assert score(result, "sliced_w2", at) == result.scores["sliced_w2"]["first"]
+            assert score(result, "sliced_w2", at) == curve["last"]
 
 
 def test_rows_given_up_are_no_longer_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +255,7 @@ def test_a_trial_with_runs_given_up_is_complete_and_worth_what_they_are_worth(tm
     assert [result.stopped_by for result in results] == ["verdict"]
     (trial,) = Search(open_storage(plan.directory), plan.study, plan.arms[0].asked, plan.directory).trials()
     assert trial.state == "complete"
-    assert trial.value == results[0].scores["sliced_w2"]["first"]
+    assert trial.value == score(results[0], "sliced_w2") > results[0].scores["sliced_w2"]["first"]
     summary = summarise(plan.directory)
     assert (summary.saved_steps, [arm.saved_steps for arm in summary.arms]) == (13, [13])
     assert [len(arm.failed) for arm in summary.arms] == [1]
@@ -309,20 +316,66 @@ def test_the_best_is_chosen_on_one_half_and_reported_on_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The half that selects likes step 13 best, the half that reports step 26, all of them together step 39.
-    given = iter([Halves(0.9, 0.8), Halves(0.2, 0.7), Halves(0.4, 0.3), Halves(0.5, 0.5)])
+    looks = [Halves(0.9, 0.8), Halves(0.2, 0.7), Halves(0.4, 0.3), Halves(0.5, 0.5)]
+    # At the end the last checkpoint and the chosen one are scored once more, on fresh latents.
+    given = iter([*looks, Halves(0.6, 0.55), Halves(0.1, 0.75)])
     monkeypatch.setattr(Evaluator, "halves", lambda *_, **__: next(given))
     weights: dict[int, Any] = {}
     weights_at = _noting_weights(weights)
     monkeypatch.setattr(BestCheckpoint, "offer", weights_at)
     (result,) = fit(tmp_path, runs_of(tiny_recipe()))
-    expected = {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.7, "last": 0.5}
+    expected = {"metric": "sliced_w2", "step": 13, "select": 0.2, "report": 0.75, "last": 0.55}
+    expected["fresh"] = True
     assert result.best_checkpoint == expected
-    assert (result.best_checkpoint["step"], result.scores["sliced_w2"]["best"]) == (13, 0.7)
-    assert score(result, "sliced_w2", "best") == 0.7
+    assert (result.best_checkpoint["step"], result.scores["sliced_w2"]["best"]) == (13, 0.75)
+    assert score(result, "sliced_w2", "best") == 0.75
     best = checkpoints.load(run_directory(tmp_path, result.run_id) / "best.pt")
     assert best["step"] == 13
     assert all(torch.equal(best["generator"][key], value) for key, value in weights[13].items())
     assert any(not torch.equal(best["generator"][key], value) for key, value in weights[39].items())
+
+
+def test_the_best_and_the_last_are_scored_on_the_same_fresh_latents_against_the_half_that_reports(
+    both: tuple[Path, list[RunResult]],
+) -> None:
+    directory, results = both
+    for recipe, result in zip((LIVELY, STUCK), results[:2], strict=True):
+        chosen, evaluator = result.best_checkpoint, Evaluator(load_dataset(recipe.data))
+        folder = run_directory(directory, result.run_id)
+        latents = draw_latents(
+            recipe.evaluate.num_samples, recipe.latent_dim, seed=result.seed, purpose="best checkpoint"
+        )
+        checkpoints_of: dict[str, Any] = {"report": "best", "last": "last"}
+        for key, which in checkpoints_of.items():
+            generator = load_run(folder, checkpoint=which).generator
+            found = evaluator.halves(sample(generator, latents), "sliced_w2")
+            assert chosen[key] == pytest.approx(found.report, rel=1e-6)
+        assert chosen["fresh"]
+        assert result.scores["sliced_w2"]["best"] == chosen["report"]
+
+
+def test_a_metric_of_the_discriminators_scores_has_its_best_on_fresh_latents_too(tmp_path: Path) -> None:
+    (result,) = fit(tmp_path, runs_of(tiny_recipe()), metric="d_auc")
+    assert result.best_checkpoint["fresh"]
+    assert 0 <= result.best_checkpoint["report"] <= 1
+
+
+def test_networks_that_cannot_be_scored_on_fresh_latents_keep_the_scores_they_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves = Evaluator.halves
+    looks = iter(range(100))
+
+    def failing(self: Evaluator, *given: Any, **more: Any) -> Halves:
+        if next(looks) > 3:
+            raise RuntimeError("no more")
+        return halves(self, *given, **more)
+
+    monkeypatch.setattr(Evaluator, "halves", failing)
+    (result,) = fit(tmp_path, runs_of(tiny_recipe()))
+    assert result.outcome == "completed"
+    assert result.best_checkpoint["fresh"] is False
+    assert result.scores["sliced_w2"]["best"] == result.best_checkpoint["report"]
 
 
 def _weights_of(step: int) -> dict[str, Any]:
