@@ -19,8 +19,8 @@ from harness.data.generated import read_images
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
-from harness.metrics.neighbours import EXPECTED_SHARE
 from harness.metrics.scores import Scores
+from harness.neighbours.bins import EXPECTED_SHARE
 from harness.objective.objective import chance_loss
 from harness.recipe import choose
 from harness.recipe.registry import Value, datasets, metrics

@@ -18,7 +18,7 @@ FLOORS = (
     {"version"},
     {"files", "words", "machine", "leases"},
     {"recipe", "verdict"},
-    {"data", "study", "optim"},
+    {"data", "study", "optim", "neighbours"},
     {"objective", "features", "search", "tracking"},
     {"engine", "metrics"},
     {"figures"},

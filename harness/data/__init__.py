@@ -7,13 +7,14 @@ from harness.data import points as points
 from harness.data import points_file as points_file
 from harness.data.dataset import Dataset, Outline, known_outline, load_dataset, outline, outlined
 from harness.data.mixture import Mixture
-from harness.data.samples import as_bytes, gather, scaled
+from harness.data.samples import as_bytes, distinct_rows, gather, scaled
 
 __all__ = [
     "Dataset",
     "Mixture",
     "Outline",
     "as_bytes",
+    "distinct_rows",
     "gather",
     "known_outline",
     "load_dataset",

@@ -5,10 +5,14 @@ Shapes: N stored samples, each of `sample_shape`; `...` is any leading shape of 
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import torch
 from torch import Tensor
 
-__all__ = ["as_bytes", "gather", "scaled"]
+__all__ = ["as_bytes", "distinct_rows", "gather", "scaled"]
+
+_CHUNK = 1000
 
 
 def scaled(samples: Tensor) -> Tensor:
@@ -64,3 +68,25 @@ def gather(samples: Tensor, indices: Tensor) -> Tensor:
             found = found.pin_memory()
         found = found.to(indices.device, non_blocking=True)
     return found.view(*indices.shape, *samples.shape[1:])
+
+
+def distinct_rows(samples: Tensor, rows: Tensor) -> Tensor:
+    """Which of some rows hold a sample that no earlier one of them holds, to the last bit.
+
+    Args:
+        samples: (N, *sample_shape), as they are stored, on any device.
+        rows: (R,) int64 rows of them, on the CPU.
+
+    Returns:
+        (≤R,) int64 places in `rows`, increasing.
+    """
+    seen: set[bytes] = set()
+    found = []
+    for start in range(0, len(rows), _CHUNK):
+        part = samples[rows[start : start + _CHUNK].to(samples.device)].cpu().flatten(1).numpy()
+        for place, sample in enumerate(part, start):
+            digest = blake2b(sample, digest_size=16).digest()
+            if digest not in seen:
+                seen.add(digest)
+                found.append(place)
+    return torch.tensor(found, dtype=torch.int64)

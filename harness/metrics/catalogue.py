@@ -249,18 +249,22 @@ _declare("ms_ssim_excess", "minimize", "images", "similarity", ideal=0.0)(
     "How much more alike two generated images look than two real ones: 0 is right, above 0 means too little "
     "variety."
 )
-_declare("precision_over_real", "maximize", "images", "ratio", ideal=1.0)(
-    "Share of generated images that lie among real ones, over what other real images get."
+_declare("precision_over_real", "maximize", "any", "ratio", ideal=1.0)(
+    "Share of generated samples that lie among real ones, over what as many other real samples get."
 )
-_declare("recall_over_real", "maximize", "images", "ratio", ideal=1.0)(
-    "Share of real images that lie among generated ones, over what other real images get."
+_declare("recall_over_real", "maximize", "any", "ratio", ideal=1.0)(
+    "Share of real samples that lie among generated ones, over what as many other real samples get."
 )
-_declare("density_over_real", "maximize", "images", "ratio", ideal=1.0)(
-    "How crowded the real images are where generated ones lie, over what other real images get; far above 1 "
-    "means too little variety inside of modes."
+_declare("density_over_real", "maximize", "any", "ratio", ideal=1.0)(
+    "How crowded the real samples are where generated ones lie, over what as many other real samples get; "
+    "far above 1 means too little variety inside of modes."
 )
-_declare("coverage_over_real", "maximize", "images", "ratio", ideal=1.0)(
-    "Share of real images with a generated one near by, over what other real images get."
+_declare("coverage_over_real", "maximize", "any", "ratio", ideal=1.0)(
+    "Share of real samples with a generated one near by, over what as many other real samples get."
+)
+_declare("memorised", "minimize", "any", "share", ideal=0.0, exact=True)(
+    "Share of generated samples that lie far nearer to one training sample than real ones that were held out "
+    "do, less chance: 0 is right, 1 means copies of training samples."
 )
 _declare("ndb", "minimize", "images", "share", ideal=0.05)(
     "Share of 50 small regions of the data that get significantly more or fewer images than they should; "
@@ -293,6 +297,14 @@ _declare("classes", "maximize", "images", "classes")(
 _declare("class_recall", "maximize", "images", "share", ideal=1.0)(
     "Share of classes that get at least a fifth of the images they should get, counting only images whose "
     "class is clear."
+)
+_declare("class_recall_clear", "maximize", "images", "share", ideal=1.0)(
+    "Share of classes that get at least a fifth of their share of the images of a clear class, however few "
+    "these are; not given below ten of them a class."
+)
+_declare("class_excess", "minimize", "images", "ratio", ideal=1.0)(
+    "How many times its share among real images the most favoured class has among generated ones, of images "
+    "of a clear class; chance leaves it somewhat above 1."
 )
 _declare("class_kl", "minimize", "images", "nats", ideal=0.0)(
     "How unevenly images of a clear class are spread over the classes (reverse Kullback-Leibler divergence); "

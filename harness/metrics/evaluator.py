@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.data import Dataset
 from harness.metrics.checks import Array, as_scores, to_array
-from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Group, Scorer, compute
+from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Batch, Group, Scorer, compute
 from harness.metrics.images.scorer import HeldOut, ImageScorer
 from harness.metrics.points.scorer import PointScorer
 from harness.metrics.scores import Halves, Scores
@@ -96,10 +96,14 @@ class Evaluator:
     def null(self, count: int) -> Scores:
         """The scores of real training samples in place of generated ones: what a perfect generator gets.
 
+        `memorised` is not among them: it would find the training samples in the training set.
+
         Args:
             count: how many generated samples they stand for; at most 2500, and as many as there are.
         """
-        return self.evaluate(self._scorer.train_samples(min(count, MAX_NULL)), exact=True)
+        batch = self._scorer.batch(self._scorer.train_samples(min(count, MAX_NULL)))
+        due = [one for one in self._scorer.groups() if not one.needs and not one.beside_train]
+        return _scores(due, batch)
 
     def evaluate(
         self,
@@ -130,8 +134,7 @@ class Evaluator:
         given = {"", *(["scores"] if judged else []), *(["labels"] if labels is not None else [])}
         batch = replace(self._scorer.batch(fake), judged=judged, labels=labels)
         due = [g for g in self._scorer.groups() if g.needs in given and (exact or not g.exact)]
-        values, failures = compute(due, batch)
-        return Scores(values, failures, batch.details)
+        return _scores(due, batch)
 
     def halves(
         self,
@@ -179,11 +182,16 @@ class Evaluator:
         for half in (0, 1):
             part = None if judged is None else (judged[0][half::2], judged[1])
             batch = replace(self._scorer.batch(fake, half), judged=part, labels=labels)
-            values, failures = compute([group], batch)
-            if metric in failures:
-                return Halves(math.nan, math.nan, failures[metric])
-            found.append(values[metric])
+            scores = compute([group], batch)
+            if metric in scores.failures:
+                return Halves(math.nan, math.nan, scores.failures[metric])
+            found.append(scores[metric])
         return Halves(found[0], found[1])
+
+
+def _scores(due: list[Group[Any]], batch: Batch) -> Scores:
+    found = compute(due, batch)
+    return Scores(found, found.failures, batch.details, found.too_few)
 
 
 def _judged(

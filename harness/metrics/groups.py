@@ -22,7 +22,7 @@ from torch import Tensor
 from harness.data import Dataset
 from harness.metrics.catalogue import Metric
 from harness.metrics.checks import Array
-from harness.metrics.scores import d_auc
+from harness.metrics.scores import Scores, d_auc
 from harness.recipe.registry import metrics
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Group",
     "Latest",
     "Scorer",
+    "TooFewError",
     "compute",
     "d_auc_group",
     "group",
@@ -48,6 +49,10 @@ _ORDER_SEED = 0
 
 B = TypeVar("B")
 T = TypeVar("T")
+
+
+class TooFewError(ValueError):
+    """There is too little yet for a score to mean anything: it is left out, and nothing is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +83,7 @@ class Group(Generic[B]):
         compute: the scores of a batch of samples, by name.
         available: whether a reference, what is known of the reals, allows them.
         embedded: they depend on the extractor.
+        beside_train: they look at the training set, so that they say nothing of samples taken from it.
         needs: what a batch must come with: D's `scores`, or the `labels` that were asked for.
     """
 
@@ -86,6 +92,7 @@ class Group(Generic[B]):
     _: KW_ONLY
     available: Callable[[Any], bool] = lambda reference: True
     embedded: bool = False
+    beside_train: bool = False
     needs: Literal["", "scores", "labels"] = ""
 
     @property
@@ -103,6 +110,7 @@ def group(
     *names: str,
     available: Callable[[Any], bool] = lambda reference: True,
     embedded: bool = False,
+    beside_train: bool = False,
     needs: Literal["", "scores", "labels"] = "",
 ) -> Callable[[Callable[[B], dict[str, float]]], Group[B]]:
     """Decorator: turn a function that computes these scores into their `Group`.
@@ -111,9 +119,12 @@ def group(
         names: of the scores.
         available: as in `Group`; by default every reference allows them.
         embedded: as in `Group`.
+        beside_train: as in `Group`.
         needs: as in `Group`.
     """
-    return partial(Group, names, available=available, embedded=embedded, needs=needs)
+    return partial(
+        Group, names, available=available, embedded=embedded, beside_train=beside_train, needs=needs
+    )
 
 
 @group("d_auc", needs="scores")
@@ -202,21 +213,19 @@ def random_order(count: int) -> NDArray[np.int64]:
     return np.random.RandomState(_ORDER_SEED).permutation(count).astype(np.int64)
 
 
-def compute(groups: Iterable[Group[B]], batch: B) -> tuple[dict[str, float], dict[str, str]]:
+def compute(groups: Iterable[Group[B]], batch: B) -> Scores:
     """All scores of some groups; a score that fails never stops the others.
 
     Args:
         groups: those that are due.
         batch: the samples, and what they came with.
 
-    Returns:
-        Name to score; and name to the reason, one line, for those that could not be computed.
-
     Raises:
         torch.cuda.OutOfMemoryError: the device's memory does not do for the whole population.
     """
     values: dict[str, float] = {}
     failures: dict[str, str] = {}
+    too_few: set[str] = set()
     for due in groups:
         try:
             values |= due.compute(batch)
@@ -224,9 +233,11 @@ def compute(groups: Iterable[Group[B]], batch: B) -> tuple[dict[str, float], dic
             raise  # the population is halved, and goes on
         except Exception as error:  # whatever it is: a score never ends a run
             failures |= dict.fromkeys(due.names, _reason(error))
+            if isinstance(error, TooFewError):
+                too_few.update(due.names)
     for name in [name for name, value in values.items() if not math.isfinite(value)]:
         failures[name] = f"it came out as {values.pop(name)}."
-    return values, failures
+    return Scores(values, failures, too_few=too_few)
 
 
 def _computed(metric: Metric, batch: Batch) -> dict[str, float]:

@@ -5,7 +5,7 @@ Shapes: D's scores of N fakes, (N,), and of M reals, (M,).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ class Scores(dict[str, float]):
         failures: name to the reason, one line, for scores that were due but could not be computed.
         details: what is behind a score, by name: `class_ratios`, for each class the number of fakes that the
             classifier is sure are of it, over that of as many reals.
+        too_few: those failures that only say that there is too little yet for the score to mean anything.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Scores(dict[str, float]):
         values: Mapping[str, float],
         failures: Mapping[str, str] | None = None,
         details: Mapping[str, tuple[float, ...]] | None = None,
+        too_few: Iterable[str] = (),
     ) -> None:
         super().__init__(values)
         self.failures: Mapping[str, str] = MappingProxyType(dict(failures or {}))
         self.details: Mapping[str, tuple[float, ...]] = MappingProxyType(dict(details or {}))
+        self.too_few: frozenset[str] = frozenset(too_few)
 
 
 class Halves(NamedTuple):

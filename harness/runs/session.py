@@ -227,7 +227,11 @@ class Session:
                 event.epoch,
                 scores,
                 ledger,
-                failures=scores.failures,
+                failures={
+                    name: reason
+                    for name, reason in scores.failures.items()
+                    if name == metric or name not in scores.too_few
+                },
                 networks={key: values[position] for key, values in weights.items()}
                 | self._trainer.growth_state,
             )

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.features.inception import load_inception, resize_like_tensorflow
 from harness.metrics.images.classes import classifier_score
 from harness.metrics.images.frechet import frechet, kid, moments
-from harness.metrics.neighbours import Neighbours, neighbours, pairwise, radii
+from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
 
 
 def features(rows: int, seed: int, shift: float = 0.0) -> Tensor:

@@ -9,13 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.metrics.groups import TooFewError
 from harness.metrics.images.classes import (
     ClassCounts,
     class_counts,
+    class_excess,
     class_kl,
     class_ratios,
     class_tv,
     classifier_score,
+    clear_ratios,
     expected_modes,
     label_accuracy,
     num_present,
@@ -63,6 +66,31 @@ def test_a_class_is_there_from_a_fifth_of_the_sure_images_it_should_have() -> No
     fake = ClassCounts(counts=torch.tensor([80, 39, 0]), total=1000)
     assert class_ratios(fake, real).tolist() == pytest.approx([0.2, 0.195, 1.0])
     assert num_present(class_ratios(fake, real)) == 2
+
+
+def test_shares_of_the_sure_images_do_not_fall_with_how_many_are_sure() -> None:
+    real = counted(*[100] * 10, total=1100)
+    for total in (550, 5000):
+        half = counted(275, *[25] * 9, total=total)
+        assert clear_ratios(half, real).tolist() == pytest.approx([5.5, *[0.5] * 9])
+        assert class_excess(clear_ratios(half, real)) == pytest.approx(5.5)
+    assert num_present(clear_ratios(counted(500, *[9] * 9, total=5000), real)) == 1
+    assert num_present(clear_ratios(counted(500, *[13] * 9, total=5000), real)) == 10
+
+
+def test_shares_of_classes_need_ten_sure_images_a_class() -> None:
+    real = counted(*[100] * 10)
+    assert class_excess(clear_ratios(counted(*[10] * 10, total=900), real)) == 1
+    with pytest.raises(TooFewError, match=r"only 99 generated images are of a clear class, .* need 100"):
+        clear_ratios(counted(9, *[10] * 9, total=900), real)
+    with pytest.raises(TooFewError, match="of no class are 10 held-out images clear"):
+        clear_ratios(counted(*[10] * 10), counted(*[9] * 10))
+
+
+def test_a_rare_class_has_no_large_share_by_chance_and_one_of_few_reals_does_not_count() -> None:
+    real = counted(980, 10, 9)
+    ratios = clear_ratios(counted(95, 4, 1), real)
+    assert ratios.tolist() == pytest.approx([95 / (98.0 * 1000 / 999), 0.4], rel=1e-3)
 
 
 def test_without_any_sure_image_the_scores_are_the_worst_there_are() -> None:

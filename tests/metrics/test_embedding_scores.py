@@ -10,17 +10,9 @@ import torch
 from torch import Tensor
 
 from harness.metrics.images.frechet import Moments, frechet, frechet_null, kid, moments, vendi
-from harness.metrics.neighbours import (
-    Bins,
-    Neighbours,
-    fit_bins,
-    ndb,
-    nearest_bins,
-    neighbours,
-    pairwise,
-    radii,
-)
-from harness.metrics.neighbours import bin_recall as recalled
+from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
+from harness.neighbours.bins import Bins, fit_bins, ndb, nearest_bins
+from harness.neighbours.bins import bin_recall as recalled
 from support.points import neighbours as neighbours_of_points
 
 

@@ -19,7 +19,7 @@ from harness.metrics.evaluator import Evaluator
 from harness.metrics.points.scorer import PointScorer
 from harness.metrics.scores import d_auc
 from harness.recipe.registry import metrics
-from support.points import load, mixture_of, normal, sample, score
+from support.points import load, mixture_of, neighbours, normal, sample, score
 
 Array = NDArray[np.float64]
 
@@ -41,8 +41,9 @@ def test_the_evaluator_gives_the_scores_of_the_held_out_points_with_their_mixtur
         fake, real_scores=torch.from_numpy(judged[0]), fake_scores=judged[1], exact=True
     )
     names = [name for name in found if name != "d_auc"]
+    train = PointScorer(data).train_samples(len(data.train)).double().numpy()
     assert found == {
-        **{name: score(name, fake, real, data.mixture) for name in names},
+        **{name: score(name, fake, real, data.mixture, train) for name in names},
         "d_auc": d_auc(*judged),
     }
     assert all(type(value) is float for value in found.values())
@@ -121,6 +122,32 @@ def test_a_planted_failure_is_seen_by_the_scores_made_for_it(
             assert bad[key] < 0.95 * good[key], key
 
 
+def test_points_beside_the_real_ones_are_held_against_training_points_of_their_number() -> None:
+    data = load("ring")
+    scorer = PointScorer(data)
+    reference = scorer.reference(data.test.device)
+    for count in (150, 1200):
+        fake = sample(mixture_of("ring"), count, 5)
+        scores, null = evaluate("ring", fake), reference.null(count)
+        others = scorer.train_samples(count).double().numpy()
+        assert null == neighbours(others, data.test.double().numpy())
+        assert scores["coverage_over_real"] == scores["coverage"] / null.coverage
+        assert scores["density_over_real"] == scores["density"] / null.density
+    assert reference.null(150).coverage < 0.5 < 0.9 < reference.null(1200).coverage
+
+
+def test_few_real_points_against_many_lack_nothing_once_over_the_real_ones() -> None:
+    mixture = mixture_of("ring")
+    held_out = torch.from_numpy(sample(mixture, 30_000, 1)).float()
+    train = torch.from_numpy(sample(mixture, 2000, 2)).float()
+    scores = Evaluator(Dataset(name="many", kind="points", train=train, test=held_out)).evaluate(
+        sample(mixture, 1200, 3)
+    )
+    assert scores["coverage"] < 0.2
+    for name in ("precision", "recall", "density", "coverage"):
+        assert scores[f"{name}_over_real"] == pytest.approx(1, abs=0.1), name
+
+
 def test_a_set_without_a_known_mixture_gets_no_score_that_needs_one() -> None:
     data = from_points("points-file", sample(four_gaussians(), 1000, 0))
     evaluator = Evaluator(data)
@@ -135,7 +162,7 @@ def test_dear_and_unasked_scores_are_left_out() -> None:
     evaluator = Evaluator(load("points"))
     fake = sample(four_gaussians(), 100, 0)
     without = evaluator.evaluate(fake)
-    assert set(evaluator.names) - set(without) == {"w2", "d_auc"}
+    assert set(evaluator.names) - set(without) == {"w2", "memorised", "d_auc"}
     assert set(evaluator.names) == {name for name in metrics if metrics[name].kind != "images"}
 
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from harness.data.points import four_gaussians
-from harness.metrics.neighbours import bin_recall as recalled
-from harness.metrics.neighbours import neighbours as neighbours_within
-from harness.metrics.neighbours import point_bin_counts, point_bins, point_radii
 from harness.metrics.points import modes
 from harness.metrics.points.distances import directions, interval_means
 from harness.metrics.scores import d_auc
+from harness.neighbours.balls import neighbours as neighbours_within
+from harness.neighbours.balls import point_radii
+from harness.neighbours.bins import bin_recall as recalled
+from harness.neighbours.bins import point_bin_counts, point_bins
 from support.points import (
     bin_recall,
     mixture_of,

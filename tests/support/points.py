@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.data import Dataset, Mixture, load_dataset
-from harness.metrics.neighbours import Neighbours
 from harness.metrics.points.scorer import POINT_GROUPS, Cloud, PointBatch, PointReference
+from harness.neighbours.balls import Neighbours
 from harness.recipe import choose
 from harness.recipe.registry import datasets
 
@@ -37,15 +38,28 @@ def sample(mixture: Mixture, count: int, seed: int, weights: Array | None = None
     return random.permutation(mixture.draw(counts, seed))
 
 
-def scores(name: str, fake: ArrayLike, real: ArrayLike, mixture: Mixture | None = None) -> dict[str, float]:
-    """A score, and those of its group, of (N, 2) points beside (M, 2) real ones."""
-    reference = PointReference(np.asarray(real, dtype=np.float64), mixture)
+def scores(
+    name: str,
+    fake: ArrayLike,
+    real: ArrayLike,
+    mixture: Mixture | None = None,
+    train: ArrayLike | None = None,
+) -> dict[str, float]:
+    """A score, and those of its group, of (N, 2) points beside (M, 2) real ones, by default both parts."""
+    real = np.asarray(real, dtype=np.float64)
+    reference = PointReference(real, real if train is None else np.asarray(train), mixture)
     batch = PointBatch(fakes=Cloud(np.asarray(fake, dtype=np.float64)), reference=reference)
     return next(group for group in POINT_GROUPS if name in group.names).compute(batch)
 
 
-def score(name: str, fake: ArrayLike, real: ArrayLike, mixture: Mixture | None = None) -> float:
-    return scores(name, fake, real, mixture)[name]
+def score(
+    name: str,
+    fake: ArrayLike,
+    real: ArrayLike,
+    mixture: Mixture | None = None,
+    train: ArrayLike | None = None,
+) -> float:
+    return scores(name, fake, real, mixture, train)[name]
 
 
 w2, sliced_w2, mmd2, bin_recall, pair_distance = (
@@ -54,4 +68,5 @@ w2, sliced_w2, mmd2, bin_recall, pair_distance = (
 
 
 def neighbours(fake: ArrayLike, real: ArrayLike) -> Neighbours:
-    return Neighbours(**scores("precision", fake, real))
+    found = scores("precision", fake, real)
+    return Neighbours(**{field.name: found[field.name] for field in fields(Neighbours)})

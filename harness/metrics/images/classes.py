@@ -12,16 +12,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.metrics.neighbours import EXPECTED_SHARE
+from harness.metrics.groups import TooFewError
+from harness.neighbours.bins import EXPECTED_SHARE
 
 __all__ = [
     "CONFIDENCE",
     "ClassCounts",
     "class_counts",
+    "class_excess",
     "class_kl",
     "class_ratios",
     "class_tv",
     "classifier_score",
+    "clear_ratios",
     "expected_modes",
     "label_accuracy",
     "num_present",
@@ -31,6 +34,9 @@ __all__ = [
 
 CONFIDENCE = 0.9
 """Probability from which a classifier counts as sure."""
+
+MIN_PER_CLASS = 10
+"""Sure images a class below which its share means nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +84,40 @@ def class_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
     """
     expected = real.counts.double() / real.total * fake.total
     return torch.where(expected > 0, fake.counts.double() / expected.clamp_min(1e-300), 1.0)
+
+
+def clear_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
+    """(≤C,) for each class, its share of the sure fakes over its share of the sure reals.
+
+    Unlike `class_ratios` they do not fall with the share of fakes that are sure of any class. Classes of
+    which fewer than ten reals are sure are left out, since their share is not known. Where fewer than ten
+    fakes are to be expected, the ratio is taken to ten, so that chance does not make it large.
+
+    Args:
+        fake: of the generated images.
+        real: of the real ones.
+
+    Raises:
+        TooFewError: fewer than ten sure fakes a class, or no class of which ten reals are sure.
+    """
+    known = real.counts >= MIN_PER_CLASS
+    count, needed = int(fake.counts.sum()), MIN_PER_CLASS * int(known.sum())
+    if not needed:
+        raise TooFewError(
+            f"of no class are {MIN_PER_CLASS} held-out images clear, so none has a known share."
+        )
+    if count < needed:
+        raise TooFewError(
+            f"only {count} generated images are of a clear class, but the shares of {int(known.sum())} "
+            f"classes need {needed}."
+        )
+    expected = real.shares[known] * count
+    return fake.counts[known].double() / expected.clamp_min(MIN_PER_CLASS)
+
+
+def class_excess(ratios: Tensor) -> float:
+    """The largest of the classes' `clear_ratios`: 5 where one class of ten has half of the sure images."""
+    return float(ratios.max())
 
 
 def num_present(ratios: Tensor) -> int:

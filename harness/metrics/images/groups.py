@@ -5,7 +5,6 @@ Shapes: N fakes (N, C, H, W) in [-1, 1]; embeddings (N, d) float64; all on one d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,15 +28,16 @@ from harness.metrics.images.pixels import (
 )
 from harness.metrics.images.pyramid import NUM_IMAGES, swd
 from harness.metrics.images.reference import MAX_NEIGHBOURS, Reference
-from harness.metrics.neighbours import bin_recall, ndb, nearest_bins, neighbours, pairwise, radii
+from harness.metrics.memory import memorised, nearness
 from harness.metrics.scores import energy
+from harness.neighbours.balls import NEIGHBOUR_SCORES, neighbours, pairwise, radii
+from harness.neighbours.bins import bin_recall, ndb, nearest_bins
 
 __all__ = ["IMAGE_GROUPS", "ImageBatch"]
 
 _MIN_SYMMETRY = 0.05
 """Mean correlation of the reals with their mirror images below which there is nothing to relate to."""
 
-_NEIGHBOURS = ("precision", "recall", "density", "coverage")
 _MAX_CLASSES = 100
 _MIN_AGREEMENT = 0.7
 """Accuracy on the reals below which a classifier's classes are not those of the labels."""
@@ -61,6 +61,11 @@ class ImageBatch(Batch):
     def features(self) -> Features:
         """The fakes' features."""
         return self.embed()
+
+    @cached_property
+    def classes(self) -> classes.ClassCounts:
+        """How many fakes the classifier is sure to be of each class."""
+        return classes.class_counts(self.logits)
 
     @property
     def logits(self) -> Tensor:
@@ -96,6 +101,11 @@ def _is_classifier(reference: Reference) -> bool:
 
 def _has_labels(reference: Reference) -> bool:
     return _is_classifier(reference) and reference.num_classes == reference.extractor.num_classes
+
+
+def _is_quick(reference: Reference) -> bool:
+    """Inception would embed a training set for minutes."""
+    return not reference.extractor.costly
 
 
 def _is_large(reference: Reference) -> bool:
@@ -139,7 +149,7 @@ def _ms_ssim(batch: ImageBatch) -> dict[str, float]:
     return {"ms_ssim": value, "ms_ssim_excess": value - batch.reference.of_pixels(pair_ms_ssim)}
 
 
-@group("mmd2", *_NEIGHBOURS, *(f"{name}_over_real" for name in _NEIGHBOURS), embedded=True)
+@group("mmd2", *NEIGHBOUR_SCORES, embedded=True)
 def _neighbours(batch: ImageBatch) -> dict[str, float]:
     count, reference = batch.num_compared, batch.reference
     fake, real = batch.features.embedding[:count], reference.features.embedding[:count]
@@ -148,12 +158,14 @@ def _neighbours(batch: ImageBatch) -> dict[str, float]:
     null = reference.null(min(count, len(reference.train)))
     pairs = count * (count - 1)
     inside = [float(distances.sum()) / pairs for distances in (within, reference.within(count))]
-    scores = {"mmd2": energy(float(between.mean()), *inside)}
-    for name in _NEIGHBOURS:
-        value, ideal = float(getattr(found, name)), float(getattr(null, name))
-        scores[name] = value
-        scores[f"{name}_over_real"] = value / ideal if ideal else math.nan
-    return scores
+    return {"mmd2": energy(float(between.mean()), *inside), **found.beside(null)}
+
+
+@group("memorised", available=_is_quick, embedded=True, beside_train=True)
+def _memorised(batch: ImageBatch) -> dict[str, float]:
+    reference = batch.reference
+    ratios = nearness(batch.features.embedding, reference.memory())
+    return {"memorised": memorised(ratios, reference.nearness)}
 
 
 @group("bin_recall", "ndb", embedded=True)
@@ -195,7 +207,7 @@ def _vendi(batch: ImageBatch) -> dict[str, float]:
     embedded=True,
 )
 def _classes(batch: ImageBatch) -> dict[str, float]:
-    fake, real = classes.class_counts(batch.logits), batch.reference.classes
+    fake, real = batch.classes, batch.reference.classes
     ratios = classes.class_ratios(fake, real)
     present = classes.num_present(ratios)
     batch.details["class_ratios"] = tuple(ratios.tolist())
@@ -206,6 +218,15 @@ def _classes(batch: ImageBatch) -> dict[str, float]:
         "class_tv": classes.class_tv(fake, real),
         "confident": fake.confident,
         "confident_over_real": fake.confident / _above_zero(real.confident, "image of a clear class"),
+    }
+
+
+@group("class_recall_clear", "class_excess", available=_is_classifier, embedded=True)
+def _clear_classes(batch: ImageBatch) -> dict[str, float]:
+    ratios = classes.clear_ratios(batch.classes, batch.reference.classes)
+    return {
+        "class_recall_clear": classes.num_present(ratios) / len(ratios),
+        "class_excess": classes.class_excess(ratios),
     }
 
 
@@ -250,7 +271,7 @@ def _stacked(batch: ImageBatch) -> dict[str, float]:
 
 IMAGE_GROUPS: tuple[Group[Any], ...] = (
     *(_sharpness, _symmetry, _pair_distance, _swd, _ms_ssim),
-    *(_neighbours, _bins, _frechet, _kid, _vendi),
-    *(_classes, _classifier_score, _label_accuracy, _stacked),
+    *(_neighbours, _memorised, _bins, _frechet, _kid, _vendi),
+    *(_classes, _clear_classes, _classifier_score, _label_accuracy, _stacked),
     d_auc_group,
 )

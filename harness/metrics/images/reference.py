@@ -18,7 +18,9 @@ from harness.features.extractors import Extractor, Features
 from harness.metrics.images.classes import ClassCounts, class_counts, classifier_score, label_accuracy
 from harness.metrics.images.frechet import Moments, covariance_root, mean_kernel, moments, vendi
 from harness.metrics.images.pyramid import PatchReference, patch_reference
-from harness.metrics.neighbours import Bins, Neighbours, fit_bins, neighbours, pairwise, radii
+from harness.metrics.memory import MAX_QUERIES, nearness
+from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
+from harness.neighbours.bins import Bins, fit_bins
 
 __all__ = ["MAX_NEIGHBOURS", "Reference"]
 
@@ -40,6 +42,7 @@ class Reference:
         labels: (M,) classes of `real`, or None.
         num_classes: number of classes.
         extractor: what embeds images.
+        memory: gives the embeddings of the training set, each image once, to look for copies.
         fingerprint: what the features of `real` depend on, to keep those of a costly extractor by.
     """
 
@@ -51,6 +54,7 @@ class Reference:
         labels: Tensor | None,
         num_classes: int,
         extractor: Extractor,
+        memory: Callable[[], Tensor],
         fingerprint: Mapping[str, str],
     ) -> None:
         self.real = real
@@ -58,6 +62,7 @@ class Reference:
         self.labels = labels
         self.num_classes = num_classes
         self.extractor = extractor
+        self.memory = memory
         self._fingerprint = fingerprint
         self._within: dict[int, Tensor] = {}
         self._train_embeddings: dict[int, Tensor] = {}
@@ -88,6 +93,7 @@ class Reference:
             labels=None if self.labels is None else self.labels[start::2],
             num_classes=self.num_classes,
             extractor=self.extractor,
+            memory=self.memory,
             fingerprint=self._fingerprint,
         )
         half.__dict__["features"] = self.features[start::2]  # what the cached property would compute
@@ -166,6 +172,11 @@ class Reference:
     def radii(self, count: int) -> Tensor:
         """(count,) radii of the first `count` reals among themselves."""
         return self._once("radii", count, lambda: radii(self.within(count)))
+
+    @cached_property
+    def nearness(self) -> Tensor:
+        """(≤1000,) `nearness` of the first reals to the training set."""
+        return nearness(self.features.embedding[:MAX_QUERIES], self.memory())
 
     def null(self, count: int) -> Neighbours:
         """`neighbours` of the first `count` training reals: what a perfect generator would get."""

@@ -5,13 +5,14 @@ Shapes: fake (N, C, H, W) in [-1, 1], real the same; embeddings (N, d) float64; 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from harness.data import Dataset, gather
+from harness.data import Dataset, distinct_rows, gather, scaled
 from harness.features.extractors import Extractor, Features
 from harness.features.find import find_extractor
 from harness.metrics.checks import as_images
@@ -25,6 +26,11 @@ HeldOut = Literal["all", "select", "report"]
 
 MAX_REALS = 10_000
 """Held-out images that are scored against, at most."""
+
+MAX_MEMORY = 60_000
+"""Training images among which copies are looked for, at most; they are chosen at random."""
+
+_CHUNK = 1000
 
 
 class ImageScorer(Scorer):
@@ -65,6 +71,7 @@ class ImageScorer(Scorer):
         }
         super().__init__(dataset, IMAGE_GROUPS, fingerprint=fingerprint, rows=torch.from_numpy(chosen))
         self._references: dict[torch.device, Reference] = {}
+        self._memories: dict[torch.device, Tensor] = {}
         self._latest: Latest[Features] = Latest()
 
     def train_samples(self, count: int) -> Tensor:
@@ -95,6 +102,18 @@ class ImageScorer(Scorer):
                 labels=None if labels is None else labels.to(device),
                 num_classes=dataset.num_classes,
                 extractor=self._extractor,
+                memory=partial(self._memory, device),
                 fingerprint=self.fingerprint,
             )
         return self._references[device]
+
+    def _memory(self, device: torch.device) -> Tensor:
+        """(≤60,000, d) embeddings of the training set on a device, of equal images only one."""
+        if device not in self._memories:
+            images = self.dataset.train
+            rows = torch.from_numpy(random_order(len(images)))[:MAX_MEMORY]
+            rows = rows[distinct_rows(images, rows)]
+            parts = torch.split(rows.to(images.device), _CHUNK)
+            embed = (self._extractor(scaled(gather(images, part).to(device))).embedding for part in parts)
+            self._memories[device] = torch.cat(list(embed))
+        return self._memories[device]

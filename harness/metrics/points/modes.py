@@ -15,7 +15,7 @@ from scipy.special import rel_entr
 
 from harness.data import Mixture
 from harness.metrics.checks import Array, as_points
-from harness.metrics.neighbours import EXPECTED_SHARE
+from harness.neighbours.bins import EXPECTED_SHARE
 
 __all__ = [
     "Assignment",

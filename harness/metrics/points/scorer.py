@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from harness.data import Dataset, Mixture
 from harness.metrics.checks import Array, as_points, to_array
 from harness.metrics.groups import MIN_SAMPLES, Batch, Group, Latest, Scorer, d_auc_group, group, random_order
-from harness.metrics.neighbours import Bins, bin_recall, neighbours, point_bin_counts, point_bins, point_radii
+from harness.metrics.memory import MAX_QUERIES, memorised, nearness_of
 from harness.metrics.points import modes
 from harness.metrics.points.distances import (
     interval_means,
@@ -27,10 +29,10 @@ from harness.metrics.points.distances import (
     w2,
 )
 from harness.metrics.scores import energy
+from harness.neighbours.balls import NEIGHBOUR_SCORES, Neighbours, neighbours, point_radii
+from harness.neighbours.bins import Bins, bin_recall, point_bin_counts, point_bins
 
 __all__ = ["POINT_GROUPS", "Cloud", "PointBatch", "PointReference", "PointScorer"]
-
-_NEIGHBOURS = ("precision", "recall", "density", "coverage")
 
 
 class Cloud:
@@ -64,19 +66,24 @@ class PointReference(Cloud):
 
     Args:
         points: (M, 2), held out.
+        train: (T, 2), the training set's in random order, to compare reals with reals and to look for copies.
         mixture: the mixture that they were drawn from, where it is known.
     """
 
-    def __init__(self, points: Array, mixture: Mixture | None = None) -> None:
+    def __init__(self, points: Array, train: Array, mixture: Mixture | None = None) -> None:
         super().__init__(points)
+        self.train = train
         self.mixture = mixture
         self._means: dict[int, tuple[Array, float]] = {}
+        self._nulls: dict[int, Neighbours] = {}
 
     @cached_property
     def halves(self) -> tuple[PointReference, PointReference]:
         """Every second of the reals in a fixed random order, from the first on and from the second on."""
         order = random_order(len(self.points))
-        first, second = (PointReference(self.points[order[start::2]], self.mixture) for start in (0, 1))
+        first, second = (
+            PointReference(self.points[order[start::2]], self.train, self.mixture) for start in (0, 1)
+        )
         return first, second
 
     @cached_property
@@ -88,6 +95,29 @@ class PointReference(Cloud):
     def widths(self) -> Array | None:
         """(C,) widths of the mixture's parts."""
         return None if self.mixture is None else modes.true_short_axis_sd(self.mixture)
+
+    def null(self, count: int) -> Neighbours:
+        """`neighbours` of the first `count` training points: what a perfect generator would get."""
+        if count not in self._nulls:
+            other = Cloud(self.train[:count])
+            between = cdist(other.points, self.points)
+            self._nulls[count] = neighbours(between, other.radii, self.radii)
+        return self._nulls[count]
+
+    @cached_property
+    def memory(self) -> KDTree:
+        """The training set, of equal points only one."""
+        return KDTree(np.unique(self.train, axis=0))
+
+    @cached_property
+    def nearness(self) -> Tensor:
+        """(≤1000,) `nearness` of the first reals to the training set."""
+        return self.nearness_of(self.points[:MAX_QUERIES])
+
+    def nearness_of(self, points: Array) -> Tensor:
+        """(N,) `nearness` of (N, 2) points to the training set."""
+        found, _ = self.memory.query(points, k=2)
+        return nearness_of(torch.from_numpy(found))
 
     def means(self, count: int) -> tuple[Array, float]:
         """`interval_means` of the projections, for `count` fakes."""
@@ -140,10 +170,16 @@ def _bins(batch: PointBatch) -> dict[str, float]:
     return {"bin_recall": bin_recall(point_bin_counts(batch.points, bins.centres), bins.counts)}
 
 
-@group(*_NEIGHBOURS)
+@group(*NEIGHBOUR_SCORES)
 def _neighbours(batch: PointBatch) -> dict[str, float]:
-    near = neighbours(batch.between, batch.fakes.radii, batch.reference.radii)
-    return {name: getattr(near, name) for name in _NEIGHBOURS}
+    found = neighbours(batch.between, batch.fakes.radii, batch.reference.radii)
+    return found.beside(batch.reference.null(len(batch.points)))
+
+
+@group("memorised", beside_train=True)
+def _memorised(batch: PointBatch) -> dict[str, float]:
+    reference = batch.reference
+    return {"memorised": memorised(reference.nearness_of(batch.points), reference.nearness)}
 
 
 @group("pair_distance")
@@ -172,7 +208,7 @@ def _w2(batch: PointBatch) -> dict[str, float]:
 
 
 POINT_GROUPS: tuple[Group[Any], ...] = (
-    *(_sliced_w2, _mmd2, _bins, _neighbours, _pair_distance, _modes, d_auc_group, _w2),
+    *(_sliced_w2, _mmd2, _bins, _neighbours, _memorised, _pair_distance, _modes, d_auc_group, _w2),
 )
 
 
@@ -195,7 +231,8 @@ class PointScorer(Scorer):
         rows = torch.arange(len(dataset.test))
         super().__init__(dataset, POINT_GROUPS, fingerprint={"data": dataset.fingerprint}, rows=rows)
         real = as_points(to_array(dataset.test), "real", MIN_SAMPLES)
-        self._reference = PointReference(real, dataset.mixture)
+        train = as_points(to_array(self.train_samples(len(dataset.train))), "training")
+        self._reference = PointReference(real, train, dataset.mixture)
         self._latest: Latest[Cloud] = Latest()
         if self._reference.distance == 0:
             raise ValueError(f"the held-out points of `{dataset.name}` are all the same; give other data.")
@@ -205,8 +242,9 @@ class PointScorer(Scorer):
         return self._reference
 
     def train_samples(self, count: int) -> Tensor:
-        """(≤count, 2) training points."""
-        return self.dataset.train[:count]
+        """(≤count, 2) training points, in random order."""
+        train = self.dataset.train
+        return train[torch.from_numpy(random_order(len(train))[:count]).to(train.device)]
 
     def batch(self, fake: Tensor | ArrayLike, half: int | None = None) -> PointBatch:
         """See `Scorer.batch`."""

@@ -1,0 +1,1 @@
+"""Which samples lie near which: balls around them, and bins of them."""
