@@ -23,7 +23,7 @@ from harness.analysis.statistics import (
     mean,
 )
 from harness.recipe.registry import Value, metrics
-from harness.runs.result import RunResult, score
+from harness.runs.result import RunResult, last_on_half, score
 from harness.search.trial import best_trial
 from harness.study.folder import StudyFolder
 from harness.study.target import At, Target
@@ -88,6 +88,10 @@ class ArmResult:
             at: which summary of a run's curve.
         """
         return {run.seed: known_score(run, metric, at) for run in self.runs}
+
+    def last_on_half(self, metric: str) -> dict[int, float]:
+        """Seed → what stands beside each run's best score; see `harness.runs.result.last_on_half`."""
+        return {run.seed: last_on_half(run, metric) for run in self.runs}
 
     def estimate(self, metric: str, at: At) -> Estimate:
         """The metric over this arm's finished runs. One run without a value leaves none for the arm.

@@ -59,13 +59,14 @@ def table_csv(summary: Summary) -> str:
     """One row an arm: its parameters, its seeds, the study's metric, then every other metric.
 
     `mean`, `iqm`, `ci_low` and `ci_high` are of the study's metric at the study's summary of the curve;
-    `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary. The other metrics are
-    taken at the last evaluation. A value that does not exist is an empty field.
+    `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary, and
+    `<metric>_last_on_half` is the last checkpoint's on the half of the held-out data that the best's is of.
+    The other metrics are taken at the last evaluation. A value that does not exist is an empty field.
     """
     others = summary.metric_names[1:]
     fields = ("mean", "iqm", "ci_low", "ci_high")
     header = ["arm", *summary.parameter_names, "num_seeds", "num_failed", *fields]
-    header += [f"{summary.metric}_{at}" for at in _SUMMARIES]
+    header += [f"{summary.metric}_{at}" for at in _SUMMARIES] + [f"{summary.metric}_last_on_half"]
     header += [f"{metric}_{field}" for metric in others for field in fields]
     rows = []
     for arm in summary.arms:
@@ -76,6 +77,7 @@ def table_csv(summary: Summary) -> str:
             row += [digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
             if metric == summary.metric:
                 row += [digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
+                row.append(digits(mean(list(arm.last_on_half(metric).values()))))
         rows.append(row)
     return csv_text([header, *rows])
 
@@ -138,7 +140,8 @@ def reading_table(summary: Summary) -> list[list[str]]:
 
     A parameter that only repeats the arms' names is left out, and what named arms are made of; so are
     failures if there are none. The metric at the study's summary of its curve comes with its interval; its
-    means at the other two summaries follow.
+    means at the other two summaries follow, and where the best is of half of the held-out data, before
+    them the last checkpoint's on that half.
     """
     compared = bool(summary.comparisons)
     decisions = {found.arm: found for found in summary.comparisons}
@@ -153,7 +156,9 @@ def reading_table(summary: Summary) -> list[list[str]]:
     header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
     header += [summary.metric, "95 % interval", "IQM"]
     others = [at for at in _SUMMARIES if at != summary.at]
-    header += [_IN_HEADER[at] for at in others]
+    halved = _num_halved(summary) > 0
+    of_half = {"best": "best (half)"} if halved else {}
+    header += ["at the end (half)"] * halved + [of_half.get(at, _IN_HEADER[at]) for at in others]
     header += ["difference", "95 % interval", "p (Holm)", "P(better)"] * compared
     rows = [header]
     for arm in summary.arms:
@@ -162,6 +167,7 @@ def reading_table(summary: Summary) -> list[list[str]]:
         row += [versus.decision if versus else "baseline"] * compared
         row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
         row += [rounded(found.mean), _interval(found.interval), rounded(found.iqm)]
+        row += [rounded(mean(list(arm.last_on_half(summary.metric).values())))] * halved
         row += [rounded(mean(list(arm.values(summary.metric, at).values()))) for at in others]
         if versus is not None:
             row += [rounded(versus.difference, sign=True), _interval(versus.interval, sign=True)]
@@ -235,12 +241,15 @@ def _caption(summary: Summary) -> str:
     )
     others = [_IN_WORDS[at] for at in _SUMMARIES if at != summary.at]
     text += f" Then its mean {' and '.join(others)}."
-    halved = sum(bool(run.best_checkpoint) for arm in summary.arms for run in arm.runs)
-    if halved:
+    if num_halved := _num_halved(summary):
         text += (
             " The best checkpoint of a run was chosen on one half of the held-out data, and is scored on the "
-            "other."
+            "other; so is the last one, to put beside it: (half)."
         )
+        num_fresh = sum(bool(run.best_checkpoint.get("fresh")) for arm in summary.arms for run in arm.runs)
+        which = "Both are" if num_fresh == num_halved else f"In {num_fresh} of {num_halved} runs both are"
+        if num_fresh:
+            text += f" {which} scored on latents that had no part in the choice."
     if summary.baseline is not None:
         family = len(summary.comparisons)
         text += (
@@ -250,6 +259,11 @@ def _caption(summary: Summary) -> str:
     if not summary.is_complete:
         text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
     return text
+
+
+def _num_halved(summary: Summary) -> int:
+    """How many runs have their last checkpoint's score on the half that the best's is of."""
+    return sum("last" in run.best_checkpoint for arm in summary.arms for run in arm.runs)
 
 
 def _interval(interval: Interval, *, sign: bool = False) -> str:

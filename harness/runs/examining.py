@@ -152,8 +152,8 @@ class Examiner:
         """A score of one of a run's checkpoints, of latents that no evaluation has looked at.
 
         It is measured against the half of the held-out reals that reports, and by the networks alone, so that
-        it is the same whatever they were trained beside. Of 28×28 images it takes about as long as an
-        evaluation.
+        it is the same whatever they were trained beside. It costs a part of one evaluation: the samples, and
+        one group of scores against two halves; 0.03 s of one CPU core for 1000 small images or points.
 
         Args:
             row: original row number of the run.

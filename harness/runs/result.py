@@ -14,6 +14,7 @@ __all__ = [
     "CHECKPOINT_SEC",
     "RunResult",
     "failed_score",
+    "last_on_half",
     "score",
     "summarise_curve",
 ]
@@ -209,6 +210,24 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
         return math.nan
     over_training = (summary["area"],) if at == "area" else ()
     return failed_score(metrics[metric].target, summary["first"], summary["last"], *over_training)
+
+
+def last_on_half(result: RunResult, metric: str) -> float:
+    """The last checkpoint's score against the half of the held-out reals that the best's is of.
+
+    All held-out reals give another number for the same networks, Fréchet's distance a smaller one above all;
+    this one can stand beside the best.
+
+    Args:
+        result: A finished run.
+        metric: Name of a metric.
+
+    Returns:
+        The score, of a failed run as `score` has it; NaN where the best is not of a half.
+    """
+    if result.best_checkpoint.get("metric") != metric or "last" not in result.best_checkpoint:
+        return math.nan
+    return score(result, metric, "best") if result.failed else float(result.best_checkpoint["last"])
 
 
 def failed_score(target: Target, *scores: float) -> float:

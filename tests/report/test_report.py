@@ -111,6 +111,23 @@ def test_table_has_the_values_that_its_columns_name(optimizers: Path) -> None:
         assert 0 < float(row["coverage_iqm"]) <= 1
 
 
+def test_the_last_score_on_the_half_of_the_best_stands_beside_it_and_says_so(tmp_path: Path) -> None:
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), diverged={("adam", 2)})
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        halves = {"select": 0.2, "report": 0.3, "last": 0.4, "fresh": result["outcome"] == "completed"}
+        result["best_checkpoint"] = {"metric": "sliced_w2", "step": 27, **halves}
+        path.write_text(json.dumps(result))
+    write_report(folder)
+    rows = {row["arm"]: row for row in _rows(folder / "report" / "table.csv")}
+    assert rows["sgd"]["sliced_w2_last_on_half"] == "0.4"
+    # The failed run counts with its untrained score, here as everywhere.
+    assert float(rows["adam"]["sliced_w2_last_on_half"]) == pytest.approx((7 * 0.4 + 0.59) / 8)
+    _, _, caption, _, header, *_ = (folder / "report" / "table.md").read_text().splitlines()
+    assert "| at the end (half) | best (half) | over training |" in header
+    assert "In 23 of 24 runs both are scored on latents that had no part in the choice." in caption
+
+
 def test_comparisons_have_the_columns_promised_and_the_paired_values(optimizers: Path) -> None:
     rows = _rows(optimizers / "report" / "comparisons.csv")
     columns = "baseline,arm,difference,ci_low,ci_high,p_value,p_holm,probability_of_improvement,decision"
