@@ -19,6 +19,7 @@ from harness.data import Dataset
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe
+from harness.recipe.networks import operation_counter
 
 __all__ = ["Measurement", "measure"]
 
@@ -44,6 +45,8 @@ class Measurement:
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
+        multiply_adds: multiplications with an addition that one run takes in all: forward and backward passes
+            of both networks and penalties, as torch computes them, without updates and diagnostics.
         num_threads: CPU threads it was measured with.
         obstacle: why torch cannot train several runs together, where it cannot; only K = 1 is timed then.
     """
@@ -52,6 +55,7 @@ class Measurement:
     step_sec_by_size: Mapping[int, float]
     memory_bytes: int
     total_steps: int
+    multiply_adds: int
     num_threads: int
     obstacle: str = ""
 
@@ -92,6 +96,7 @@ def measure(
         memory: dict[int, int] = {}
         total_steps = 0
         trainer = _trainer(recipe, dataset, device, 1)
+        multiply_adds = _count(trainer)
         obstacle = trainer.population.obstacle()
         if obstacle:
             sizes = (1,)
@@ -99,7 +104,7 @@ def measure(
             try:
                 if size > 1:
                     trainer = _trainer(recipe, dataset, device, size)
-                times[size] = _mean_time(trainer, budget_sec / len(sizes)) / size
+                times[size] = _mean_time(trainer, budget_sec / len(sizes), warm=size == 1) / size
                 memory[size] = _memory(trainer)
             except torch.OutOfMemoryError:
                 times.pop(size, None)
@@ -120,6 +125,7 @@ def measure(
             step_sec_by_size=times,
             memory_bytes=memory[best],
             total_steps=total_steps,
+            multiply_adds=multiply_adds,
             num_threads=threads,
             obstacle=obstacle,
         )
@@ -131,7 +137,18 @@ def _trainer(recipe: Recipe, dataset: Dataset, device: torch.device, size: int) 
     return Trainer(Population([recipe] * size, range(size), dataset=dataset, device=device), dataset)
 
 
-def _mean_time(trainer: Trainer, budget_sec: float) -> float:
+def _count(trainer: Trainer) -> int:
+    """Multiply-adds of a whole run, from one iteration at each size that networks grow through."""
+    total = 0.0
+    for first, steps in trainer.stretches():
+        trainer.go_to(first)
+        with operation_counter() as counter:
+            taken = trainer.advance(1)
+        total += counter.total / 2 / taken * steps
+    return round(total)
+
+
+def _mean_time(trainer: Trainer, budget_sec: float, *, warm: bool) -> float:
     """Seconds a D step of the whole population takes, over all sizes that networks grow through.
 
     The trainer is left at the last of them, which takes most memory.
@@ -140,14 +157,15 @@ def _mean_time(trainer: Trainer, budget_sec: float) -> float:
     total = 0.0
     for first, steps in stretches:
         trainer.go_to(first)
-        total += _time(trainer, budget_sec / len(stretches)) * steps
+        total += _time(trainer, budget_sec / len(stretches), warm=warm) * steps
     return total / sum(steps for _, steps in stretches)
 
 
-def _time(trainer: Trainer, budget_sec: float) -> float:
-    """Seconds a D step of the whole population takes: the least of a few stretches, after a warm-up."""
+def _time(trainer: Trainer, budget_sec: float, *, warm: bool) -> float:
+    """Seconds a D step of the whole population takes: the least of a few stretches, once it is warm."""
     started = time.perf_counter()
-    trainer.advance(1)
+    if not warm:
+        trainer.advance(1)
     _synchronize(trainer)
     warmed = time.perf_counter()
     first = _stretch(trainer, 1)

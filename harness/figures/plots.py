@@ -30,7 +30,7 @@ from harness.figures.page import (
     write_figure,
 )
 from harness.figures.scene import Scene, draw_scene
-from harness.figures.style import FAKE_COLOUR, REAL_COLOUR, arm_style
+from harness.figures.style import FAKE_COLOUR, REAL_COLOUR, ArmStyle, arm_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,7 @@ __all__ = [
     "Dots",
     "Series",
     "Trials",
+    "cost_scatter",
     "dot_and_interval",
     "final_panel",
     "metric_curves",
@@ -48,6 +49,7 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
+_NAME_PLACES = ((6, 4), (6, -10), (-6, 4), (-6, -10), (6, 14), (-6, 14), (6, -20), (-6, -20))
 _TITLE_CHARACTERS = 31  # what fits above one of three panels abreast
 
 
@@ -196,15 +198,7 @@ def dot_and_interval(
             axes.plot(failed, heights[arm.failed], "x", markersize=4.5, color=style.colour, alpha=0.8)
             if math.isfinite(arm.low):
                 axes.plot([arm.low, arm.high], [position - 0.12] * 2, color=style.colour, linewidth=2.2)
-            axes.plot(
-                [arm.mean],
-                [position - 0.12],
-                style.marker,
-                color=style.colour,
-                markersize=7,
-                markeredgecolor="white",
-                markeredgewidth=0.8,
-            )
+            _mark(axes, arm.mean, position - 0.12, style)
         if math.isfinite(reference):
             axes.axvline(reference, color="#777777", linewidth=1.0, linestyle=(0, (4.0, 2.0)))
             axes.annotate(
@@ -227,6 +221,65 @@ def dot_and_interval(
         axes.margins(x=0.06)
         plain_log_ticks(axes, "x")
         write_figure(figure, stem)
+
+
+def cost_scatter(
+    arms: Sequence[Dots], costs: Mapping[str, Sequence[float]], stem: Path, *, label: str
+) -> None:
+    """Each arm's mean with its interval against what it cost, one panel a kind of cost, with the arms' names.
+
+    Args:
+        arms: the arms.
+        costs: label of the horizontal axis → one number an arm.
+        stem: path of the figure without its suffix.
+        label: the metric, its unit and its direction.
+    """
+    with page(height=3.6) as figure:
+        panels = figure.subplots(1, len(costs), squeeze=False, sharey=True)[0]
+        for axes, (name, values) in zip(panels, costs.items(), strict=True):
+            for arm, cost in zip(arms, values, strict=True):
+                style = arm_style(arm.style)
+                axes.plot([cost, cost], [arm.low, arm.high], color=style.colour, linewidth=1.8)
+                _mark(axes, cost, arm.mean, style)
+            choose_scale(axes, np.array([[arm.mean, arm.low, arm.high] for arm in arms]))
+            axes.margins(x=0.15, y=0.08)
+            if wants_log(np.array(values)):
+                axes.set_xscale("log")
+                plain_log_ticks(axes, "x")
+            else:
+                axes.set_xlim(left=0)
+            axes.set_xlabel(name)
+        panels[0].set_ylabel(wrapped(label, 42))
+        figure.draw_without_rendering()  # names are placed by where the marks have come to stand
+        for axes, values in zip(panels, costs.values(), strict=True):
+            write_names(axes, {arm.label: (cost, arm.mean) for arm, cost in zip(arms, values, strict=True)})
+        write_figure(figure, stem)
+
+
+def write_names(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside marks, each where it covers no other name or mark if there is such a place.
+
+    Args:
+        axes: a panel that has been laid out.
+        places: name → x and y of its mark.
+    """
+    from matplotlib.transforms import Bbox
+
+    marks = axes.transData.transform(list(places.values()))
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in marks]
+    inside = axes.get_window_extent()
+    for name, place in places.items():
+        for right, up in _NAME_PLACES:
+            side = "left" if right > 0 else "right"
+            text = axes.annotate(
+                name, place, xytext=(right, up), textcoords="offset points", ha=side, fontsize=7.5
+            )
+            box = text.get_window_extent()
+            if inside.contains(*box.p0) and inside.contains(*box.p1) and not box.count_overlaps(taken):
+                break
+            if (right, up) != _NAME_PLACES[-1]:
+                text.remove()
+        taken.append(box)
 
 
 def final_panel(scenes: Sequence[tuple[str, Scene | None]], stem: Path) -> None:
@@ -310,6 +363,11 @@ def trial_scatter(arms: Sequence[Trials], stem: Path, *, label: str, logarithmic
             row[0].set_ylabel(wrapped(label, 42))
         legend(figure, *panels.ravel()[: len(names)])
         write_figure(figure, stem)
+
+
+def _mark(axes: Axes, x: float, y: float, style: ArmStyle) -> None:
+    look: Any = {"color": style.colour, "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    axes.plot([x], [y], style.marker, **look)
 
 
 def _band(axes: Axes, x: Array, series: Series) -> None:

@@ -64,11 +64,14 @@ class Price:
         steps: Training steps of one run.
         run_sec: Seconds of one run's training, its share of its population's.
         memory_bytes: Memory that its population takes.
+        multiply_adds: Multiplications with an addition of one run's training; 0 in plans of a time when they
+            were not counted.
     """
 
     steps: int
     run_sec: float
     memory_bytes: int
+    multiply_adds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

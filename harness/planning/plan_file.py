@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,16 @@ from harness.words import listed
 if TYPE_CHECKING:
     from harness.study.study import Study
 
-__all__ = ["PLAN_VERSION", "extended", "planned_seeds", "read_plan", "read_planned", "write_plan"]
+__all__ = [
+    "PLAN_VERSION",
+    "PlannedCosts",
+    "extended",
+    "planned_costs",
+    "planned_seeds",
+    "read_plan",
+    "read_planned",
+    "write_plan",
+]
 
 PLAN_VERSION = 2
 """Version of the layout of ``plan.json`` and of what lies beside it."""
@@ -135,6 +144,44 @@ def read_planned(directory: Path) -> tuple[dict[str, Any], Study, dict[str, Reci
     except _DAMAGED as error:
         raise _unusable(directory, error) from None
     return values, study, recipes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCosts:
+    """What a plan says of the cost of its runs.
+
+    Attributes:
+        prices: price of each arm that was measured, by the arm's name.
+        populations: most runs that each arm trains together, by the arm's name.
+        together: runs that train together with each planned run, itself included, by its id; a search's runs
+            are not planned.
+    """
+
+    prices: Mapping[str, Price]
+    populations: Mapping[str, int]
+    together: Mapping[str, int]
+
+
+def planned_costs(directory: Path) -> PlannedCosts:
+    """What a study's plan says of the cost of its runs, even if its recipes have changed since.
+
+    Args:
+        directory: ``runs/<study>``, with its `plan.json`.
+
+    Raises:
+        ValueError: If the plan is of another version, or damaged.
+    """
+    values = _content(directory)
+    try:
+        return PlannedCosts(
+            prices={arm["name"]: Price(**arm["price"]) for arm in values["arms"] if arm["price"] is not None},
+            populations={arm["name"]: int(arm["population"]) for arm in values["arms"]},
+            together={
+                run["run_id"]: len(group["runs"]) for group in values["run_groups"] for run in group["runs"]
+            },
+        )
+    except _DAMAGED as error:
+        raise _unusable(directory, error) from None
 
 
 def _is_stale(arm: Mapping[str, Any]) -> bool:

@@ -246,6 +246,7 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
             steps=found.total_steps,
             run_sec=found.step_sec_by_size[size] * found.total_steps,
             memory_bytes=found.memory_bytes,
+            multiply_adds=found.multiply_adds,
         )
         arms.append(
             replace(arm, population=size, price=price, data=dataset.fingerprint, alone=found.obstacle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,14 @@ from harness.recipe.registry import discriminators, generators
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["LayerRow", "build_discriminator", "build_generator", "check_networks", "layer_table"]
+__all__ = [
+    "LayerRow",
+    "build_discriminator",
+    "build_generator",
+    "check_networks",
+    "layer_table",
+    "operation_counter",
+]
 
 _MAX_PARAMETERS = 100_000_000
 """Parameters of both networks together that a batch of two is computed with when they are checked."""
@@ -310,34 +316,56 @@ def layer_table(network: nn.Module, example: Tensor) -> list[LayerRow]:
     return rows
 
 
+def operation_counter() -> Any:
+    """Counts, as its `total`, the operations that torch takes while it is entered, two a multiply-add.
+
+    They are those of matrix products, convolutions and attention, forwards and backwards. Torch's own
+    counter keeps watch over modules too, which autograd forbids where gradients of inputs are asked for.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    def of_vector(matrix: Tensor, *_: Any, **__: Any) -> int:
+        return 2 * matrix.numel()
+
+    def of_bilinear(left: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
+        return 2 * left.shape[0] * weight.numel()
+
+    aten = torch.ops.aten
+    known = {**flop_registry, aten.mv: of_vector, aten._trilinear: of_bilinear}
+
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            named = kwargs or {}
+            made = func(*args, **named)
+            count = known.get(func.overloadpacket)
+            if count is not None:
+                self.total += count(*args, **named, out_val=made)
+            return made
+
+    return Counter()  # type: ignore[no-untyped-call]
+
+
 def _calls(network: nn.Module, batch: Tensor) -> list[_Call]:
     """Every call of a module in one forward pass in evaluation mode, in the order in which they end."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils._pytree import tree_leaves
-    from torch.utils.flop_counter import FlopCounterMode
 
-    def of_bilinear(left: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
-        return 2 * left[0] * math.prod(weight)
-
-    aten = torch.ops.aten
-    counter = FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten.mv: lambda matrix, *_, **__: 2 * math.prod(matrix),
-            aten._trilinear: of_bilinear,
-        },
-    )
+    counter = operation_counter()
     calls: list[_Call] = []
     spent = [0]  # by the layers that each module under way has called
     begun: list[int] = []
 
     def begin(*_: Any) -> None:
-        begun.append(counter.get_total_flops())
+        begun.append(counter.total)
         spent.append(0)
 
     def end(name: str, layer: nn.Module, output: Any) -> None:
-        total, inner = counter.get_total_flops() - begun.pop(), spent.pop()
+        total, inner = counter.total - begun.pop(), spent.pop()
         spent[-1] += total
         first = next(item for item in tree_leaves(output) if isinstance(item, torch.Tensor))
         calls.append(_Call(name=name, layer=layer, output_shape=tuple(first.shape[1:]), flops=total - inner))

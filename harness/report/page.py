@@ -20,14 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.analysis import rates
 from harness.analysis.findings import Answer, answers, flags, headline
 from harness.analysis.summary import ArmResult, Summary, summarise
 from harness.files import write_text
 from harness.recipe.registry import Value, metrics
 from harness.report import tables
+from harness.report.costs import spent_table
 from harness.report.gallery import beside_pictures, latent_pictures, neighbour_pictures
 from harness.report.outcomes import Failure, FailureGroup, failures
 from harness.report.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
@@ -135,7 +134,7 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         "best_trials": [(name, trial) for name, trial in best.items() if trial is not None],
         "num_trials": len(summary.trials),
         "settings": _settings(summary),
-        "spent": _spent(summary),
+        "spent": spent_table(summary, most=MAX_DOTS),
         "ledger": _ledger(summary),
         "environment": _environment(summary),
         "selection": selection_note(summary) if is_cut else "",
@@ -272,33 +271,6 @@ def _ledger(summary: Summary) -> str:
             f"steps, {100 * share:.0f} % of what the study would have cost."
         )
     return text
-
-
-def _spent(summary: Summary) -> list[tuple[str, ...]]:
-    """What an arm's median run has spent: D steps, G steps, real samples seen, seconds of training and of
-    diagnostics; and what it saved.
-    """
-    rows: list[tuple[str, ...]] = []
-    for arm in summary.arms[:MAX_DOTS]:
-        if not arm.runs:
-            continue
-        middle = {
-            key: float(np.median([float(run.ledger.get(key, math.nan)) for run in arm.runs]))
-            for key in (
-                "discriminator_steps", "generator_steps", "seen_images", "elapsed_sec", "diagnostics_sec"
-            )
-        }  # fmt: skip
-        discriminator, generator, seen = (
-            "" if math.isnan(middle[key]) else f"{middle[key]:,.0f}"
-            for key in ("discriminator_steps", "generator_steps", "seen_images")
-        )
-        training, diagnostics = (
-            "" if math.isnan(middle[key]) else rounded(middle[key])
-            for key in ("elapsed_sec", "diagnostics_sec")
-        )
-        saved = f"{arm.saved_steps:,}"
-        rows.append((arm.name, discriminator, generator, seen, training, diagnostics, saved))
-    return rows
 
 
 def _environment(summary: Summary) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import numpy as np
 from harness.analysis.statistics import mean
 from harness.analysis.summary import ArmResult, Summary
 from harness.recipe.registry import Value, metrics
+from harness.report.costs import cost_picture
 from harness.report.gallery import Picture, draw_gallery
 from harness.report.outcomes import score_strips, verdict_timeline
 from harness.runs.folder import RunFolder, run_directory
@@ -25,6 +26,9 @@ MAX_DOTS = 60
 """Most arms of one figure or list; a study may have more, and its tables show them all."""
 
 _MAX_CURVES = 8
+_MAX_COSTS = 16
+_OTHERS = _MAX_CURVES - 2
+"""Style of arms that get a dot and no curve: black."""
 _DYNAMICS = {
     "verdict/score": "verdict's score\n(higher is better)",
     "train/g_grad_norm": "generator gradient norm",
@@ -51,8 +55,9 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
     if shown:
         arms = summary.arms if len(summary.arms) <= MAX_DOTS else summary.ranking[:MAX_DOTS]
         untrained = mean([v for arm in shown for v in arm.values(summary.metric, "first").values()])
+        dots = [_dots(summary, arm, styles.get(arm.name, _OTHERS)) for arm in arms if arm.runs]
         figures.dot_and_interval(
-            [_dots(summary, arm, styles.get(arm.name, _MAX_CURVES - 2)) for arm in arms if arm.runs],
+            dots,
             folder / "arms",
             label=label,
             reference=untrained,
@@ -70,6 +75,8 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 f"the scale is logarithmic, equal distances are equal factors.{left_out}",
             )
         )
+        named = [arm for arm in dots if len(dots) <= _MAX_COSTS or arm.label in styles]
+        pictures += cost_picture(summary, named, folder, label=label)
     scenes = [(_scene_title(summary, arm), _scene(summary, arm)) for arm in shown]
     if any(scene is not None for _, scene in scenes):
         figures.final_panel(scenes, folder / "final")

@@ -370,7 +370,7 @@ def test_before_the_last_level_samples_are_smaller_ones_enlarged() -> None:
 
 def test_the_price_of_a_run_is_that_of_all_its_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {0: 1.0, 1: 10.0, 2: 100.0}
-    monkeypatch.setattr(measure, "_time", lambda found, _: seconds[stand(found)[0]])
+    monkeypatch.setattr(measure, "_time", lambda found, _, **__: seconds[stand(found)[0]])
     grown = measure.measure(recipe(), data())
     steps = {0: 3, 1: 6, 2: grown.total_steps - 9}
     whole = sum(seconds[level] * count for level, count in steps.items())

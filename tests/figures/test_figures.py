@@ -1,3 +1,4 @@
+import itertools
 import math
 import os
 import time
@@ -24,7 +25,8 @@ from harness.figures import (
     time_curves,
     trial_scatter,
 )
-from harness.figures.page import wants_log, wrapped
+from harness.figures.page import page, wants_log, wrapped
+from harness.figures.plots import write_names
 from harness.figures.scene import Window
 from harness.figures.style import STYLES, arm_style
 
@@ -293,3 +295,28 @@ def test_axes_are_logarithmic_only_for_positive_values_of_great_spread() -> None
 def test_long_names_are_broken_into_lines_and_line_breaks_stay() -> None:
     assert wrapped("a b\nc", 80) == "a b\nc"
     assert max(map(len, wrapped("optimizer.lr=1e-05, loss.weight_clip=0.1" * 3, 20).splitlines())) <= 20
+
+
+def test_names_beside_marks_do_not_cover_each_other() -> None:
+    rng = np.random.default_rng(0)
+    places = {f"arm {index}": (x, y) for index, (x, y) in enumerate(rng.uniform(0.2, 0.4, (10, 2)))}
+    with page(height=3.6) as figure:
+        axes = figure.subplots()
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        figure.draw_without_rendering()
+        write_names(axes, places)
+        boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == list(places)
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_cost_scatter_of_many_arms_names_them_all(tmp_path: Path) -> None:
+    arms = [_dots(index, (0.02 + 0.01 * index, 0.03), f"both +{index}") for index in range(10)]
+    costs = {
+        "multiply-adds": [1e9 * 2**index for index in range(10)],
+        "seconds": [2.0 + i for i in range(10)],
+    }
+    plots.cost_scatter(arms, costs, tmp_path / "cost", label="frechet (lower is better)")
+    assert (tmp_path / "cost.png").stat().st_size > 10_000
+    assert (tmp_path / "cost.pdf").exists()

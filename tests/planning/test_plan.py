@@ -38,6 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             step_sec_by_size=sizes,
             memory_bytes=1_000_000,
             total_steps=1000,
+            multiply_adds=5_000_000_000,
             obstacle="",
         )
 
@@ -124,7 +125,9 @@ def test_a_finished_study_is_planned_without_looking_at_data_or_device(
 def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[int, float], population: int
 ) -> None:
-    found = SimpleNamespace(population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1, obstacle="")
+    found = SimpleNamespace(
+        population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1, multiply_adds=1, obstacle=""
+    )
     monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
     assert plan_study(ablation(), directory=tmp_path).arms[0].population == population
 
@@ -133,7 +136,12 @@ def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A measurement of networks that torch cannot train together."""
     found = SimpleNamespace(
-        population=1, step_sec_by_size={1: 1e-3}, memory_bytes=1, total_steps=1, obstacle="no rule for gru"
+        population=1,
+        step_sec_by_size={1: 1e-3},
+        memory_bytes=1,
+        total_steps=1,
+        multiply_adds=1,
+        obstacle="no rule for gru",
     )
     monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
 

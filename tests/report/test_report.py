@@ -89,7 +89,7 @@ def _page(folder: Path) -> _Page:
 def test_report_leaves_every_file_that_is_promised(optimizers: Path) -> None:
     report = optimizers / "report"
     assert {path.name for path in report.iterdir()} == {*BYTES, "figures", "index.html"}
-    stems = ("arms", "score_curves", "loss_curves", "metric_curves")
+    stems = ("arms", "cost", "score_curves", "loss_curves", "metric_curves")
     expected = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")}
     assert {path.name for path in (report / "figures").iterdir()} == expected
 
@@ -159,7 +159,7 @@ def test_tables_are_the_same_bytes_whenever_and_wherever_they_are_written(
 def test_page_is_self_contained_well_formed_and_shows_every_figure(optimizers: Path) -> None:
     page = _page(optimizers)
     assert not page.open
-    assert len(page.images) == 4
+    assert len(page.images) == 5
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
     figures = {path.read_bytes() for path in (optimizers / "report" / "figures").glob("*.png")}
     assert {base64.b64decode(image.partition(",")[2]) for image in page.images} == figures

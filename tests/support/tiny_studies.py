@@ -73,7 +73,7 @@ def search(*, name: str = "searched", tuned: bool = False, **more: Any) -> Study
 def unmeasured_plan(study: Study, directory: Path, *, workers: int = 1, population: int = 1) -> Plan:
     """The study's plan with a made-up price, written to its folder."""
     folder = directory / study.name
-    price = Price(steps=100, run_sec=1.0, memory_bytes=1_000_000)
+    price = Price(steps=100, run_sec=1.0, memory_bytes=1_000_000, multiply_adds=50_000_000)
     if (folder / "plan.json").exists():
         plan = extended(read_plan(folder), study)
     else:
