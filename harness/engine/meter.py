@@ -133,7 +133,8 @@ class Meter:
         """The interval's statistics, in one transfer; the next interval starts empty.
 
         Returns:
-            Key → (K,) means, and key → (K, E) counts of D's scores in the bins of `SCORE_EDGES`.
+            Key → (K,) means, with `train/d_auc`, the area under the ROC curve of D's scores in its own steps;
+            and key → (K, E) counts of these scores in the bins of `SCORE_EDGES`.
         """
         self.settle()
         bins = self._bins.transpose(1, 2).reshape(-1, self._num_runs)
@@ -147,6 +148,8 @@ class Meter:
         counts = rows[len(_KEYS) + 1 :].reshape(len(_SCORES), _NUM_BINS, self._num_runs).astype(np.int64)
         measured = self._counts[_KEYS.index("d_grad_norm")] > 0
         histograms = {f"train/{key}_hist": counts[i].T for i, key in enumerate(_SCORES) if measured}
+        if measured:
+            report["train/d_auc"] = _auc(*counts)
         for tensor in (self._sums, self._nonfinite, self._bins):
             tensor.zero_()
         self._counts = [0] * len(_KEYS)
@@ -188,3 +191,10 @@ class Meter:
         pending = state["pending"]
         self._pending = {key: [value.to(device, copy=True) for value in pending[key]] for key in _KEYS}
         self._measured = [int(index) for index in state["measured"]]
+
+
+def _auc(real: NDArray[np.int64], fake: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(K,) P(D(real) > D(fake)) + ½ P(they share a bin), by (E, K) counts; NaN where no score was a number."""
+    below = fake.cumsum(axis=0) - fake / 2
+    pairs = real.sum(axis=0) * fake.sum(axis=0)
+    return np.where(pairs > 0, (real * below).sum(axis=0) / np.maximum(pairs, 1), np.nan)
