@@ -23,6 +23,7 @@ class Logged:
         epoch: the same in passes over the training set.
         metrics: key → (K,) float64. `train/d_loss` and `train/g_loss` are means of the whole losses,
             penalties included; `train/d_real` and `train/d_fake` of D's scores in its own steps;
+            `train/d_auc` of how often it scores a real sample of a batch above a fake one there,
             `train/d_grad_norm` and `train/g_grad_norm` of the gradients' norms, `train/d_update_ratio` and
             `train/g_update_ratio` of ‖Δθ‖/‖θ‖, both in every tenth iteration and in the one before an
             evaluation, absent where there was none; `train/nonfinite` counts the steps whose loss was not

@@ -23,7 +23,8 @@ _CHUNK = 64
 _LOSSES = ("d_loss", "g_loss")
 _SCORES = ("d_real", "d_fake")
 _UPDATES = ("d_grad_norm", "d_update_ratio", "g_grad_norm", "g_update_ratio")
-_KEYS = (*_LOSSES, *_SCORES, *_UPDATES)
+_AUC = "d_auc"
+_KEYS = (*_LOSSES, *_SCORES, *_UPDATES, _AUC)
 
 _NUM_BINS = 64
 _FARTHEST = 1000.0
@@ -96,13 +97,16 @@ class Meter:
 
     def settle(self) -> None:
         """Take the values added so far into the sums."""
+        if self._measured:
+            real, fake = (torch.stack([self._pending[key][i] for i in self._measured]) for key in _SCORES)
+            for which, scores in enumerate((real, fake)):
+                self._count(which, scores)
+            self._pending[_AUC].extend(_auc(real, fake))
         for index, (key, values) in enumerate(self._pending.items()):
             if not values:
                 continue
             stacked = torch.stack(values)
             if key in _SCORES:
-                if self._measured:
-                    self._count(_SCORES.index(key), torch.stack([values[i] for i in self._measured]))
                 stacked = stacked.mean(-1)
             stacked = stacked.view(len(values), self._num_runs)
             self._sums[index] += stacked.sum(0, dtype=torch.float64)
@@ -133,8 +137,7 @@ class Meter:
         """The interval's statistics, in one transfer; the next interval starts empty.
 
         Returns:
-            Key → (K,) means, with `train/d_auc`, the area under the ROC curve of D's scores in its own steps;
-            and key → (K, E) counts of these scores in the bins of `SCORE_EDGES`.
+            Key → (K,) means, and key → (K, E) counts of D's scores in the bins of `SCORE_EDGES`.
         """
         self.settle()
         bins = self._bins.transpose(1, 2).reshape(-1, self._num_runs)
@@ -148,8 +151,6 @@ class Meter:
         counts = rows[len(_KEYS) + 1 :].reshape(len(_SCORES), _NUM_BINS, self._num_runs).astype(np.int64)
         measured = self._counts[_KEYS.index("d_grad_norm")] > 0
         histograms = {f"train/{key}_hist": counts[i].T for i, key in enumerate(_SCORES) if measured}
-        if measured:
-            report["train/d_auc"] = _auc(*counts)
         for tensor in (self._sums, self._nonfinite, self._bins):
             tensor.zero_()
         self._counts = [0] * len(_KEYS)
@@ -193,8 +194,8 @@ class Meter:
         self._measured = [int(index) for index in state["measured"]]
 
 
-def _auc(real: NDArray[np.int64], fake: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(K,) P(D(real) > D(fake)) + ½ P(they share a bin), by (E, K) counts; NaN where no score was a number."""
-    below = fake.cumsum(axis=0) - fake / 2
-    pairs = real.sum(axis=0) * fake.sum(axis=0)
-    return np.where(pairs > 0, (real * below).sum(axis=0) / np.maximum(pairs, 1), np.nan)
+def _auc(real: Tensor, fake: Tensor) -> Tensor:
+    """P(D(real) > D(fake)) + ½ P(they are equal), by step: (steps, K, B) scores, or (steps, B)."""
+    ordered = fake.sort(dim=-1).values
+    below, not_above = (torch.searchsorted(ordered, real, right=right) for right in (False, True))
+    return (below + not_above).double().mean(-1) / (2 * fake.shape[-1])

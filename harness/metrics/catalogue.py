@@ -198,6 +198,10 @@ _declare("modes", "maximize", "points", "clusters", needs_mixture=True)(
 _declare("modes_hit", "maximize", "points", "clusters", needs_mixture=True)(
     "Clusters of the data that get at least one point: a lenient count."
 )
+_declare("mode_recall", "maximize", "points", "share", ideal=1.0, needs_mixture=True)(
+    "Share of clusters that get at least a fifth of their share of the points that lie within three standard "
+    "deviations of a cluster, however few these are; not given below ten of them a cluster."
+)
 _declare("high_quality", "maximize", "points", "share", ideal=0.9889, needs_mixture=True)(
     "Share of generated points that lie within three standard deviations of a cluster."
 )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_VERSION = 5
+_VERSION = 6
 """Version of what a population's checkpoint holds."""
 _WEIGHTS = ("generator", "discriminator", "generator_average")
 """The parts of a run's state that its best checkpoint keeps: enough to sample and judge, not to train on."""

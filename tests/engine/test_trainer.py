@@ -23,6 +23,7 @@ from harness.engine.measure import measure
 from harness.engine.meter import SCORE_EDGES, Meter
 from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
+from harness.metrics.scores import d_auc
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators
 from support.populations import plain_networks
@@ -320,6 +321,7 @@ def test_logged_statistics_are_those_of_the_steps() -> None:
         "train/g_loss",
         "train/d_real",
         "train/d_fake",
+        "train/d_auc",
         "train/d_grad_norm",
         "train/g_grad_norm",
         "train/d_update_ratio",
@@ -334,6 +336,11 @@ def test_logged_statistics_are_those_of_the_steps() -> None:
     ):
         for run_scores, counts in zip(torch.cat(scores, dim=1).numpy(), first.histograms[key], strict=True):
             assert (counts == np.histogram(run_scores, SCORE_EDGES.astype(np.float32))[0]).all()
+    for row, auc in enumerate(first.metrics["train/d_auc"]):
+        real, fake = (
+            torch.cat(scores, dim=1)[row].double().numpy() for scores in zip(*measured, strict=True)
+        )
+        assert auc == pytest.approx(d_auc(real, fake), abs=0.02)  # scores that share a bin count half
 
 
 def test_every_evaluation_comes_with_gradients_measured_in_the_iteration_before() -> None:

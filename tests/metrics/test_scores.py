@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from harness.data.points import four_gaussians
+from harness.metrics.groups import TooFewError
 from harness.metrics.points import modes
 from harness.metrics.points.distances import directions, interval_means
 from harness.metrics.scores import d_auc
@@ -350,6 +351,19 @@ def test_a_mode_counts_from_a_fifth_of_its_share_and_leniently_from_one_point() 
     first, second = (modes.assign(points, mixture) for points in at_centres)
     assert (modes.modes(first, mixture), modes.modes_hit(first)) == (2, 2)
     assert (modes.modes(second, mixture), modes.modes_hit(second)) == (1, 2)
+
+
+def test_the_share_of_modes_does_not_fall_with_the_share_of_good_points() -> None:
+    mixture = mixture_of("ring")
+    good = sample(mixture, 400, 0)
+    few, many = (np.concatenate([good, np.full((poor, 2), 9.0)]) for poor in (0, 3600))
+    assert modes.mode_recall(modes.assign(few, mixture), mixture) == 1.0
+    assert modes.mode_recall(modes.assign(many, mixture), mixture) == 1.0
+    assert modes.modes(modes.assign(many, mixture), mixture) == 0
+    one = modes.assign(np.repeat(mixture.means[:1], 100, axis=0), mixture)
+    assert modes.mode_recall(one, mixture) == 1 / 8
+    with pytest.raises(TooFewError, match=r"only 79 generated points .* 8 clusters need 80"):
+        modes.mode_recall(modes.assign(np.repeat(mixture.means[:1], 79, axis=0), mixture), mixture)
 
 
 def test_poor_points_do_not_count_for_modes() -> None:

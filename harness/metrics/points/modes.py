@@ -1,4 +1,4 @@
-"""Scores against a known mixture: modes, modes_hit, high_quality, mode_kl, thinness.
+"""Scores against a known mixture: modes, modes_hit, mode_recall, high_quality, mode_kl, thinness.
 
 A point counts for the nearest part by Mahalanobis distance, and only if it is of high quality: within three
 standard deviations. Shapes: fake (N, 2), C parts; everything float64.
@@ -15,6 +15,7 @@ from scipy.special import rel_entr
 
 from harness.data import Mixture
 from harness.metrics.checks import Array, as_points
+from harness.metrics.groups import TooFewError
 from harness.neighbours.bins import EXPECTED_SHARE
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "assign",
     "high_quality",
     "mode_kl",
+    "mode_recall",
     "modes",
     "modes_hit",
     "short_axis_sd",
@@ -36,7 +38,7 @@ OUTSIDE = math.exp(-(RADIUS**2) / 2)
 """Share of a Gaussian in the plane outside of that radius: 1.11 %."""
 
 MIN_POINTS = 10
-"""Points below which a part's width is not estimated."""
+"""Points below which a part's width, or its share of the points, is not estimated."""
 
 _REFERENCE_POINTS, _REFERENCE_SEED = 200_000, 1
 
@@ -87,6 +89,27 @@ def modes(found: Assignment, mixture: Mixture) -> int:
     point on: that is `modes_hit`.
     """
     return int((found.counts >= EXPECTED_SHARE * mixture.weights * len(found.points)).sum())
+
+
+def mode_recall(found: Assignment, mixture: Mixture) -> float:
+    """Share of parts that hold at least 20 % of their expected share of the high-quality points.
+
+    Unlike `modes` it does not fall with the share of points that are of high quality.
+
+    Args:
+        found: the generated points, from `assign`.
+        mixture: the truth.
+
+    Raises:
+        TooFewError: fewer than ten points of high quality a part.
+    """
+    good, needed = int(found.counts.sum()), MIN_POINTS * len(mixture)
+    if good < needed:
+        raise TooFewError(
+            f"only {good} generated points are of high quality, but the shares of {len(mixture)} clusters "
+            f"need {needed}."
+        )
+    return float((found.counts >= EXPECTED_SHARE * mixture.weights * good).mean())
 
 
 def modes_hit(found: Assignment) -> int:

@@ -143,6 +143,13 @@ class PointBatch(Batch):
         """(N, M) distances of fakes to reals."""
         return cdist(self.points, self.reference.points)
 
+    @cached_property
+    def assigned(self) -> tuple[modes.Assignment, Mixture]:
+        """The fakes by the mixture's parts, and the mixture, which must be known."""
+        mixture = self.reference.mixture
+        assert mixture is not None
+        return modes.assign(self.points, mixture), mixture
+
     @property
     def points(self) -> Array:
         """(N, 2) the fakes."""
@@ -189,9 +196,7 @@ def _pair_distance(batch: PointBatch) -> dict[str, float]:
 
 @group("modes", "modes_hit", "high_quality", "mode_kl", "thinness")
 def _modes(batch: PointBatch) -> dict[str, float]:
-    mixture = batch.reference.mixture
-    assert mixture is not None
-    found = modes.assign(batch.points, mixture)
+    found, mixture = batch.assigned
     return {
         "modes": float(modes.modes(found, mixture)),
         "modes_hit": float(modes.modes_hit(found)),
@@ -201,6 +206,11 @@ def _modes(batch: PointBatch) -> dict[str, float]:
     }
 
 
+@group("mode_recall")
+def _mode_recall(batch: PointBatch) -> dict[str, float]:
+    return {"mode_recall": modes.mode_recall(*batch.assigned)}
+
+
 @group("w2")
 def _w2(batch: PointBatch) -> dict[str, float]:
     # It takes 0.1 s at 1200 good points and 1 s at collapsed ones, and is cubic in their number.
@@ -208,7 +218,18 @@ def _w2(batch: PointBatch) -> dict[str, float]:
 
 
 POINT_GROUPS: tuple[Group[Any], ...] = (
-    *(_sliced_w2, _mmd2, _bins, _neighbours, _memorised, _pair_distance, _modes, d_auc_group, _w2),
+    *(
+        _sliced_w2,
+        _mmd2,
+        _bins,
+        _neighbours,
+        _memorised,
+        _pair_distance,
+        _modes,
+        _mode_recall,
+        d_auc_group,
+        _w2,
+    ),
 )
 
 
