@@ -169,7 +169,7 @@ def evaluate(
     evaluator = _evaluator(dataset, extractor)
     with torch.no_grad():
         samples, labels = _samples(run, num)
-        judged = {}
+        judged: dict[str, Any] = {}
         if choice == run.recipe.data:  # D knows no other data
             judged = _judged(run, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
-from harness.analysis.summary import ArmResult, Summary
+from harness.analysis.summary import ArmResult, Summary, known_score
 from harness.words import in_words, joined, plural, rounded
 
-__all__ = ["Answer", "Flag", "answers", "flags", "headline"]
+__all__ = ["Answer", "Flag", "answers", "flags", "headline", "without_value"]
 
 Decision: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
 
@@ -56,7 +56,7 @@ class Flag:
 def headline(summary: Summary) -> str:
     """The study's outcome in one sentence."""
     if not summary.ranking:
-        return "No run has finished yet, so there is nothing to say."
+        return without_value(summary) or "No run has finished yet, so there is nothing to say."
     best = summary.ranking[0]
     if summary.baseline is None:
         return f"The best of {plural(len(summary.ranking), _noun(summary))} is {best.name}."
@@ -75,6 +75,22 @@ def headline(summary: Summary) -> str:
     if far and parts:
         parts.append(f"{far[0]} is worst by far")
     return f"{'; '.join(parts)}." if parts else f"{base} is the only arm."
+
+
+def without_value(summary: Summary) -> str:
+    """Where runs have finished, but no arm has a value of the study's metric, a sentence that says why."""
+    runs = [run for arm in summary.arms for run in arm.runs]
+    if not runs or summary.ranking:
+        return ""
+    lacking = [
+        run for run in runs if not math.isfinite(known_score(run, summary.metric, summary.at, summary.target))
+    ]
+    reasons = [run.failed_scores.get(summary.metric, {}).get("reason", run.reason) for run in lacking]
+    why = next((f": {str(reason).rstrip('.')}" for reason in reasons if reason), "")
+    return (
+        f"No arm can be judged: {len(lacking)} of {plural(len(runs), 'finished run')} "
+        f"{'has' if len(lacking) == 1 else 'have'} no {summary.metric}{why}."
+    )
 
 
 def answers(summary: Summary) -> list[Answer]:
@@ -116,6 +132,8 @@ def flags(summary: Summary) -> list[Flag]:
                 "finished. Everything below is about those, and may still change.",
             )
         )
+    if warning := summary.target.warning:
+        found.append(Flag(arm="", label="a goal against the metric's own", text=warning))
     needed = max((c.min_num_seeds for c in summary.comparisons if c.decision == "too-few-seeds"), default=0)
     if needed:
         cure = (

@@ -138,7 +138,11 @@ class StudyResult:
                 "outcome": run.outcome,
                 "stopped_by": run.stopped_by,
                 "verdict": run.verdict_name,
-                **{f"{name}_{at}": known_score(run, name, at) for name in names for at in _SUMMARIES},
+                **{
+                    f"{name}_{at}": known_score(run, name, at, self.target)
+                    for name in names
+                    for at in _SUMMARIES
+                },
                 **{key: run.ledger.get(key) for key in _LEDGER},
             }
             for run in runs

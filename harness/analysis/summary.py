@@ -61,6 +61,7 @@ class ArmResult:
         is_baseline: whether the others are compared with it.
         runs: its finished runs, by seed.
         num_planned: how many there will be.
+        target: what the study compares by.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ArmResult:
     is_baseline: bool
     runs: tuple[RunResult, ...]
     num_planned: int
+    target: Target
 
     @property
     def failed(self) -> tuple[RunResult, ...]:
@@ -87,11 +89,11 @@ class ArmResult:
             metric: name of the metric.
             at: which summary of a run's curve.
         """
-        return {run.seed: known_score(run, metric, at) for run in self.runs}
+        return {run.seed: known_score(run, metric, at, self.target) for run in self.runs}
 
     def last_on_half(self, metric: str) -> dict[int, float]:
         """Seed → what stands beside each run's best score; see `harness.runs.result.last_on_half`."""
-        return {run.seed: last_on_half(run, metric) for run in self.runs}
+        return {run.seed: last_on_half(run, metric, goal=self.target.goal) for run in self.runs}
 
     def estimate(self, metric: str, at: At) -> Estimate:
         """The metric over this arm's finished runs. One run without a value leaves none for the arm.
@@ -225,7 +227,7 @@ class Summary:
         scored = [
             (self.target.badness(value), run.seed, run)
             for run in arm.runs
-            if math.isfinite(value := known_score(run, self.metric, self.at))
+            if math.isfinite(value := known_score(run, self.metric, self.at, self.target))
         ]
         return sorted(scored, key=lambda entry: entry[:2])[(len(scored) - 1) // 2][2] if scored else None
 
@@ -302,7 +304,9 @@ def _trials(study: Study, arm: Arm, directory: Path, searched: Mapping[str, RunR
                 run_ids=run_ids,
                 runs=runs,
                 state="stopped" if record.state == "pruned" else record.state,
-                value=mean([known_score(run, study.target.metric, study.target.at) for run in runs]),
+                value=mean(
+                    [known_score(run, study.target.metric, study.target.at, study.target) for run in runs]
+                ),
             )
         )
     return trials
@@ -316,6 +320,7 @@ def _arm_of_trial(study: Study, trial: TrialResult, position: int) -> ArmResult:
         is_baseline=False,
         runs=trial.runs,
         num_planned=len(study.seeds),
+        target=study.target,
     )
 
 
@@ -328,15 +333,18 @@ def _arm_result(study: Study, arm: Arm, position: int, results: Sequence[RunResu
         is_baseline=arm.is_baseline,
         runs=tuple(runs),
         num_planned=len(study.final_seeds if study.kind == "tuned-ablation" else study.seeds),
+        target=study.target,
     )
 
 
-def known_score(run: RunResult, metric: str, at: At) -> float:
+def known_score(run: RunResult, metric: str, at: At, target: Target | None = None) -> float:
     """A run's score; see `harness.runs.result.score`. NaN where the run was not measured by this metric.
 
     Args:
         run: the finished run.
         metric: name of the metric.
         at: which summary of its curve.
+        target: what the study compares by, whose goal holds for its metric.
     """
-    return score(run, metric, at) if metric in run.scores else math.nan
+    goal = target.goal if target is not None and target.metric == metric else None
+    return score(run, metric, at, goal=goal) if metric in run.scores else math.nan

@@ -205,6 +205,7 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
 @_study_options
 def sweep(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
     """Run a study and write its report. Run again to resume: finished runs are never redone."""
+    from harness.analysis.findings import without_value
     from harness.execution.launch import WorkerError, run_study
 
     study = _study(sweep, **options)
@@ -214,6 +215,9 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     click.echo(f"report: {result.report}")
+    if lacking := without_value(result.summary):
+        click.echo(f"error: {lacking}", err=True)
+        sys.exit(1)
 
 
 @harness.command()

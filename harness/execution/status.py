@@ -278,7 +278,7 @@ class StatusReader:
 
     def _scores(self, results: Sequence[RunResult]) -> list[float]:
         target = self._plan.study.target
-        return [score(result, target.metric, target.at) for result in results]
+        return [score(result, target.metric, target.at, goal=target.goal) for result in results]
 
     def _eta(self, progress: Sequence[Mapping[str, Any]]) -> float | None:
         """Seconds left: by the plan's prices at first, by this session's own pace once it has one."""

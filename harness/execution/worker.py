@@ -236,7 +236,9 @@ class Worker:
         found = [result for result in results if result is not None]
         if len(found) == len(results):
             target = self._plan.study.target
-            value = sum(score(result, target.metric, target.at) for result in found) / len(found)
+            value = sum(score(result, target.metric, target.at, goal=target.goal) for result in found) / len(
+                found
+            )
             search.tell(trial.number, value, pruned=any(result.pruned for result in found))
 
     def _open_searches(self) -> dict[str, Search]:

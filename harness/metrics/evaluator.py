@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.data import Dataset
 from harness.metrics.checks import Array, as_scores, to_array
-from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Batch, Group, Scorer, compute
+from harness.metrics.groups import MAX_NULL, MIN_SAMPLES, Group, Scorer, compute
 from harness.metrics.images.scorer import HeldOut, ImageScorer
 from harness.metrics.points.scorer import PointScorer
 from harness.metrics.scores import Halves, Scores
@@ -103,7 +103,7 @@ class Evaluator:
         """
         batch = self._scorer.batch(self._scorer.train_samples(min(count, MAX_NULL)))
         due = [one for one in self._scorer.groups() if not one.needs and not one.beside_train]
-        return _scores(due, batch)
+        return compute(due, batch)
 
     def evaluate(
         self,
@@ -113,6 +113,7 @@ class Evaluator:
         fake_scores: Tensor | ArrayLike | None = None,
         exact: bool = False,
         fake_labels: Tensor | ArrayLike | None = None,
+        only: str = "",
     ) -> Scores:
         """All scores of a generator's samples.
 
@@ -122,6 +123,7 @@ class Evaluator:
             fake_scores: (N,) D's scores of `fake`.
             exact: also compute the dear scores, those whose `Metric.exact` is set.
             fake_labels: (N,) classes that the samples were asked to be of, where the generator is told.
+            only: name of a score, to leave out all that are not computed together with it.
 
         Returns:
             Name to score, by the names in the registry of metrics, with `.failures`: the scores that were due
@@ -134,7 +136,8 @@ class Evaluator:
         given = {"", *(["scores"] if judged else []), *(["labels"] if labels is not None else [])}
         batch = replace(self._scorer.batch(fake), judged=judged, labels=labels)
         due = [g for g in self._scorer.groups() if g.needs in given and (exact or not g.exact)]
-        return _scores(due, batch)
+        due = [one for one in due if not only or only in one.names]
+        return compute(due, batch)
 
     def halves(
         self,
@@ -187,11 +190,6 @@ class Evaluator:
                 return Halves(math.nan, math.nan, scores.failures[metric])
             found.append(scores[metric])
         return Halves(found[0], found[1])
-
-
-def _scores(due: list[Group[Any]], batch: Batch) -> Scores:
-    found = compute(due, batch)
-    return Scores(found, found.failures, batch.details, found.too_few)
 
 
 def _judged(

@@ -47,7 +47,7 @@ MAX_NULL = 2500
 
 _ORDER_SEED = 0
 
-B = TypeVar("B")
+B = TypeVar("B", bound="Batch")
 T = TypeVar("T")
 
 
@@ -237,7 +237,7 @@ def compute(groups: Iterable[Group[B]], batch: B) -> Scores:
                 too_few.update(due.names)
     for name in [name for name, value in values.items() if not math.isfinite(value)]:
         failures[name] = f"it came out as {values.pop(name)}."
-    return Scores(values, failures, too_few=too_few)
+    return Scores(values, failures, batch.details, too_few)
 
 
 def _computed(metric: Metric, batch: Batch) -> dict[str, float]:

@@ -183,12 +183,14 @@ class Plan:
     @property
     def remarks(self) -> list[str]:
         """What a user should know of the plan before it is carried out."""
+        warning = self.study.target.warning
+        told = [f"warning: {warning}"] if warning else []
         if not self.changed:
-            return []
+            return told
         files = listed([f"`{file}`" for file in self.changed])
         has = "has" if len(self.changed) == 1 else "have"
         then = "a sweep trains them anew" if self.renewed else "their scores are those of the old code"
-        return [f"{files} {has} changed since these runs; {then}."]
+        return [*told, f"{files} {has} changed since these runs; {then}."]
 
     @property
     def eta_sec(self) -> float:

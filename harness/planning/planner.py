@@ -135,10 +135,15 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
     from harness.planning.data import fitting_dataset
 
     found = {}
+    metric, tried = plan.study.target.metric, set()
     for arm in plan.arms:
         dataset, with_labels = fitting_dataset(arm.asked.recipe)
         _check_same_data(plan, arm, dataset)
-        _check_metric(plan.study.target.metric, dataset, with_labels)
+        _check_metric(metric, dataset, with_labels)
+        num_samples = arm.asked.recipe.evaluate.num_samples
+        if not plan.num_done and (dataset.fingerprint, num_samples) not in tried:
+            _try_metric(metric, dataset, num_samples)
+            tried.add((dataset.fingerprint, num_samples))
         found[arm.name] = dataset
     return found
 
@@ -191,6 +196,42 @@ def _check_metric(name: str, dataset: Dataset, with_labels: bool) -> None:
             f"`metric.name` {name} needs networks that are told a class, but those of this study are not; "
             "take a class-conditional recipe, or another metric."
         )
+
+
+def _try_metric(name: str, dataset: Dataset, num_samples: int) -> None:
+    """Refuse a study whose metric would come to nothing: of too few samples, or by a broken function.
+
+    It is computed of real training samples, over and over where they are too few, with made-up labels and
+    scores: what cannot be computed of these cannot be of a generator's.
+    """
+    import torch
+
+    from harness.data import gather, scaled
+    from harness.metrics.groups import MAX_NULL
+    from harness.runs.examining import evaluator_of
+
+    def obstacle(count: int) -> str:
+        """Why it cannot be had of so many samples; empty where it can."""
+        order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))
+        rows = torch.arange(count)
+        found = evaluator_of(dataset).evaluate(
+            scaled(gather(dataset.train, order[rows % len(order)].to(dataset.train.device))),
+            real_scores=rows,
+            fake_scores=rows,
+            exact=True,
+            fake_labels=rows % max(1, dataset.num_classes),
+            only=name,
+        )
+        return found.failures.get(name, "")
+
+    if not (reason := obstacle(min(num_samples, MAX_NULL))):
+        return
+    more = num_samples < MAX_NULL and not obstacle(MAX_NULL)
+    cure = "raise `evaluate.num_samples`" if more else "mend it, or take another metric"
+    raise ValueError(
+        f"`metric.name` {name} cannot be computed of {num_samples} samples (`evaluate.num_samples`), tried "
+        f"with real ones of `data.name` {dataset.name}: {reason.rstrip('.')}; {cure}."
+    )
 
 
 def _num_workers(plan: Plan, asked: int | None) -> int:

@@ -173,7 +173,7 @@ class RunRecorder:
         """
         metric = self._target.metric
         if self.result is not None:
-            return score(self.result, metric) if metric in self._curves else math.nan
+            return score(self.result, metric, goal=self._target.goal) if metric in self._curves else math.nan
         points = self._curves.get(metric)
         if not points:
             return math.nan

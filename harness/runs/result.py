@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from harness.files import encode
 from harness.recipe.plugins import changed
 from harness.recipe.registry import metrics
-from harness.study.target import At, Target
+from harness.study.target import At, Goal, Target
 
 __all__ = [
     "CHECKPOINT_SEC",
@@ -175,7 +175,7 @@ class RunResult:
         return cls(**decoded)
 
 
-def score(result: RunResult, metric: str, at: At = "last") -> float:
+def score(result: RunResult, metric: str, at: At = "last", *, goal: Goal | None = None) -> float:
     """The run's score; of one that failed, the worse of its untrained generator's and the last it had.
 
     An arm must pay for its failed runs rather than have them left out of its mean. The untrained score alone
@@ -189,6 +189,7 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
         metric: Name of a metric, without ``eval/``.
         at: Which summary of the curve: ``last``, ``best`` (see `RunResult.scores`), ``area``, or ``first``,
             which is the untrained generator's whatever became of the run.
+        goal: Which way is better; by default that of the metric's entry.
 
     Returns:
         The score; NaN where it could never be computed, and of a failed run where nobody knows which way the
@@ -206,13 +207,14 @@ def score(result: RunResult, metric: str, at: At = "last") -> float:
     is_lost = result.failed or bool(result.failed_scores.get(metric, {}).get("at_end", False))
     if at == "first" or not is_lost:
         return summary[at]
-    if metric not in metrics:
+    goal = goal or (metrics[metric].goal if metric in metrics else None)
+    if goal is None:
         return math.nan
     over_training = (summary["area"],) if at == "area" else ()
-    return failed_score(metrics[metric].target, summary["first"], summary["last"], *over_training)
+    return failed_score(Target(metric=metric, goal=goal), summary["first"], summary["last"], *over_training)
 
 
-def last_on_half(result: RunResult, metric: str) -> float:
+def last_on_half(result: RunResult, metric: str, *, goal: Goal | None = None) -> float:
     """The last checkpoint's score against the half of the held-out reals that the best's is of.
 
     All held-out reals give another number for the same networks, Fréchet's distance a smaller one above all;
@@ -221,13 +223,16 @@ def last_on_half(result: RunResult, metric: str) -> float:
     Args:
         result: A finished run.
         metric: Name of a metric.
+        goal: Which way is better; by default that of the metric's entry.
 
     Returns:
         The score, of a failed run as `score` has it; NaN where the best is not of a half.
     """
     if result.best_checkpoint.get("metric") != metric or "last" not in result.best_checkpoint:
         return math.nan
-    return score(result, metric, "best") if result.failed else float(result.best_checkpoint["last"])
+    return (
+        score(result, metric, "best", goal=goal) if result.failed else float(result.best_checkpoint["last"])
+    )
 
 
 def failed_score(target: Target, *scores: float) -> float:

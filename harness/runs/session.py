@@ -290,11 +290,11 @@ class Session:
         self._retire_finished()
 
     def _prune_if_beaten(self, event: EvaluationDue) -> None:
-        prune, metric = self._job.prune, self._job.target.metric
+        prune, metric, goal = self._job.prune, self._job.target.metric, self._job.target.goal
         if prune is None or event.final or event.step == 0 or not self._open():
             return
         values = [recorder.latest for recorder in self._recorders.values()]
-        values += [score(result, metric) for result in self._before.values()]
+        values += [score(result, metric, goal=goal) for result in self._before.values()]
         mean = sum(values) / len(values)
         evaluation = max(recorder.num_evaluations for recorder in self._recorders.values()) - 1
         if math.isfinite(mean) and prune(evaluation, mean):

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from harness.recipe.registry import metrics
+
 __all__ = ["At", "Goal", "Target"]
 
 Goal: TypeAlias = Literal["minimize", "maximize"]
@@ -44,6 +46,16 @@ class Target:
     def direction(self) -> str:
         """Which scores are better: ``lower`` or ``higher``."""
         return "lower" if self.goal == "minimize" else "higher"
+
+    @property
+    def warning(self) -> str:
+        """One line where the goal is against the metric's own, else empty: it looks for the worst then."""
+        if self.metric not in metrics or metrics[self.metric].goal == self.goal:
+            return ""
+        return (
+            f"`metric.goal` is {self.goal}, but {metrics[self.metric].direction} is better of {self.metric}: "
+            "this study calls the worst the best; leave `goal` out to look for the best."
+        )
 
     def to_json(self) -> dict[str, str]:
         """The section `metric` of a sweep file."""

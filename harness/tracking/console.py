@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harness.tracking.history import STEP
 from harness.tracking.tracker import Histogram
-from harness.words import compact, duration
+from harness.words import compact, duration, plural
 
 __all__ = ["ConsoleTracker"]
 
@@ -106,6 +106,13 @@ class ConsoleTracker:
                     *(compact(float(values[key])) if key in values else "" for key in columns),
                 )
             self._console.print(table)
+        failed = result.get("failed_scores")
+        for name, failure in failed.items() if isinstance(failed, Mapping) else ():
+            times = plural(int(failure["count"]), "evaluation")
+            also = ", the last among them" if failure.get("at_end") else ""
+            self._console.print(
+                Text(f"{name} is missing at {times}{also}: {failure['reason']}", "yellow"), soft_wrap=True
+            )
         selection = result.get("best_checkpoint")
         if isinstance(selection, Mapping) and selection:
             self._console.print(

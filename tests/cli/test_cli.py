@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli.main import harness as group
 from harness.cli.main import main
-from harness.files import write_json
+from harness.files import read_json, write_json
 from support.untrained_runs import make_recipe, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -228,6 +228,15 @@ def test_a_sweep_is_planned_trained_reported_and_not_redone(
     (report / "table.csv").unlink()
     prints("report", str(path), *where)
     assert (report / "table.csv").exists()
+    # Runs that are all there, but none of which has the metric, are a failure and no answer.
+    for result in results:
+        values = read_json(result)
+        failed = {"sliced_w2": {"count": 2, "reason": "it came out as nan.", "at_end": True}}
+        write_json(result, values | {"scores": {}, "failed_scores": failed})
+    swept = harness("sweep", str(path), *where)
+    assert swept.returncode == 1
+    said = "No arm can be judged: 4 of 4 finished runs have no sliced_w2: it came out as nan."
+    assert swept.stderr.strip() == f"error: {said}"
 
 
 def test_folders_of_an_earlier_version_are_refused_by_every_command(

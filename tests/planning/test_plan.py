@@ -460,6 +460,31 @@ def test_a_metric_that_the_runs_would_never_have_is_refused(
         plan_study(study, directory=tmp_path)
 
 
+def test_a_metric_that_needs_more_samples_than_an_evaluation_has_is_refused_with_the_number(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    few = {
+        "recipe": "digits-gan",
+        "seeds": 1,
+        "metric": {"name": "class_excess"},
+        "parameters": {"evaluate.num_samples": {"value": 100}},
+    }
+    said = r"of 100 samples \(`evaluate.num_samples`\).*classes need 100; raise `evaluate.num_samples`"
+    with pytest.raises(ValueError, match=said) as caught:
+        plan_study(Study.from_json(few), directory=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+    enough = few | {"parameters": {"evaluate.num_samples": {"value": 200}}}
+    assert plan_study(Study.from_json(enough), directory=tmp_path).num_runs == 1
+
+
+def test_a_goal_against_the_metrics_own_is_said(tmp_path: Path) -> None:
+    for goal, said in (("maximize", ["lower is better of sliced_w2"]), ("minimize", [])):
+        study = ablation(metric={"name": "sliced_w2", "goal": goal})
+        remarks = unmeasured_plan(study, tmp_path / goal).remarks
+        assert [part in line for part, line in zip(said, remarks, strict=True)] == [True] * len(said)
+
+
 def test_a_conditional_recipe_may_be_measured_by_its_labels(tmp_path: Path, measured: list[str]) -> None:
     study = Study.from_json({"recipe": "digits-cgan", "seeds": 1, "metric": {"name": "label_accuracy"}})
     assert plan_study(study, directory=tmp_path).num_runs == 1

@@ -235,6 +235,23 @@ def test_unfinished_study_is_reported_as_far_as_it_is_and_says_so(tmp_path: Path
     assert "Not complete: 15 of 24" in (folder / "report" / "table.md").read_text()
 
 
+def test_a_study_whose_runs_all_lack_the_metric_says_so_and_not_that_none_has_finished(
+    tmp_path: Path,
+) -> None:
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS))
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["scores"]["sliced_w2"]
+        failed = {"count": 9, "reason": "it came out as nan.", "at_end": True}
+        path.write_text(json.dumps(result | {"failed_scores": {"sliced_w2": failed}}))
+    said = "No arm can be judged: 24 of 24 finished runs have no sliced_w2: it came out as nan."
+    assert headline(summarise(folder)) == said
+    write_report(folder)
+    text = " ".join(_page(folder).text.split())
+    assert said in text
+    assert "No run has finished" not in text
+
+
 def test_study_without_any_run_has_a_page_and_empty_tables(tmp_path: Path) -> None:
     folder = plan_study(tmp_path, Study.parse(OPTIMIZERS))
     write_report(folder)

@@ -9,6 +9,7 @@ import pytest
 
 from harness import evaluate, load_results, register_metric, train, write_report
 from harness.execution.worker import Worker
+from harness.planning.planner import plan_study
 from harness.recipe.registry import metrics
 from harness.tracking import read_history
 from support.tiny_studies import ablation, tiny_recipe, unmeasured_plan
@@ -47,7 +48,8 @@ def test_a_metric_of_one_s_own_is_recorded_with_the_others_and_its_failure_ends_
     assert result.scores["mean_gap"]["last"] == seen[-1]
     again = evaluate(run)
     assert again.scores["mean_gap"] == seen[-1]
-    assert again.scores.failures == {"broken": "IndexError: no such row"}
+    failures = {key: text for key, text in again.scores.failures.items() if key not in again.scores.too_few}
+    assert failures == {"broken": "IndexError: no such row"}
     assert again.to_json()["scores"]["mean_gap"]["goal"] == "minimize"
 
 
@@ -65,3 +67,10 @@ def test_a_study_can_be_of_a_metric_of_one_s_own_and_choose_checkpoints_by_it(tm
     }
     page = write_report(found.directory) / "index.html"
     assert str(GAP["description"]) in page.read_text(encoding="utf-8")
+
+
+def test_a_study_of_a_metric_that_always_fails_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    study = ablation(seeds=1, metric={"name": "broken"})
+    with pytest.raises(ValueError, match=r"`metric.name` broken cannot be .* IndexError: no such row; mend"):
+        plan_study(study, directory=tmp_path, device="cpu")
+    assert not list(tmp_path.iterdir())

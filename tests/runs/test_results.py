@@ -76,6 +76,12 @@ def test_every_failed_run_is_worth_the_worse_of_its_untrained_score_and_its_last
     assert score(make_result(scores=scores, **FAILURES[how]), "coverage", at) == 0.1
 
 
+def test_of_a_failed_run_the_worse_score_is_the_one_that_the_studys_goal_calls_so() -> None:
+    failed = make_result(**FAILURES["hopeless"])
+    assert score(failed, "sliced_w2", goal="minimize") == 0.6
+    assert score(failed, "sliced_w2", goal="maximize") == 0.1
+
+
 @pytest.mark.parametrize("at", ["last", "best", "area"])
 def test_no_run_gets_a_better_score_by_being_stopped(at: Any) -> None:
     for curve in ([0.6, 0.1, 0.3], [0.6, 900.0, 1.0], [0.6, 0.7, 163.7]):

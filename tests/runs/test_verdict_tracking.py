@@ -145,6 +145,17 @@ def test_the_result_of_a_run_says_how_its_best_was_chosen() -> None:
     assert "optimum, which flatters" in out.getvalue()
 
 
+def test_the_result_of_a_run_says_which_score_is_missing_and_why() -> None:
+    out = io.StringIO()
+    tracker = ConsoleTracker(label="run", total_steps=10, console=Console(file=out, width=400))
+    scores = {"kid": {"first": "nan", "last": 0.25, "best": 0.25, "area": 0.5}}
+    failed = {"frechet": {"count": 4, "reason": "it needs 129 images.", "at_end": True}}
+    tracker.finish({"outcome": "completed", "scores": scores, "failed_scores": failed})
+    said = "frechet is missing at 4 evaluations, the last among them: it needs 129 images."
+    assert said in out.getvalue()
+    assert "nan" in out.getvalue()
+
+
 def test_the_standing_of_a_sweep_shows_bad_verdicts_and_saved_steps_where_there_are_any() -> None:
     arms = [
         ArmStatus(name="good", done=2, total=4),
