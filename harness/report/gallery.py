@@ -5,6 +5,7 @@ They are put together from the grids that runs left, pixel by pixel; nothing is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.summary import ArmResult, Summary
 from harness.runs.folder import RunFolder, run_directory
 from harness.runs.result import RunResult
+from harness.tracking.history import read_history
 from harness.words import rounded
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = [
     "last_frame",
     "latent_pictures",
     "neighbour_pictures",
+    "words_of",
 ]
 
 _ROWS = 6
@@ -83,7 +86,7 @@ def neighbour_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tup
         run = _typical(summary, arm)
         path = None if run is None else _files(summary, run).samples / "neighbours.png"
         if run is not None and path is not None and path.exists():
-            found.append((arm.name, path, _words(summary, arm, run)))
+            found.append((arm.name, path, words_of(summary, run)))
     return found
 
 
@@ -104,7 +107,7 @@ def beside_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[tuple[
         for run in sorted(arm.runs, key=lambda run: run.seed):
             path = _files(summary, run).samples / "real_beside_fake.png"
             if path.exists():
-                found.append((arm.name, path, _words(summary, arm, run)))
+                found.append((arm.name, path, words_of(summary, run)))
                 break
     return found
 
@@ -141,26 +144,29 @@ def _side_by_side(
     budget = min((run.ledger["seen_images"] for _, run in chosen if not run.failed), default=0)
     real = _files(summary, chosen[0][1]).reals
     found = [Panel(picture=top_rows(real, _ROWS), title="real images", note="of the training set")]
-    cut = False
+    cut, beside = False, False
     for arm, run in chosen:
         path, step = _frame_at(summary, run, budget)
         last = int(run.ledger["discriminator_steps"])
-        note = _words(summary, arm, run)
+        note = words_of(summary, run, step)
         if step < last and not run.failed:
             cut = True
-            note += f"\nshown at step {step:,} of {last:,}"
+            note += f"\nat step {step:,} of {last:,}"
+        beside |= not run.failed and step * _batch(run) != budget
         found.append(_panel(path, arm.name, note, run))
     write_png(panels(found), folder / "samples.png")
+    near = "as near as a frame with a score comes to the time " if beside else ""
     when = (
-        f"when every discriminator had seen {budget:,.0f} real images, the most that all of them saw"
-        if cut
+        f"{near}when every discriminator had seen {budget:,.0f} real images, the most that all of them saw"
+        if cut or beside
         else "at the end of training, when every discriminator had seen equally many real images"
     )
     return [
         Picture(
             path=folder / "samples.png",
             title="What was learnt",
-            caption=f"Images made by each arm's run with the median score, {when}. Runs with the same seed "
+            caption=f"Images made by each arm's run with the median score, {when}; each score is that of the "
+            "images shown. Runs with the same seed "
             "make them from the same random numbers, and every grid shows its first ones, not the best. "
             "Where the generator is told what to make, each column is one class.",
         )
@@ -176,7 +182,7 @@ def _worst(summary: Summary, chosen: Sequence[tuple[ArmResult, RunResult]], fold
         if run is not None and (run.failed or run.run_id != typical.run_id):
             path = last_frame(summary, run)
             if path is not None:
-                found.append(_panel(path, arm.name, _words(summary, arm, run), run))
+                found.append(_panel(path, arm.name, words_of(summary, run), run))
     if not found:
         return []
     write_png(panels(found), folder / "worst.png")
@@ -201,7 +207,7 @@ def _filmstrips(
         frames = read_frames(_files(summary, run).samples)
         if len(frames) > 1:
             strip = filmstrip(frames, rows=_FILM_ROWS, row_labels=read_classes(_files(summary, run).samples))
-            found.append(Panel(picture=strip, title=arm.name, note=_words(summary, arm, run)))
+            found.append(Panel(picture=strip, title=arm.name, note=words_of(summary, run)))
     if not found:
         return []
     write_png(panels(found, columns=_FILM_COLUMNS), folder / "filmstrips.png")
@@ -237,22 +243,50 @@ def _worst_run(summary: Summary, arm: ArmResult) -> RunResult | None:
 
 
 def _frame_at(summary: Summary, run: RunResult, budget: float | None) -> tuple[Path | None, int]:
-    """A run's last frame by the time it had seen as many real images, or of all, and its step."""
+    """A run's frame with a score that is nearest to a budget of real images, or its last, and its step."""
     frames = {
         int(path.stem.removeprefix("step_")): path for path in _files(summary, run).samples.glob("step_*.png")
     }
-    batch = run.ledger["seen_images"] / max(1.0, run.ledger["discriminator_steps"])
-    allowed = [step for step in frames if budget is None or run.failed or step * batch <= budget]
-    step = max(allowed, default=-1)
+    if budget is None or run.failed:
+        step = max(frames, default=-1)
+    else:
+        scored = set(_scores(summary, run)) & set(frames) or frames
+        step = min(scored, key=lambda step: (abs(step * _batch(run) - budget), step), default=-1)
     return frames.get(step), step
 
 
-def _words(summary: Summary, arm: ArmResult, run: RunResult) -> str:
+def _batch(run: RunResult) -> float:
+    """Real images that one step of the discriminator saw."""
+    return run.ledger["seen_images"] / max(1.0, run.ledger["discriminator_steps"])
+
+
+def _scores(summary: Summary, run: RunResult) -> dict[int, float]:
+    """Step → the study's metric, at every evaluation that has it."""
+    path, key = _files(summary, run).history, f"eval/{summary.metric}"
+    rows = read_history(path) if path.exists() else ()
+    return {int(row["train/step"]): row[key] for row in rows if key in row}
+
+
+def words_of(summary: Summary, run: RunResult, step: int | None = None) -> str:
+    """What stands below a picture of a run: its seed, and the score of the networks that made the picture.
+
+    That is another number than the run's in the table where the study compares best scores or means over
+    training, or where the picture is not of the last step.
+
+    Args:
+        summary: the study.
+        run: the run; of one that failed, it is how and why.
+        step: where the picture was made; by default at the end.
+    """
     if run.failed:
         how = "stopped" if run.stopped_by == "verdict" else "diverged"
         return f"seed {run.seed}, {how}: {run.why_failed}"
-    value = rounded(arm.values(summary.metric, summary.at)[run.seed])
-    return f"seed {run.seed}, {summary.metric} {value or 'unknown'}"
+    if step is None or step == int(run.ledger["discriminator_steps"]):
+        is_lost = bool(run.failed_scores.get(summary.metric, {}).get("at_end"))
+        value = math.nan if is_lost else run.scores.get(summary.metric, {}).get("last", math.nan)
+    else:
+        value = _scores(summary, run).get(step, math.nan)
+    return f"seed {run.seed}, {summary.metric} {rounded(value) or 'unknown'}"
 
 
 def _files(summary: Summary, run: RunResult) -> RunFolder:

@@ -27,7 +27,7 @@ from harness.files import write_text
 from harness.recipe.registry import Value, metrics
 from harness.report import tables
 from harness.report.costs import spent_table
-from harness.report.gallery import beside_pictures, latent_pictures, neighbour_pictures
+from harness.report.gallery import beside_pictures, latent_pictures, neighbour_pictures, words_of
 from harness.report.outcomes import Failure, FailureGroup, failures
 from harness.report.pictures import MAX_DOTS, Picture, draw_pictures, selection_note, shown_arms
 from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_table
@@ -173,9 +173,7 @@ def _gif(summary: Summary, arm: ArmResult) -> tuple[str, str, str]:
     if run is None:
         return arm.name, "", "no run with a score"
     path = RunFolder(run_directory(summary.directory, run.run_id)).film
-    value = rounded(arm.values(summary.metric, summary.at)[run.seed])
-    words = f"seed {run.seed}, {summary.metric} {value}"
-    return arm.name, _data_url(path, "image/gif") if path.exists() else "", words
+    return arm.name, _data_url(path, "image/gif") if path.exists() else "", words_of(summary, run)
 
 
 def _film_shows(summary: Summary) -> str:

@@ -14,11 +14,10 @@ from harness.analysis.statistics import mean
 from harness.analysis.summary import ArmResult, Summary
 from harness.recipe.registry import Value, metrics
 from harness.report.costs import cost_picture
-from harness.report.gallery import Picture, draw_gallery
+from harness.report.gallery import Picture, draw_gallery, words_of
 from harness.report.outcomes import score_strips, verdict_timeline
 from harness.runs.folder import RunFolder, run_directory
 from harness.runs.result import RunResult
-from harness.words import rounded
 
 __all__ = ["MAX_DOTS", "Picture", "draw_pictures", "metric_label", "selection_note", "shown_arms"]
 
@@ -270,8 +269,7 @@ def _scene_title(summary: Summary, arm: ArmResult) -> str:
     run = summary.median_run(arm)
     if run is None:
         return arm.name
-    value = arm.values(summary.metric, summary.at)[run.seed]
-    return f"{arm.name}\nseed {run.seed}, {summary.metric} {rounded(value)}"
+    return f"{arm.name}\n{words_of(summary, run)}"
 
 
 def metric_label(metric: str, summary: Summary) -> str:

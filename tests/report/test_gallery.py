@@ -17,11 +17,13 @@ from harness.execution.worker import Worker
 from harness.figures.canvas import line_height
 from harness.figures.grids import TITLE
 from harness.files import read_json, write_json
-from harness.report.gallery import beside_pictures, draw_gallery
+from harness.report.gallery import _frame_at, beside_pictures, draw_gallery, words_of
 from harness.report.page import write_report
 from harness.report.pictures import shown_arms
 from harness.runs.folder import run_directory
 from harness.study.study import Study
+from harness.tracking import read_history
+from harness.words import rounded
 from support.image_recipes import SMALL
 from support.tiny_studies import unmeasured_plan
 
@@ -87,6 +89,31 @@ def test_images_of_the_arms_stand_side_by_side_after_as_many_real_images(folder:
     assert not holds(picture, frame(summary, long.run_id, 32))
     text = page(folder)
     assert "when every discriminator had seen 512 real images, the most that all of them saw" in text
+
+
+def test_of_the_frames_with_a_score_the_one_nearest_to_the_budget_is_shown_with_its_own_score(
+    folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    summary = summarise(copy)
+    run = summary.median_run(summary.arms[1])
+    assert run is not None
+    rows = read_history(run_directory(copy, run.run_id) / "history.jsonl")
+    curve = {int(row["train/step"]): row["eval/frechet"] for row in rows if "eval/frechet" in row}
+    samples = run_directory(copy, run.run_id) / "samples"
+    (samples / "step_00000016.png").rename(samples / "step_00000017.png")
+    # Step 17 is nearer, but has no score; step 8 is as near to 16 as step 24, which goes.
+    (samples / "step_00000024.png").unlink()
+    for budget, step in ((512, 8), (540, 8), (641, 32), (1e9, 32)):
+        path, found = _frame_at(summary, run, budget)
+        assert (found, path) == (step, samples / f"step_{step:08d}.png")
+        assert words_of(summary, run, step).endswith(f"frechet {rounded(curve[step])}")
+    assert words_of(summary, run) == words_of(summary, run, 32) != words_of(summary, run, 8)
+    first, *_ = draw_gallery(summary, shown_arms(summary)[:2], tmp_path)
+    assert "as near as a frame with a score comes to the time when every discriminator had" in first.caption
 
 
 def test_runs_that_diverged_are_among_the_worst_with_their_last_grid(folder: Path) -> None:
