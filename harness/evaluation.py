@@ -16,11 +16,11 @@ from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
 from harness.data.generated import read_images
+from harness.distances.bins import EXPECTED_SHARE
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
 from harness.metrics.scores import Scores
-from harness.neighbours.bins import EXPECTED_SHARE
 from harness.objective.objective import chance_loss
 from harness.recipe import choose
 from harness.recipe.registry import Value, datasets, metrics
@@ -79,6 +79,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
+        failures = self.scores.failures.items()
         return {
             "source": self.source,
             "step": self.step,
@@ -98,7 +99,8 @@ class Evaluation:
                 for name, value in self.scores.items()
             },
             "num_real": self.num_null,
-            "failed": dict(self.scores.failures),
+            "failed": {name: reason for name, reason in failures if name not in self.scores.too_few},
+            "not_given": {name: reason for name, reason in failures if name in self.scores.too_few},
             "missing_classes": list(self.missing_classes),
             "notes": list(self.notes),
         }

@@ -18,7 +18,7 @@ FLOORS = (
     {"version"},
     {"files", "words", "machine", "leases"},
     {"recipe", "verdict"},
-    {"data", "study", "optim", "neighbours"},
+    {"data", "study", "optim", "distances"},
     {"objective", "features", "search", "tracking"},
     {"engine", "metrics"},
     {"figures"},

@@ -115,7 +115,7 @@ def test_a_run_gets_the_numbers_of_its_last_evaluation(
     assert {"d_auc", "coverage"} <= expected.keys() <= found.scores.keys()
     for name, value in expected.items():
         assert found.scores[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
-    assert not found.scores.failures
+    assert set(found.scores.failures) == found.scores.too_few
     assert found.verdict.step == found.step == max(row["train/step"] for row in read_history_of(folder))
     assert {"d_auc", "g_grad_norm", "modes"} <= found.verdict.evidence.keys()
     assert found.recorded == result.verdict["name"]
@@ -263,6 +263,7 @@ def test_the_command_prints_scores_with_full_names_beside_real_ones_and_the_verd
     assert "failed: frechet: " in failed
     assert "at least 85 generated images" in failed
     assert re.search(r"^3 of \d\d scores could not be computed\.$", failed, re.MULTILINE)
+    assert re.search(r"^not given: class_recall_clear and class_excess: only \d\d gen", failed, re.MULTILINE)
 
 
 def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
@@ -274,6 +275,7 @@ def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pic
     assert found["scores"]["swd"]["real"] < 100
     assert found["fingerprint"]["extractor"].startswith("lenet-digits@")
     assert (found["num_samples"], found["failed"]) == (120, {})
+    assert list(found["not_given"]) == ["class_recall_clear", "class_excess"]
 
 
 @pytest.mark.parametrize(

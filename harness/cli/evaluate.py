@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from harness.cli.options import data_root, directory, import_option, read_settings
+from harness.words import joined
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,9 +88,13 @@ def evaluate(
     console.width = max(console.width, _TABLE_WIDTH)
     console.print(f"{_title(found)}\n", highlight=False, soft_wrap=True, markup=False)
     console.print(_table(found))
-    lines = [(f"failed: {name}: {reason}", "yellow") for name, reason in found.scores.failures.items()]
+    failures, too_few = found.scores.failures, found.scores.too_few
+    lines = [(f"failed: {name}: {why}", "yellow") for name, why in failures.items() if name not in too_few]
     if lines:
         lines.append((f"{len(lines)} of {len(lines) + len(found.scores)} scores could not be computed.", ""))
+    for reason in dict.fromkeys(failures[name] for name in failures if name in too_few):
+        names = [name for name in failures if name in too_few and failures[name] == reason]
+        lines.append((f"not given: {joined(names)}: {reason}", ""))
     lines += [("", ""), (found.verdict.sentence(), _COLOURS[found.verdict.name])]
     for line, style in [*lines, *((line, "") for line in _lines(found))]:
         console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.distances.balls import Neighbours, in_balls, neighbours, pairwise, radii
+from harness.distances.frechet import frechet, kid, moments
 from harness.features.inception import load_inception, resize_like_tensorflow
 from harness.metrics.images.classes import classifier_score
-from harness.metrics.images.frechet import frechet, kid, moments
-from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
 
 
 def features(rows: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -28,8 +28,8 @@ def reference(name: str) -> Any:
 
 
 def prdc(fake: Tensor, real: Tensor, k: int) -> Neighbours:
-    fake_radii, real_radii = radii(pairwise(fake, fake), k), radii(pairwise(real, real), k)
-    return neighbours(pairwise(fake, real), fake_radii, real_radii, k)
+    between, (own, theirs) = pairwise(fake, real), (radii(x, pairwise(x, x), k) for x in (fake, real))
+    return neighbours(in_balls(fake, real, theirs, between), in_balls(real, fake, own, between.T).T, k)
 
 
 def test_frechet_is_torch_fidelity_s() -> None:

@@ -83,7 +83,7 @@ def test_shares_of_classes_need_ten_sure_images_a_class() -> None:
     assert class_excess(clear_ratios(counted(*[10] * 10, total=900), real)) == 1
     with pytest.raises(TooFewError, match=r"only 99 generated images are of a clear class, .* need 100"):
         clear_ratios(counted(9, *[10] * 9, total=900), real)
-    with pytest.raises(TooFewError, match="of no class are 10 held-out images clear"):
+    with pytest.raises(TooFewError, match="of no class are 10 real images clear"):
         clear_ratios(counted(*[10] * 10), counted(*[9] * 10))
 
 

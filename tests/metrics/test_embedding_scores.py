@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.metrics.images.frechet import Moments, frechet, frechet_null, kid, moments, vendi
-from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
-from harness.neighbours.bins import Bins, fit_bins, ndb, nearest_bins
-from harness.neighbours.bins import bin_recall as recalled
+from harness.distances.balls import Neighbours, in_balls, neighbours, pairwise, point_radii, radii
+from harness.distances.bins import Bins, fit_bins, ndb, nearest_bins
+from harness.distances.bins import bin_recall as recalled
+from harness.distances.frechet import Moments, frechet, frechet_null, kid, moments, vendi
 from support.points import neighbours as neighbours_of_points
 
 
@@ -31,7 +31,8 @@ def of_classes(rows: int, seed: int, kept: int = 10, spread: float = 1.0) -> Ten
 
 
 def prdc(fake: Tensor, real: Tensor) -> Neighbours:
-    return neighbours(pairwise(fake, real), radii(pairwise(fake, fake)), radii(pairwise(real, real)))
+    between, (own, theirs) = pairwise(fake, real), (radii(x, pairwise(x, x)) for x in (fake, real))
+    return neighbours(in_balls(fake, real, theirs, between), in_balls(real, fake, own, between.T).T)
 
 
 def exactly(mean: Tensor, covariance: Tensor, count: int = 1000) -> Moments:
@@ -160,6 +161,52 @@ def test_vendi_seen_from_the_reals_does_not_rise_on_a_noisy_point_mass() -> None
 def test_neighbours_on_tensors_are_those_of_points() -> None:
     fake, real = normal(300, 2, 0) + 0.2, normal(250, 2, 1)
     assert prdc(fake, real) == neighbours_of_points(fake, real)
+
+
+def by_definition(fake: Tensor, real: Tensor, k: int = 5) -> Neighbours:
+    """With every distance from the difference."""
+
+    def apart(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+    inside = apart(fake, real) < apart(real, real).kthvalue(k + 1, dim=1).values
+    around = apart(fake, real) < apart(fake, fake).kthvalue(k + 1, dim=1).values[:, None]
+    return neighbours(inside, around, k)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_samples_that_equal_reals_get_exactly_what_the_definition_gives(offset: float) -> None:
+    real = normal(1500, 84, 0) + offset
+    found = prdc(real.flip(0), real)
+    assert found == by_definition(real.flip(0), real)
+    assert found.density == 1  # of the five in each ball, the fifth lies on its edge, and the centre inside
+    half = torch.cat([real[:400], normal(300, 84, 1) + offset])
+    assert prdc(half, real) == by_definition(half, real)
+
+
+def test_samples_on_a_lattice_and_copies_get_exactly_what_the_definition_gives() -> None:
+    random = torch.Generator().manual_seed(0)
+    levels = torch.randint(0, 3, (500, 6), generator=random).double() / 10
+    others = torch.randint(0, 3, (400, 6), generator=random).double() / 10
+    assert prdc(others, levels) == by_definition(others, levels)
+    copies = normal(12, 84, 1).repeat(40, 1)
+    assert prdc(copies[:300], copies) == by_definition(copies[:300], copies)
+    assert prdc(copies, copies).coverage == 0  # a ball that reaches to a copy of its centre holds nothing
+
+
+def test_a_distance_is_the_same_in_any_block() -> None:
+    real = of_classes(1300, 0)
+    whole, part = (radii(x, pairwise(x, x)) for x in (real, real[torch.arange(1300).flip(0)]))
+    assert torch.equal(whole, part.flip(0))
+
+
+def test_neighbourhoods_need_more_samples_than_the_neighbour_that_they_reach_to() -> None:
+    few = normal(5, 3, 0)
+    with pytest.raises(ValueError, match=r"reaches to neighbour 5 .* at least 6 samples, but got 5"):
+        radii(few, pairwise(few, few))
+    assert len(radii(normal(6, 3, 0), pairwise(normal(6, 3, 0), normal(6, 3, 0)))) == 6
+    with pytest.raises(ValueError, match="at least 6 samples, but got 5"):
+        point_radii(few[:, :2].numpy())
 
 
 def test_coverage_and_density_have_their_expected_values_under_one_law() -> None:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from harness.data.points import four_gaussians
+from harness.distances.balls import neighbours as neighbours_within
+from harness.distances.balls import point_radii
+from harness.distances.bins import bin_recall as recalled
+from harness.distances.bins import point_bin_counts, point_bins
 from harness.metrics.groups import TooFewError
 from harness.metrics.points import modes
 from harness.metrics.points.distances import directions, interval_means
 from harness.metrics.scores import d_auc
-from harness.neighbours.balls import neighbours as neighbours_within
-from harness.neighbours.balls import point_radii
-from harness.neighbours.bins import bin_recall as recalled
-from harness.neighbours.bins import point_bin_counts, point_bins
 from support.points import (
     bin_recall,
     mixture_of,
@@ -251,9 +251,8 @@ def test_points_huddled_inside_of_modes_lower_recall_and_coverage_but_not_precis
 def test_halving_each_class_s_spread_in_many_dimensions_raises_density() -> None:
     random = np.random.default_rng(0)
     real, fake = random.normal(size=(500, 64)), 0.5 * random.normal(size=(500, 64))
-    found = neighbours_within(
-        np.linalg.norm(fake[:, None] - real[None], axis=2), point_radii(fake), point_radii(real)
-    )
+    between = np.linalg.norm(fake[:, None] - real[None], axis=2)
+    found = neighbours_within(between < point_radii(real), between < point_radii(fake)[:, None])
     assert found.density > 20
     assert found.coverage > 0.99
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.data import Dataset, Mixture, load_dataset
+from harness.distances.balls import Neighbours
 from harness.metrics.points.scorer import POINT_GROUPS, Cloud, PointBatch, PointReference
-from harness.neighbours.balls import Neighbours
 from harness.recipe import choose
 from harness.recipe.registry import datasets
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.distances.bins import EXPECTED_SHARE
 from harness.metrics.groups import TooFewError
-from harness.neighbours.bins import EXPECTED_SHARE
 
 __all__ = [
     "CONFIDENCE",
@@ -103,9 +103,7 @@ def clear_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
     known = real.counts >= MIN_PER_CLASS
     count, needed = int(fake.counts.sum()), MIN_PER_CLASS * int(known.sum())
     if not needed:
-        raise TooFewError(
-            f"of no class are {MIN_PER_CLASS} held-out images clear, so none has a known share."
-        )
+        raise TooFewError(f"of no class are {MIN_PER_CLASS} real images clear, so none has a known share.")
     if count < needed:
         raise TooFewError(
             f"only {count} generated images are of a clear class, but the shares of {int(known.sum())} "

@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.distances.balls import NEIGHBOUR_SCORES, in_balls, neighbours, pairwise, radii
+from harness.distances.bins import bin_recall, ndb, nearest_bins
+from harness.distances.frechet import frechet, frechet_null, kid, moments, vendi
 from harness.features.extractors import Features
 from harness.metrics.groups import Batch, Group, d_auc_group, group
 from harness.metrics.images import classes
-from harness.metrics.images.frechet import frechet, frechet_null, kid, moments, vendi
 from harness.metrics.images.pixels import (
     mean_symmetry,
     ms_ssim_scales,
@@ -30,8 +32,6 @@ from harness.metrics.images.pyramid import NUM_IMAGES, swd
 from harness.metrics.images.reference import MAX_NEIGHBOURS, Reference
 from harness.metrics.memory import memorised, nearness
 from harness.metrics.scores import energy
-from harness.neighbours.balls import NEIGHBOUR_SCORES, neighbours, pairwise, radii
-from harness.neighbours.bins import bin_recall, ndb, nearest_bins
 
 __all__ = ["IMAGE_GROUPS", "ImageBatch"]
 
@@ -154,11 +154,12 @@ def _neighbours(batch: ImageBatch) -> dict[str, float]:
     count, reference = batch.num_compared, batch.reference
     fake, real = batch.features.embedding[:count], reference.features.embedding[:count]
     between, within = pairwise(fake, real), pairwise(fake, fake)
-    found = neighbours(between, radii(within), reference.radii(count))
-    null = reference.null(min(count, len(reference.train)))
+    inside = in_balls(fake, real, reference.radii(count), between)
+    around = in_balls(real, fake, radii(fake, within), between.T).T
     pairs = count * (count - 1)
-    inside = [float(distances.sum()) / pairs for distances in (within, reference.within(count))]
-    return {"mmd2": energy(float(between.mean()), *inside), **found.beside(null)}
+    apart = [float(distances.sum()) / pairs for distances in (within, reference.within(count))]
+    found = neighbours(inside, around).beside(reference.null(min(count, len(reference.train))))
+    return {"mmd2": energy(float(between.mean()), *apart), **found}
 
 
 @group("memorised", available=_is_quick, embedded=True, beside_train=True)
@@ -223,7 +224,7 @@ def _classes(batch: ImageBatch) -> dict[str, float]:
 
 @group("class_recall_clear", "class_excess", available=_is_classifier, embedded=True)
 def _clear_classes(batch: ImageBatch) -> dict[str, float]:
-    ratios = classes.clear_ratios(batch.classes, batch.reference.classes)
+    ratios = classes.clear_ratios(batch.classes, batch.reference.all_classes)
     return {
         "class_recall_clear": classes.num_present(ratios) / len(ratios),
         "class_excess": classes.class_excess(ratios),

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from harness.data import scaled
+from harness.distances.balls import Neighbours, in_balls, neighbours, pairwise, radii
+from harness.distances.bins import Bins, fit_bins
+from harness.distances.frechet import Moments, covariance_root, mean_kernel, moments, vendi
 from harness.features.cache import cached_features
 from harness.features.extractors import Extractor, Features
 from harness.metrics.images.classes import ClassCounts, class_counts, classifier_score, label_accuracy
-from harness.metrics.images.frechet import Moments, covariance_root, mean_kernel, moments, vendi
 from harness.metrics.images.pyramid import PatchReference, patch_reference
 from harness.metrics.memory import MAX_QUERIES, nearness
-from harness.neighbours.balls import Neighbours, neighbours, pairwise, radii
-from harness.neighbours.bins import Bins, fit_bins
 
 __all__ = ["MAX_NEIGHBOURS", "Reference"]
 
@@ -142,6 +142,13 @@ class Reference:
         return class_counts(self._logits)
 
     @cached_property
+    def all_classes(self) -> ClassCounts:
+        """The same of the reals and of up to 2500 training images together, to know each class's share by."""
+        train = self._kept(f"first {len(self.train)} of train", self.train).logits
+        assert train is not None
+        return class_counts(torch.cat([self._logits, train]))
+
+    @cached_property
     def classifier_score(self) -> float:
         """`classifier_score` of the reals."""
         return classifier_score(self._logits)
@@ -171,7 +178,7 @@ class Reference:
 
     def radii(self, count: int) -> Tensor:
         """(count,) radii of the first `count` reals among themselves."""
-        return self._once("radii", count, lambda: radii(self.within(count)))
+        return self._once("radii", count, lambda: radii(self.features.embedding[:count], self.within(count)))
 
     @cached_property
     def nearness(self) -> Tensor:
@@ -182,9 +189,11 @@ class Reference:
         """`neighbours` of the first `count` training reals: what a perfect generator would get."""
 
         def found() -> Neighbours:
-            other = self._train_embedding(count)
-            between = pairwise(other, self.features.embedding[:count])
-            return neighbours(between, radii(pairwise(other, other)), self.radii(count))
+            other, real = self._train_embedding(count), self.features.embedding[:count]
+            between = pairwise(other, real)
+            inside = in_balls(other, real, self.radii(count), between)
+            own = radii(other, pairwise(other, other))
+            return neighbours(inside, in_balls(real, other, own, between.T).T)
 
         return self._once("null", count, found)
 

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from harness.data import Mixture
+from harness.distances.bins import EXPECTED_SHARE
 from harness.metrics.checks import Array, as_points
 from harness.metrics.groups import TooFewError
-from harness.neighbours.bins import EXPECTED_SHARE
 
 __all__ = [
     "Assignment",

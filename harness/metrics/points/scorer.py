@@ -17,6 +17,8 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from harness.data import Dataset, Mixture
+from harness.distances.balls import NEIGHBOUR_SCORES, Neighbours, neighbours, point_radii
+from harness.distances.bins import Bins, bin_recall, point_bin_counts, point_bins
 from harness.metrics.checks import Array, as_points, to_array
 from harness.metrics.groups import MIN_SAMPLES, Batch, Group, Latest, Scorer, d_auc_group, group, random_order
 from harness.metrics.memory import MAX_QUERIES, memorised, nearness_of
@@ -29,8 +31,6 @@ from harness.metrics.points.distances import (
     w2,
 )
 from harness.metrics.scores import energy
-from harness.neighbours.balls import NEIGHBOUR_SCORES, Neighbours, neighbours, point_radii
-from harness.neighbours.bins import Bins, bin_recall, point_bin_counts, point_bins
 
 __all__ = ["POINT_GROUPS", "Cloud", "PointBatch", "PointReference", "PointScorer"]
 
@@ -101,7 +101,7 @@ class PointReference(Cloud):
         if count not in self._nulls:
             other = Cloud(self.train[:count])
             between = cdist(other.points, self.points)
-            self._nulls[count] = neighbours(between, other.radii, self.radii)
+            self._nulls[count] = neighbours(between < self.radii, between < other.radii[:, None])
         return self._nulls[count]
 
     @cached_property
@@ -179,7 +179,8 @@ def _bins(batch: PointBatch) -> dict[str, float]:
 
 @group(*NEIGHBOUR_SCORES)
 def _neighbours(batch: PointBatch) -> dict[str, float]:
-    found = neighbours(batch.between, batch.fakes.radii, batch.reference.radii)
+    between, real = batch.between, batch.reference.radii
+    found = neighbours(between < real, between < batch.fakes.radii[:, None])
     return found.beside(batch.reference.null(len(batch.points)))
 
 

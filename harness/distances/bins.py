@@ -146,5 +146,10 @@ def fit_bins(real: Tensor, count: int = NUM_BINS) -> Bins[Tensor]:
 
 
 def nearest_bins(points: Tensor, centres: Tensor) -> Tensor:
-    """(N,) which of the `centres`, (B, d), is nearest to each of the `points`, (N, d)."""
-    return torch.cat([torch.cdist(part, centres).argmin(dim=1) for part in torch.split(points, _CHUNK)])
+    """(N,) which of the `centres`, (B, d), is nearest to each of the `points`, (N, d); of several, the first.
+
+    Distances are taken from the differences, so that equal points go to the same bin whatever is beside them.
+    """
+    mode = "donot_use_mm_for_euclid_dist"
+    parts = torch.split(points, _CHUNK)
+    return torch.cat([torch.cdist(part, centres, compute_mode=mode).argmin(dim=1) for part in parts])

@@ -1,1 +1,0 @@
-"""Which samples lie near which: balls around them, and bins of them."""
