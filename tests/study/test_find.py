@@ -84,7 +84,7 @@ def test_an_unknown_name_says_what_there_is_and_what_cannot_be_read(home: Path) 
         ValueError, match=r"^unknown sweep 'optimisers'; did you mean `optimizers`\? Known in "
     ) as e:
         find_study("optimisers")
-    assert "in `sweeps/`: none; shipped: depth, " in str(e.value)
+    assert "in `sweeps/`: none; shipped: depth-fc, depth, " in str(e.value)
     assert str(e.value).endswith("f-depth; or give a path.")
     write(home / "sweeps" / "file.yaml", "name: my-study\n" + GRID)
     write(home / "sweeps" / "broken.yaml", "name: [")

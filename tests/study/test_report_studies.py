@@ -46,6 +46,7 @@ def test_every_question_of_the_reports_has_its_study() -> None:
         "optimizers",
         "optimizers-tuned",
         "depth",
+        "depth-fc",
         "losses",
         "growing",
     }
