@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
-from harness.analysis.summary import ArmResult, Summary, known_score
+from harness.analysis.summary import ArmResult, Estimate, Summary, TrialResult, known_score
 from harness.words import in_words, joined, plural, rounded
 
-__all__ = ["Answer", "Flag", "answers", "flags", "headline", "without_value"]
+__all__ = ["Answer", "Choice", "Flag", "answers", "choices", "flags", "headline", "without_value"]
 
 Decision: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
 
@@ -51,6 +51,27 @@ class Flag:
     arm: str
     label: str
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What tuning chose for an arm, and what came of it.
+
+    Attributes:
+        arm: the arm's name.
+        trial: the trial that was chosen.
+        fresh: the study's metric of its settings, trained with seeds that they were not chosen by; None while
+            no such run has finished.
+        num_fresh: those seeds.
+        loss: how much worse `fresh` is than the trial's value, by which it was chosen; negative where it is
+            better, NaN where either is not known.
+    """
+
+    arm: str
+    trial: TrialResult
+    fresh: Estimate | None
+    num_fresh: int
+    loss: float
 
 
 def headline(summary: Summary) -> str:
@@ -120,6 +141,20 @@ def answers(summary: Summary) -> list[Answer]:
     return found
 
 
+def choices(summary: Summary) -> list[Choice]:
+    """What tuning chose, arm by arm; none in a study without tuned arms."""
+    if summary.study.kind == "search":
+        return []
+    found = []
+    for arm in summary.arms:
+        trial = summary.best_trial(arm.name)
+        if trial is not None:
+            fresh = summary.estimates[arm.name] if arm.runs else None
+            loss = math.nan if fresh is None else summary.target.gain(fresh.mean, trial.value)
+            found.append(Choice(arm=arm.name, trial=trial, fresh=fresh, num_fresh=len(arm.runs), loss=loss))
+    return found
+
+
 def flags(summary: Summary) -> list[Flag]:
     """Everything that a reader must not overlook, the study's own first."""
     found = []
@@ -134,21 +169,8 @@ def flags(summary: Summary) -> list[Flag]:
         )
     if warning := summary.target.warning:
         found.append(Flag(arm="", label="a goal against the metric's own", text=warning))
-    needed = max((c.min_num_seeds for c in summary.comparisons if c.decision == "too-few-seeds"), default=0)
-    if needed:
-        cure = (
-            f"SEEDS={needed} or more"
-            if summary.study.kind == "ablation"
-            else f"`final_seeds: {needed}` or more"
-        )
-        found.append(
-            Flag(
-                arm="",
-                label="too few seeds",
-                text=f"With {plural(len(summary.comparisons), 'comparison')}, no outcome whatever can be "
-                f"significant below {needed} seeds an arm. Run the study with {cure}.",
-            )
-        )
+    if any(compared.decision == "too-few-seeds" for compared in summary.comparisons):
+        found.append(Flag(arm="", label="too few seeds", text=_too_few(summary)))
     if summary.study.kind == "search" and len(summary.ranking) > 1:
         found.append(
             Flag(
@@ -158,6 +180,7 @@ def flags(summary: Summary) -> list[Flag]:
                 "luck helped to choose it. Before it is believed, train it again with fresh seeds.",
             )
         )
+    found.extend(_contrary_mean(summary))
     for arm in summary.arms:
         found.extend(_flags_of(summary, arm))
     return found
@@ -195,6 +218,40 @@ def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
         yield Flag(arm=arm.name, label=_WORST, text=text)
     if text := _barely_moved(summary, arm):
         yield Flag(arm=arm.name, label="barely moved", text=text)
+
+
+def _too_few(summary: Summary) -> str:
+    """Which comparisons nothing could have decided, by what test, and what to do about it."""
+    few = [compared for compared in summary.comparisons if compared.decision == "too-few-seeds"]
+    needed = max(compared.min_num_pairs for compared in few)
+    planned = summary.baseline.num_planned if summary.baseline else 0
+    if planned < needed:
+        option = "SEEDS={}" if summary.study.kind == "ablation" else "`final_seeds: {}`"
+        cure = f"Run the study with {option.format(needed)} or more."
+    elif not summary.is_complete:
+        cure = "The runs that have not finished may bring them."
+    else:
+        cure = "Run the study with more seeds, or compare by a metric that ties less often."
+    names = "any arm" if len(few) == len(summary.comparisons) else _listed([compared.arm for compared in few])
+    return (
+        f"With {plural(len(summary.comparisons), 'comparison')}, no outcome whatever of the test that "
+        f"decides (exact signed-rank, Holm-corrected) could tell {names} from the baseline: it takes "
+        f"{needed} seeds whose two values differ. {cure}"
+    )
+
+
+def _contrary_mean(summary: Summary) -> Iterator[Flag]:
+    """Flag decisions that the mean of the differences speaks against."""
+    for found in summary.comparisons:
+        if found.decision in ("better", "worse") and found.difference * found.mean_difference < 0:
+            yield Flag(
+                arm=found.arm,
+                label="mean disagrees",
+                text=f"Seed by seed {found.arm} is {found.decision} (pseudo-median "
+                f"{rounded(found.difference, sign=True)}), but the mean of the differences is "
+                f"{rounded(found.mean_difference, sign=True)}: few seeds, far off, carry it to the other "
+                "side. The decision is about the former.",
+            )
 
 
 def _failed_scores(arm: ArmResult) -> Iterator[Flag]:
@@ -273,25 +330,45 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
         "worse": f"{arm.name} is worse than {base}.",
         "undecided": f"{arm.name} and {base} cannot be told apart with these seeds, which does not mean that "
         "they are equal.",
-        "too-few-seeds": f"{plural(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too "
-        f"few to decide between {arm.name} and {base}; it takes at least {found.min_num_seeds}.",
+        "too-few-seeds": _few(found, arm.name, base),
     }
     evidence = (
         f"{summary.metric} {rounded(summary.estimates[arm.name].mean)} against "
-        f"{rounded(summary.estimates[base].mean)}, {_over(found.num_pairs)}; difference "
-        f"{rounded(found.difference, sign=True)}"
+        f"{rounded(summary.estimates[base].mean)}, {_over(found.num_pairs)}"
     )
-    if math.isfinite(found.interval.low):
-        low, high = (rounded(end, sign=True) for end in (found.interval.low, found.interval.high))
-        evidence += f", 95 % interval of the difference {low} to {high}"
     if math.isnan(found.p_holm):
-        evidence += "; no test, for a seed has no value."
+        evidence += "; no test, for a seed has no finite value."
     else:
         evidence += (
-            f"; p = {rounded(found.p_holm)} after correction. A run of {arm.name} beats a run of {base} "
-            f"{_percent(found.probability_of_improvement)} of the time."
+            f". {_difference(found)}; p = {rounded(found.p_holm)} after correction. A run of {arm.name} "
+            f"beats a run of {base} {_percent(found.probability_of_improvement)} of the time."
         )
     return Answer(arm=arm.name, decision=found.decision, claim=claims[found.decision], evidence=evidence)
+
+
+def _few(found: Comparison, arm: str, base: str) -> str:
+    """Why too few pairs of seeds could decide."""
+    equal = found.num_pairs - found.num_unequal
+    if not equal or not found.num_unequal:
+        return (
+            f"{plural(found.num_pairs, 'seed')} {'is' if found.num_pairs == 1 else 'are'} too few to decide "
+            f"between {arm} and {base}; it takes at least {found.min_num_pairs}."
+        )
+    return (
+        f"{arm} and {base} are equal at {equal} of {plural(found.num_pairs, 'seed')}, and "
+        f"{found.num_unequal} that differ {'is' if found.num_unequal == 1 else 'are'} too few to decide "
+        f"between them; it takes at least {found.min_num_pairs}."
+    )
+
+
+def _difference(found: Comparison) -> str:
+    """What is tested, and how sure it is."""
+    text = f"Typical difference, seed by seed (pseudo-median): {rounded(found.difference, sign=True)}"
+    if ends := found.interval.in_words(sign=True):
+        widest = found.interval.confidence < 1 - found.level
+        which = f"the widest interval that {plural(found.num_pairs, 'seed')} can give, at " if widest else ""
+        text += f", {which}{found.interval.level}{'' if widest else ' interval'}, {ends}"
+    return f"{text}; mean difference {rounded(found.mean_difference, sign=True)}"
 
 
 def _standing(summary: Summary, arm: ArmResult) -> str:
@@ -299,8 +376,8 @@ def _standing(summary: Summary, arm: ArmResult) -> str:
         return "No run has finished yet."
     found = summary.estimates[arm.name]
     text = f"{summary.metric} {rounded(found.mean)}, {_over(len(arm.runs))}"
-    if math.isfinite(found.interval.low):
-        text += f", 95 % interval {rounded(found.interval.low)} to {rounded(found.interval.high)}"
+    if ends := found.interval.in_words():
+        text += f", 95 % interval {ends}"
     return f"{text}."
 
 

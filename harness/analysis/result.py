@@ -183,17 +183,19 @@ class StudyResult:
         compared = {found.arm: found for found in self.comparisons}
         settings = self.summary.parameter_names if self.study.kind == "search" else ()
         header = ["arm", *settings, "runs", "failed", f"mean {self.target.metric}", "95 % interval"]
-        header += ["difference", "p (Holm)", "decision"] if compared else []
+        header += ["difference", "its interval", "p (Holm)", "decision"] if compared else []
         rows = [header]
         for arm in self.arms:
             found, other = self.summary.estimates[arm.name], compared.get(arm.name)
             row = [arm.name, *(in_words(arm.parameters.get(key)) for key in settings)]
             row += [f"{len(arm.runs)}/{arm.num_planned}", str(len(arm.failed)), rounded(found.mean)]
-            row.append(" to ".join(filter(None, map(rounded, (found.interval.low, found.interval.high)))))
+            row.append(found.interval.in_words())
             if other is not None:
-                row += [rounded(other.difference, sign=True), in_words(other.p_holm), other.decision]
+                ends = other.interval.in_words(sign=True)
+                row += [rounded(other.difference, sign=True), ends and f"{ends} ({other.interval.level})"]
+                row += [in_words(other.p_holm), other.decision]
             elif compared:
-                row += ["", "", "baseline" if arm.is_baseline else ""]
+                row += ["", "", "", "baseline" if arm.is_baseline else ""]
             rows.append(row)
         return rows
 

@@ -19,6 +19,7 @@ from harness.analysis.statistics import (
     Interval,
     compare,
     interquartile_mean,
+    interval_of_iqm,
     interval_of_mean,
     mean,
 )
@@ -43,11 +44,13 @@ class Estimate:
         mean: mean over seeds, a failed run counted as `harness.runs.result.score` says.
         iqm: interquartile mean.
         interval: 95 % interval of the mean.
+        iqm_interval: 95 % interval of the interquartile mean.
     """
 
     mean: float
     iqm: float
     interval: Interval
+    iqm_interval: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,12 @@ class ArmResult:
             at: which summary of a run's curve.
         """
         values = list(self.values(metric, at).values())
-        return Estimate(mean=mean(values), iqm=interquartile_mean(values), interval=interval_of_mean(values))
+        return Estimate(
+            mean=mean(values),
+            iqm=interquartile_mean(values),
+            interval=interval_of_mean(values),
+            iqm_interval=interval_of_iqm(values),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

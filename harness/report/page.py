@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import rates
-from harness.analysis.findings import Answer, answers, flags, headline
+from harness.analysis.findings import Answer, answers, choices, flags, headline
 from harness.analysis.summary import ArmResult, Summary, summarise
 from harness.files import write_text
 from harness.recipe.registry import Value, metrics
@@ -104,7 +104,6 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
     found = flags(summary)
     infos = [metrics[name] for name in summary.metric_names if name in metrics]
     header, *rows = tables.reading_table(summary)
-    best = {arm.name: summary.best_trial(arm.name) for arm in summary.arms}
     is_cut = len(shown) < sum(bool(arm.runs) for arm in summary.arms)
     values = {
         "summary": summary,
@@ -131,7 +130,7 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
             (picture, _data_url(picture.path, "image/png")) for picture in latent_pictures(summary, shown)
         ],
         "trial_rows": _trial_rows(summary),
-        "best_trials": [(name, trial) for name, trial in best.items() if trial is not None],
+        "choices": choices(summary),
         "num_trials": len(summary.trials),
         "settings": _settings(summary),
         "spent": spent_table(summary, most=MAX_DOTS),

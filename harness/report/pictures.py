@@ -69,8 +69,9 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
             Picture(
                 path=folder / "arms.png",
                 title="The arms side by side",
-                caption="Large marks are means, thick lines their 95 % intervals, faint dots the single "
-                "seeds, crosses failed runs. The dashed line is the untrained generators' mean. Where "
+                caption="Large marks are means, thick lines their 95 % intervals (to compare arms, take the "
+                "table's intervals of differences), faint dots the single seeds, crosses failed runs. The "
+                "dashed line is the untrained generators' mean. Where "
                 f"the scale is logarithmic, equal distances are equal factors.{left_out}",
             )
         )

@@ -56,6 +56,7 @@ def _mirror(summary: Summary, folder: Path, wandb: str) -> None:
         found = summary.estimates[arm.name]
         row = {"num_seeds": len(arm.runs), "num_failed": len(arm.failed), "mean": found.mean}
         row |= {"iqm": found.iqm, "ci_low": found.interval.low, "ci_high": found.interval.high}
+        row |= {"iqm_ci_low": found.iqm_interval.low, "iqm_ci_high": found.iqm_interval.high}
         numbers |= {f"table/{arm.name}/{column}": value for column, value in row.items()}
     for arm in judged_arms(summary):
         for verdict, rate in {**rates(arm), "any-wrong": rate_of_wrong(arm)}.items():

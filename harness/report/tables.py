@@ -6,7 +6,6 @@ same bytes, however often a study was interrupted on its way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from harness.analysis.statistics import Interval, mean
@@ -14,7 +13,7 @@ from harness.analysis.summary import Summary, TrialResult
 from harness.files import csv_text
 from harness.recipe.registry import Value
 from harness.study.target import At
-from harness.words import digits, in_words, plain, rounded
+from harness.words import digits, in_words, plain, plural, rounded
 
 __all__ = [
     "comparisons_csv",
@@ -58,13 +57,14 @@ _LATEX = {
 def table_csv(summary: Summary) -> str:
     """One row an arm: its parameters, its seeds, the study's metric, then every other metric.
 
-    `mean`, `iqm`, `ci_low` and `ci_high` are of the study's metric at the study's summary of the curve;
+    `mean` with its interval `ci_low` to `ci_high`, and `iqm` with its own, `iqm_ci_low` to `iqm_ci_high`, are
+    of the study's metric at the study's summary of the curve;
     `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary, and
     `<metric>_last_on_half` is the last checkpoint's on the half of the held-out data that the best's is of.
     The other metrics are taken at the last evaluation. A value that does not exist is an empty field.
     """
     others = summary.metric_names[1:]
-    fields = ("mean", "iqm", "ci_low", "ci_high")
+    fields = ("mean", "iqm", "ci_low", "ci_high", "iqm_ci_low", "iqm_ci_high")
     header = ["arm", *summary.parameter_names, "num_seeds", "num_failed", *fields]
     header += [f"{summary.metric}_{at}" for at in _SUMMARIES] + [f"{summary.metric}_last_on_half"]
     header += [f"{metric}_{field}" for metric in others for field in fields]
@@ -74,7 +74,8 @@ def table_csv(summary: Summary) -> str:
         row += [str(len(arm.runs)), str(len(arm.failed))]
         for metric, at in ((summary.metric, summary.at), *((metric, "last") for metric in others)):
             found = summary.estimates[arm.name] if metric == summary.metric else arm.estimate(metric, at)
-            row += [digits(x) for x in (found.mean, found.iqm, found.interval.low, found.interval.high)]
+            ends = (found.interval.low, found.interval.high, found.iqm_interval.low, found.iqm_interval.high)
+            row += [digits(x) for x in (found.mean, found.iqm, *ends)]
             if metric == summary.metric:
                 row += [digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
                 row.append(digits(mean(list(arm.last_on_half(metric).values()))))
@@ -83,16 +84,23 @@ def table_csv(summary: Summary) -> str:
 
 
 def comparisons_csv(summary: Summary) -> str:
-    """One row for each arm that is compared with the baseline; the header alone if there is no baseline."""
-    header = ["baseline", "arm", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
-    header += ["probability_of_improvement", "decision"]
+    """One row for each arm that is compared with the baseline; the header alone if there is no baseline.
+
+    `difference` is the pseudo-median of the paired differences, by which `decision` is made; `ci_low` to
+    `ci_high` is its interval at the confidence `ci_level`; `mean_difference` is the mean of the same pairs.
+    """
+    header = ["baseline", "arm", "num_pairs", "difference", "ci_low", "ci_high", "ci_level"]
+    header += ["mean_difference", "p_value", "p_holm", "probability_of_improvement", "decision"]
     rows = [
         [
             summary.baseline.name if summary.baseline else "",
             found.arm,
+            str(found.num_pairs),
             digits(found.difference),
             digits(found.interval.low),
             digits(found.interval.high),
+            digits(found.interval.confidence),
+            digits(found.mean_difference),
             digits(found.p_value),
             digits(found.p_holm),
             digits(found.probability_of_improvement),
@@ -154,23 +162,24 @@ def reading_table(summary: Summary) -> list[list[str]]:
     ]
     any_failed = any(arm.failed for arm in summary.arms)
     header = ["arm", *names, *(["decision"] * compared), "seeds", *(["failed"] * any_failed)]
-    header += [summary.metric, "95 % interval", "IQM"]
+    header += [summary.metric, "95 % interval", "IQM", "95 % interval"]
     others = [at for at in _SUMMARIES if at != summary.at]
     halved = _num_halved(summary) > 0
     of_half = {"best": "best (half)"} if halved else {}
     header += ["at the end (half)"] * halved + [of_half.get(at, _IN_HEADER[at]) for at in others]
-    header += ["difference", "95 % interval", "p (Holm)", "P(better)"] * compared
+    header += ["difference", "its interval", "p (Holm)", "P(better)"] * compared
     rows = [header]
     for arm in summary.arms:
         found, versus = summary.estimates[arm.name], decisions.get(arm.name)
         row = [arm.name, *(in_words(arm.parameters.get(key)) for key in names)]
         row += [versus.decision if versus else "baseline"] * compared
         row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
-        row += [rounded(found.mean), _interval(found.interval), rounded(found.iqm)]
+        row += [rounded(found.mean), found.interval.in_words()]
+        row += [rounded(found.iqm), found.iqm_interval.in_words()]
         row += [rounded(mean(list(arm.last_on_half(summary.metric).values())))] * halved
         row += [rounded(mean(list(arm.values(summary.metric, at).values()))) for at in others]
         if versus is not None:
-            row += [rounded(versus.difference, sign=True), _interval(versus.interval, sign=True)]
+            row += [rounded(versus.difference, sign=True), _with_level(versus.interval)]
             row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
         rows.append(row + [""] * (len(header) - len(row)))
     return rows
@@ -237,7 +246,7 @@ def latex_table(caption: str, table: Sequence[Sequence[str]], *, num_names: int)
 def _caption(summary: Summary) -> str:
     text = (
         f"{summary.metric} {_IN_WORDS[summary.at]} ({summary.target.direction} is better): mean over seeds, "
-        "95 % interval of the mean, interquartile mean (IQM)."
+        "95 % interval of the mean, interquartile mean (IQM), 95 % interval of that."
     )
     others = [_IN_WORDS[at] for at in _SUMMARIES if at != summary.at]
     text += f" Then its mean {' and '.join(others)}."
@@ -253,8 +262,9 @@ def _caption(summary: Summary) -> str:
     if summary.baseline is not None:
         family = len(summary.comparisons)
         text += (
-            f" Differences are paired by seed against {summary.baseline.name}; p is the exact signed-rank "
-            f"test's, Holm-corrected for {family} comparison{'s' * (family != 1)}."
+            f" Differences are pseudo-medians (Hodges and Lehmann) of those to {summary.baseline.name} seed "
+            f"by seed; p is the exact signed-rank test's, Holm-corrected for {plural(family, 'comparison')}, "
+            "and the interval is what that test does not reject, at the level in brackets."
         )
     if not summary.is_complete:
         text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
@@ -266,10 +276,10 @@ def _num_halved(summary: Summary) -> int:
     return sum("last" in run.best_checkpoint for arm in summary.arms for run in arm.runs)
 
 
-def _interval(interval: Interval, *, sign: bool = False) -> str:
-    if math.isnan(interval.low):
-        return ""
-    return f"{rounded(interval.low, sign=sign)} to {rounded(interval.high, sign=sign)}"
+def _with_level(interval: Interval) -> str:
+    """An interval of a difference, whose level is not the same in each row."""
+    text = interval.in_words(sign=True)
+    return f"{text} ({interval.level})" if text else ""
 
 
 def _count(finished: int, planned: int) -> str:

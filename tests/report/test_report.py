@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.findings import answers, flags, headline
-from harness.analysis.statistics import interquartile_mean, signed_rank_test
+from harness.analysis.findings import answers, choices, flags, headline
+from harness.analysis.statistics import (
+    interquartile_mean,
+    interval_of_iqm,
+    pseudo_median,
+    signed_rank_interval,
+    signed_rank_test,
+)
 from harness.analysis.summary import summarise
 from harness.cli.options import read_settings
 from harness.recipe import find_recipe, run_id
@@ -104,6 +110,9 @@ def test_table_has_the_values_that_its_columns_name(optimizers: Path) -> None:
         assert float(row["mean"]) == pytest.approx(sum(values) / 8, rel=1e-5)
         assert float(row["iqm"]) == pytest.approx(interquartile_mean(values), rel=1e-5)
         assert float(row["ci_low"]) < float(row["mean"]) < float(row["ci_high"])
+        around = interval_of_iqm(values)
+        assert float(row["iqm_ci_low"]) == pytest.approx(around.low, rel=1e-5)
+        assert float(row["iqm_ci_high"]) == pytest.approx(around.high, rel=1e-5)
         assert row["sliced_w2_last"] == row["mean"]
         assert float(row["sliced_w2_best"]) <= float(row["mean"])
         assert float(row["sliced_w2_area"]) > 0
@@ -130,14 +139,22 @@ def test_the_last_score_on_the_half_of_the_best_stands_beside_it_and_says_so(tmp
 
 def test_comparisons_have_the_columns_promised_and_the_paired_values(optimizers: Path) -> None:
     rows = _rows(optimizers / "report" / "comparisons.csv")
-    columns = "baseline,arm,difference,ci_low,ci_high,p_value,p_holm,probability_of_improvement,decision"
-    assert list(rows[0]) == columns.split(",")
+    columns = "baseline,arm,num_pairs,difference,ci_low,ci_high,ci_level,mean_difference,p_value,p_holm"
+    assert list(rows[0]) == [*columns.split(","), "probability_of_improvement", "decision"]
     assert [(row["baseline"], row["arm"], row["decision"]) for row in rows] == [
         ("rmsprop", "sgd", "worse"),
         ("rmsprop", "adam", "worse"),
     ]
     differences = [end_score("adam", seed) - end_score("rmsprop", seed) for seed in range(8)]
-    assert float(rows[1]["difference"]) == pytest.approx(sum(differences) / 8, rel=1e-5)
+    assert float(rows[1]["difference"]) == pytest.approx(pseudo_median(differences), rel=1e-5)
+    assert float(rows[1]["mean_difference"]) == pytest.approx(sum(differences) / 8, rel=1e-5)
+    ends = signed_rank_interval(differences, level=0.05)
+    assert (float(rows[1]["ci_low"]), float(rows[1]["ci_high"])) == pytest.approx(
+        (ends.low, ends.high), rel=1e-5
+    )
+    # The two p-values are equal, so that Holm's first step decides the one and its second the other.
+    assert [row["ci_level"] for row in rows] == ["0.975", "0.95"]
+    assert [row["num_pairs"] for row in rows] == ["8", "8"]
     assert float(rows[1]["p_value"]) == signed_rank_test(differences) == 2**-7
     assert float(rows[1]["p_holm"]) == 2**-6
 
@@ -172,8 +189,8 @@ def test_page_answers_in_words(optimizers: Path) -> None:
     text = " ".join(_page(optimizers).text.split())
     assert "sgd and adam are worse than rmsprop; sgd is worst by far." in text
     assert "sgd is worse than rmsprop. worse" in text
-    assert "sliced_w2 0.500 against 0.0285, mean of 8 seeds; difference +0.471" in text
-    assert "95 % interval of the difference" in text
+    assert "sliced_w2 0.500 against 0.0285, mean of 8 seeds. Typical difference, seed by seed" in text
+    assert "(pseudo-median): +0.471, 97.5 % interval, +0.461 to +0.480; mean difference +0.471" in text
     assert "p = 0.0156 after correction" in text
     assert "harness train points-gan --set optimizer.lr=5e-05 --set optimizer.name=sgd --seed 0" in text
     assert "nan" not in text.split()
@@ -266,8 +283,39 @@ def test_too_few_seeds_are_named_with_the_number_it_takes(tmp_path: Path) -> Non
     write_report(folder)
     assert {row["decision"] for row in _rows(folder / "report" / "comparisons.csv")} == {"too-few-seeds"}
     text = " ".join(_page(folder).text.split())
-    assert "no outcome whatever can be significant below 7 seeds an arm" in text
+    assert "no outcome whatever of the test that decides (exact signed-rank, Holm-corrected)" in text
+    assert "it takes 7 seeds whose two values differ. Run the study with SEEDS=7 or more." in text
     assert "3 seeds are too few to decide between sgd and rmsprop; it takes at least 7" in text
+    assert "the widest interval that 3 seeds can give, at 75 %, +0.4" in text
+    assert {row["ci_level"] for row in _rows(folder / "report" / "comparisons.csv")} == {"0.75"}
+    assert "(75 %)" in (folder / "report" / "table.md").read_text()
+    assert r"(75 \%)" in (folder / "report" / "table.tex").read_text()
+
+
+def test_seeds_that_are_equal_in_both_arms_are_named_where_they_leave_too_few(tmp_path: Path) -> None:
+    def end(arm: str, seed: int) -> float:
+        return 0.03 + 0.001 * seed * (arm == "adam" and seed > 2) + 0.5 * (arm == "sgd")
+
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS), end=end)
+    write_report(folder)
+    decisions = {row["arm"]: row["decision"] for row in _rows(folder / "report" / "comparisons.csv")}
+    assert decisions == {"sgd": "worse", "adam": "too-few-seeds"}
+    text = " ".join(_page(folder).text.split())
+    assert "adam and rmsprop are equal at 3 of 8 seeds, and 5 that differ are too few" in text
+    assert "could tell adam from the baseline: it takes 6 seeds whose two values differ" in text
+    assert "more seeds, or compare by a metric that ties less often" in text
+
+
+def test_mean_that_speaks_against_the_decision_is_flagged(tmp_path: Path) -> None:
+    def end(arm: str, seed: int) -> float:
+        return 0.03 if arm == "rmsprop" else 5.0 if seed == 0 else 0.02 - 0.0001 * seed
+
+    study = Study.parse(OPTIMIZERS.replace("[rmsprop, sgd, adam]", "[rmsprop, adam]"), seeds=12)
+    summary = summarise(make_ablation(tmp_path, study, end=end))
+    (found,) = (flag for flag in flags(summary) if flag.label == "mean disagrees")
+    assert found.arm == "adam"
+    assert "Seed by seed adam is better" in found.text
+    assert "the mean of the differences is +0.40" in found.text
 
 
 def test_equal_arms_are_undecided_and_not_called_equal(tmp_path: Path) -> None:
@@ -327,6 +375,12 @@ def test_tuned_arms_are_compared_by_their_fresh_seeds_only(tmp_path: Path) -> No
     assert {"trials.png", "trials.pdf"} <= {path.name for path in (folder / "report" / "figures").iterdir()}
     text = _page(folder).text
     assert "What tuning chose" in text
+    (chosen, other) = choices(summarise(folder))
+    assert (chosen.arm, other.arm, chosen.num_fresh) == ("rmsprop", "sgd", 8)
+    assert chosen.fresh is not None
+    assert chosen.loss == pytest.approx(chosen.fresh.mean - chosen.trial.value)
+    shown = " ".join(text.split())
+    assert f"{rounded(chosen.trial.value)} (2 seeds) {rounded(chosen.fresh.mean)} (8 seeds)" in shown
     assert "12 trials, each arm's best first" in text
     assert summarise(folder).is_complete
 
