@@ -11,7 +11,17 @@ from harness.analysis.statistics import Comparison, Interval, mean
 from harness.analysis.summary import ArmResult, Estimate, Summary, TrialResult, known_score
 from harness.words import in_words, joined, plural, rounded
 
-__all__ = ["Answer", "Choice", "Flag", "answers", "choices", "flags", "headline", "without_value"]
+__all__ = [
+    "Answer",
+    "Choice",
+    "Flag",
+    "answers",
+    "changes_in_words",
+    "choices",
+    "flags",
+    "headline",
+    "without_value",
+]
 
 Decision: TypeAlias = Literal["better", "worse", "undecided", "too-few-seeds", "baseline", "best", "none"]
 
@@ -98,6 +108,15 @@ def headline(summary: Summary) -> str:
     return f"{'; '.join(parts)}." if parts else f"{base} is the only arm."
 
 
+def changes_in_words(summary: Summary) -> str:
+    """What the command line, or a script, changed of the study's file: `train.epochs is 2`; or nothing."""
+    told = {
+        key: in_words(value) if isinstance(value, (bool, int, float, str)) else ", ".join(map(str, value))
+        for key, value in summary.study.changed.items()
+    }
+    return ", ".join(f"{key} is {value}" for key, value in told.items())
+
+
 def without_value(summary: Summary) -> str:
     """Where runs have finished, but no arm has a value of the study's metric, a sentence that says why."""
     runs = [run for arm in summary.arms for run in arm.runs]
@@ -158,6 +177,9 @@ def choices(summary: Summary) -> list[Choice]:
 def flags(summary: Summary) -> list[Flag]:
     """Everything that a reader must not overlook, the study's own first."""
     found = []
+    if changes := changes_in_words(summary):
+        text = f"{changes}. Where the description says otherwise, it does not hold of these runs."
+        found.append(Flag(arm="", label="changed from its file", text=text))
     if not summary.is_complete:
         found.append(
             Flag(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.analysis.findings import changes_in_words
 from harness.analysis.statistics import Interval, mean
 from harness.analysis.summary import Summary, TrialResult
 from harness.files import csv_text
@@ -266,6 +267,8 @@ def _caption(summary: Summary) -> str:
             f"by seed; p is the exact signed-rank test's, Holm-corrected for {plural(family, 'comparison')}, "
             "and the interval is what that test does not reject, at the level in brackets."
         )
+    if changes := changes_in_words(summary):
+        text += f" Changed from its file: {changes}."
     if not summary.is_complete:
         text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
     return text

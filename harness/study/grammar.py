@@ -44,6 +44,9 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
 ``smoke``
     Changes for a two-minute version: ``seeds``, ``final_seeds``, ``run_cap``, ``recipe`` or dotted recipe
     keys.
+``changed``
+    What was changed of the file when it was run, by ``--set`` and ``--seeds``: the harness notes it in the
+    ``study.yaml`` that it leaves, and the report says it at the top. It changes nothing.
 
 ``program``, ``command``, ``project`` and the like are read and reported as unused. A setting is given once:
 under ``ablate.parameters`` or under ``parameters``.
@@ -95,6 +98,7 @@ _KEYS = (
     "early_terminate",
     "early_stop",
     "smoke",
+    "changed",
 )
 _UNUSED = ("program", "command", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri")
 _UNUSED_METRIC = ("target", "impute", "impute_while_running")
@@ -196,8 +200,17 @@ def read_sections(document: Document, *, name: str = "", folder: Path | None = N
         "early_terminate": early,
         "early_stop": _early_stop(data["early_stop"]) if "early_stop" in data else None,
         "smoke": _smoke(data.get("smoke", {})),
+        "changed": _noted(data.get("changed", {})),
         "unused": (*unused, *unused_metric, *unused_early),
     }
+
+
+def _noted(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise FieldError(
+            ("changed",), f"`changed` must map keys to values, but got {shown(value)}; remove the line."
+        )
+    return {str(key): change for key, change in value.items()}
 
 
 def read_imports(value: Any, folder: Path | None = None) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ class Study:
         early_terminate: when trials that others beat are stopped, or None.
         early_stop: when hopeless runs are stopped, or None.
         smoke: changes for the two-minute version; empty once they are applied.
+        changed: what was changed of its file when it was loaded: dotted key, `seeds` or the like → value.
         unused: keys of W&B's that mean nothing here.
 
     Raises:
@@ -150,6 +151,7 @@ class Study:
     early_terminate: EarlyTerminate | None
     early_stop: EarlyStop | None
     smoke: Mapping[str, Any]
+    changed: Mapping[str, Any] = field(compare=False)
     unused: tuple[str, ...] = field(compare=False)
 
     def __init__(
@@ -296,7 +298,7 @@ class Study:
         changes = dict(overrides or {})
         if seeds is not None:
             changes["seeds"] = list(seeds) if isinstance(seeds, Iterable) else seeds
-        return study._changed(changes) if changes else study
+        return study._changed(changes, noted=True) if changes else study
 
     def smoked(self) -> Study:
         """The two-minute version: this study with its `smoke` section applied, named ``<name>-smoke``.
@@ -310,9 +312,12 @@ class Study:
             blamed = next((key for key in self.smoke if key in error.path or f"`{key}`" in str(error)), None)
             raise FieldError(("smoke", blamed) if blamed else ("smoke",), f"in `smoke`: {error}") from None
 
-    def _changed(self, changes: Mapping[str, Any], *, name: str | None = None) -> Study:
+    def _changed(self, changes: Mapping[str, Any], *, name: str | None = None, noted: bool = False) -> Study:
         nested = self.to_json() | {"name": name or self.name}
         nested.pop("smoke", None)
+        told = {key: value for key, value in changes.items() if key != "imports"}
+        if noted and told:
+            nested["changed"] = dict(self.changed) | told
         fixed = nested.setdefault("parameters", {})
         if "seeds" in changes and "final_seeds" in nested and "final_seeds" not in changes:
             nested["final_seeds"] = len(self.final_seeds)
@@ -464,6 +469,8 @@ class Study:
             nested["early_stop"] = self.early_stop.to_json()
         if self.smoke:
             nested["smoke"] = dict(self.smoke)
+        if self.changed:
+            nested["changed"] = dict(self.changed)
         return nested
 
     def difference(self, other: Study) -> list[str]:
@@ -471,9 +478,8 @@ class Study:
         ours, theirs = _leaves(self.to_json()), _leaves(other.to_json())
         lines = []
         for key in dict.fromkeys((*ours, *theirs)):
-            if key.split(".")[0] not in ("description", "imports", "smoke") and ours.get(key) != theirs.get(
-                key
-            ):
+            is_told = key.split(".")[0] in ("description", "imports", "smoke", "changed")
+            if not is_told and ours.get(key) != theirs.get(key):
                 lines.append(f"`{key}`: {ours.get(key, 'not set')} → {theirs.get(key, 'not set')}")
         return lines
 

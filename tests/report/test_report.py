@@ -22,6 +22,7 @@ from harness.analysis.statistics import (
 )
 from harness.analysis.summary import summarise
 from harness.cli.options import read_settings
+from harness.planning.plan_file import read_planned
 from harness.recipe import find_recipe, run_id
 from harness.report.page import write_report
 from harness.study.study import Study
@@ -267,6 +268,26 @@ def test_a_study_whose_runs_all_lack_the_metric_says_so_and_not_that_none_has_fi
     text = " ".join(_page(folder).text.split())
     assert said in text
     assert "No run has finished" not in text
+
+
+def test_what_the_command_line_changed_stands_at_the_top_of_the_page_and_below_the_tables_title(
+    tmp_path: Path,
+) -> None:
+    for number, seeds in enumerate((3, [5, 6])):
+        study = Study.parse(OPTIMIZERS, seeds=seeds, overrides={"train.epochs": 2, "train.batch_size": 64})
+        folder = make_ablation(tmp_path / str(number), study)
+        write_report(folder)
+        said = "train.epochs is 2, train.batch_size is 64, seeds is " + ("3" if seeds == 3 else "5, 6")
+        text = " ".join(_page(folder).text.split())
+        assert 0 < text.index(f"Changed from its file. {said}.") < text.index(headline(summarise(folder)))
+        caption = (folder / "report" / "table.md").read_text().splitlines()[2].replace("\\", "")
+        assert f"Changed from its file: {said}." in caption
+        assert read_planned(folder)[1].changed == dict(study.changed)
+        again = Study.load(folder / "study.yaml", overrides={"train.ema": 0.5})
+        assert list(again.changed) == ["train.epochs", "train.batch_size", "seeds", "train.ema"]
+    plain = make_ablation(tmp_path / "plain", Study.parse(OPTIMIZERS))
+    write_report(plain)
+    assert "Changed from its file" not in _page(plain).text
 
 
 def test_study_without_any_run_has_a_page_and_empty_tables(tmp_path: Path) -> None:
