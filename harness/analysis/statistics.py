@@ -91,7 +91,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -157,6 +157,19 @@ class Interval:
             return ""
         text = f"{100 * self.confidence:.3g}"
         return f"{text if text != '100' else f'{100 * self.confidence:.6g}'} %"
+
+    def within(self, least: float, most: float) -> Interval:
+        """The part of it between the lowest and the highest value that what it is about can have.
+
+        One that lies beyond them, by rounding say, stays as it is.
+
+        Args:
+            least: the lowest value; −∞ where there is none.
+            most: the highest value; ∞ where there is none.
+        """
+        if math.isnan(self.low) or self.high < least or self.low > most:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def in_words(self, *, sign: bool = False) -> str:
         """Both ends to three digits, `0.0193 to 0.0241`; nothing where there is no interval.

@@ -101,16 +101,19 @@ class ArmResult:
     def estimate(self, metric: str, at: At) -> Estimate:
         """The metric over this arm's finished runs. One run without a value leaves none for the arm.
 
+        Intervals end where the metric does: a distance's mean is not below zero.
+
         Args:
             metric: name of the metric.
             at: which summary of a run's curve.
         """
         values = list(self.values(metric, at).values())
+        least, most = metrics[metric].bounds if metric in metrics else (-math.inf, math.inf)
         return Estimate(
             mean=mean(values),
             iqm=interquartile_mean(values),
-            interval=interval_of_mean(values),
-            iqm_interval=interval_of_iqm(values),
+            interval=interval_of_mean(values).within(least, most),
+            iqm_interval=interval_of_iqm(values).within(least, most),
         )
 
 

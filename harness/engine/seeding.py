@@ -22,7 +22,8 @@ def seed_for(seed: int, purpose: str, index: int = 0) -> int:
 
     Args:
         seed: the run's seed.
-        purpose: what is drawn, `order` or `noise` say. Arms with the same seed share each purpose's numbers.
+        purpose: what is drawn, `order` or `noise` say. Arms with the same seed share each purpose's numbers
+            where they draw as many in a block: arms of other ratios of D to G steps share no noise.
         index: the block drawn.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()

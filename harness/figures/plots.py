@@ -241,7 +241,7 @@ def cost_scatter(
                 style = arm_style(arm.style)
                 axes.plot([cost, cost], [arm.low, arm.high], color=style.colour, linewidth=1.8)
                 _mark(axes, cost, arm.mean, style)
-            choose_scale(axes, np.array([[arm.mean, arm.low, arm.high] for arm in arms]))
+            choose_scale(axes, np.array([arm.mean for arm in arms]))
             axes.margins(x=0.15, y=0.08)
             if wants_log(np.array(values)):
                 axes.set_xscale("log")

@@ -27,6 +27,11 @@ Compute: TypeAlias = Callable[[Any, Any, Any], float]
 
 C = TypeVar("C", bound=Compute)
 
+_SIGNED = frozenset(
+    ("mmd2", "symmetry", "ms_ssim", "ms_ssim_excess", "memorised", "frechet_minus_null", "kid")
+)
+"""Scores of ours that can be negative: estimates without bias, differences, correlations."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -95,6 +100,14 @@ class Metric:
     def direction(self) -> str:
         """Which scores are better: ``lower`` or ``higher``."""
         return self.target.direction
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest value there can be; infinite where none is known, as of one's own."""
+        if self.compute is not None:
+            return -math.inf, math.inf
+        least = -math.inf if self.name in _SIGNED else 0.0
+        return least, 1.0 if self.unit in ("share", "probability") else math.inf
 
 
 @overload

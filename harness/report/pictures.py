@@ -72,7 +72,8 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 caption="Large marks are means, thick lines their 95 % intervals (to compare arms, take the "
                 "table's intervals of differences), faint dots the single seeds, crosses failed runs. The "
                 "dashed line is the untrained generators' mean. Where "
-                f"the scale is logarithmic, equal distances are equal factors.{left_out}",
+                "the scale is logarithmic, equal distances are equal factors, and an interval that ends at "
+                f"zero runs to the edge.{left_out}",
             )
         )
         named = [arm for arm in dots if len(dots) <= _MAX_COSTS or arm.label in styles]

@@ -292,6 +292,15 @@ def test_interval_of_few_differences_is_their_range_at_the_level_that_it_has() -
     assert signed_rank_interval(np.arange(20.0), level=0.05 / 124).level == "99.9597 %"
 
 
+def test_interval_ends_where_what_it_is_about_does() -> None:
+    interval = Interval(low=-0.1, high=1.5, confidence=0.95)
+    assert interval.within(0.0, 1.0) == Interval(low=0.0, high=1.0, confidence=0.95)
+    assert interval.within(-math.inf, math.inf) == interval
+    beyond = Interval(low=-2e-16, high=-1e-16)
+    assert beyond.within(0.0, math.inf) == beyond
+    assert math.isnan(interval_of_mean([1.0]).within(0.0, 1.0).low)
+
+
 def test_levels_are_those_of_holms_steps_and_stay_where_it_stops() -> None:
     assert holm_levels([0.01, 0.04, 0.03, 0.005]) == [0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05 / 4]
     assert holm_levels([0.001, 0.002]) == [0.05 / 2, 0.05]

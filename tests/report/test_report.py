@@ -16,6 +16,7 @@ from harness.analysis.findings import answers, choices, flags, headline
 from harness.analysis.statistics import (
     interquartile_mean,
     interval_of_iqm,
+    interval_of_mean,
     pseudo_median,
     signed_rank_interval,
     signed_rank_test,
@@ -325,6 +326,18 @@ def test_seeds_that_are_equal_in_both_arms_are_named_where_they_leave_too_few(tm
     assert "adam and rmsprop are equal at 3 of 8 seeds, and 5 that differ are too few" in text
     assert "could tell adam from the baseline: it takes 6 seeds whose two values differ" in text
     assert "more seeds, or compare by a metric that ties less often" in text
+
+
+def test_interval_of_a_distance_does_not_reach_below_zero(tmp_path: Path) -> None:
+    def end(arm: str, seed: int) -> float:
+        return 0.02 if seed else 0.4
+
+    summary = summarise(make_ablation(tmp_path, Study.parse(OPTIMIZERS, seeds=3), end=end))
+    values = list(summary.arms[0].values("sliced_w2", "last").values())
+    assert interval_of_mean(values).low < 0
+    found = summary.estimates["rmsprop"]
+    assert found.interval.low == found.iqm_interval.low == 0.0
+    assert found.interval.high == interval_of_mean(values).high
 
 
 def test_mean_that_speaks_against_the_decision_is_flagged(tmp_path: Path) -> None:
