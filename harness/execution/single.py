@@ -50,9 +50,9 @@ def train(
         callbacks: Each is called with a `harness.runs.callbacks.RunEvent` whenever statistics were logged,
             the run was evaluated or its samples drawn, and when it has finished. One that returns a reason
             stops the run there: it is measured as it stands, and its result has the outcome ``stopped``, the
-            reason, and ``stopped_by`` ``callback``; it does not count as failed. One that raises ends the
-            training with its own traceback; the same call goes on from there. Not called where the run has
-            its result already.
+            reason, and ``stopped_by`` ``callback``; that is no failure. One that raises ends the training
+            with its own traceback; the same call goes on from there. Not called where the run has its result
+            already.
 
     Returns:
         The result, as it stands in ``result.json``.

@@ -186,6 +186,7 @@ class Examiner:
         if self._evaluator.needs(metric) == "scores":
             discriminator.load_state_dict(weights["discriminator"])
             discriminator = discriminator.to(device).eval()
+            real_labels = None if self._real_labels is None else self._real_labels.to(device)
             judged["fake_scores"] = scores_of(discriminator, samples, labels).cpu()
-            judged["real_scores"] = scores_of(discriminator, self._real, self._real_labels).cpu()
+            judged["real_scores"] = scores_of(discriminator, self._real.to(device), real_labels).cpu()
         return self._evaluator.halves(samples, metric, **judged, fake_labels=labels).report

@@ -204,8 +204,7 @@ def score(result: RunResult, metric: str, at: At = "last", *, goal: Goal | None 
         known = ", ".join(sorted(result.scores))
         raise ValueError(f"Run {result.run_id} has no metric `{metric}`; it has {known}.")
     summary = result.scores[metric]
-    is_lost = result.failed or bool(result.failed_scores.get(metric, {}).get("at_end", False))
-    if at == "first" or not is_lost:
+    if at == "first" or not _is_lost(result, metric):
         return summary[at]
     goal = goal or (metrics[metric].goal if metric in metrics else None)
     if goal is None:
@@ -230,9 +229,14 @@ def last_on_half(result: RunResult, metric: str, *, goal: Goal | None = None) ->
     """
     if result.best_checkpoint.get("metric") != metric or "last" not in result.best_checkpoint:
         return math.nan
-    return (
-        score(result, metric, "best", goal=goal) if result.failed else float(result.best_checkpoint["last"])
-    )
+    if _is_lost(result, metric):
+        return score(result, metric, "best", goal=goal)
+    return float(result.best_checkpoint["last"])
+
+
+def _is_lost(result: RunResult, metric: str) -> bool:
+    """Whether a run's end has no score of its own: it failed, or none could be computed."""
+    return result.failed or bool(result.failed_scores.get(metric, {}).get("at_end", False))
 
 
 def failed_score(target: Target, *scores: float) -> float:

@@ -13,7 +13,7 @@ from harness.files import write_json
 from harness.planning.plan_file import PLAN_VERSION
 from harness.recipe import find_recipe
 from harness.runs.folder import find_results, load_result, read_recipe, run_directory
-from harness.runs.result import RunResult, score, summarise_curve
+from harness.runs.result import RunResult, last_on_half, score, summarise_curve
 from harness.study.target import Target
 
 LOW, HIGH = Target(metric="m", goal="minimize"), Target(metric="m", goal="maximize")
@@ -95,6 +95,16 @@ def test_a_score_that_could_not_be_computed_at_the_end_counts_as_a_failed_runs()
     assert score(make_result(failed_scores=failed), "sliced_w2") == 0.6
     failed["sliced_w2"]["at_end"] = False
     assert score(make_result(failed_scores=failed), "sliced_w2") == 0.1
+
+
+def test_what_stands_beside_the_best_is_the_last_on_its_half_and_a_failed_runs_worth() -> None:
+    halves = {"metric": "sliced_w2", "step": 8, "select": 0.1, "report": 0.2, "last": 0.15}
+    assert last_on_half(make_result(best_checkpoint=halves), "sliced_w2") == 0.15
+    assert math.isnan(last_on_half(make_result(best_checkpoint=halves), "coverage"))
+    assert math.isnan(last_on_half(make_result(), "sliced_w2"))
+    lost = {"sliced_w2": {"count": 1, "reason": "it came out as inf.", "at_end": True}}
+    for changes in (*FAILURES.values(), {"failed_scores": lost}):
+        assert last_on_half(make_result(best_checkpoint=halves, **changes), "sliced_w2") == 0.6
 
 
 def test_a_failed_run_without_an_untrained_score_is_worth_its_last() -> None:
