@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
-from harness.data.generated import read_images
 from harness.distances.bins import EXPECTED_SHARE
 from harness.features.find import find_extractor
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import MAX_NULL, MIN_SAMPLES
+from harness.metrics.images.folder import read_images
 from harness.metrics.scores import Scores
 from harness.objective.objective import chance_loss
 from harness.recipe import choose

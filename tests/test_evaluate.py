@@ -17,9 +17,9 @@ from PIL import Image
 from harness import RunResult, train
 from harness.cli.main import main
 from harness.data import load_dataset
-from harness.data.generated import read_images
 from harness.engine import checkpoint as checkpoints
 from harness.evaluation import evaluate
+from harness.metrics.images.folder import read_images
 from harness.recipe import choose, find_recipe
 from harness.recipe.registry import datasets
 from harness.tracking import read_history

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harness.data.arrays import Channels, Given, read_images, read_labels, read_points, same_shape
 from harness.data.mixture import Mixture
+from harness.data.oddities import oddities
 from harness.recipe import Choice
 from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, datasets
@@ -80,7 +81,8 @@ class Dataset:
         test_labels: (M,) int64 classes, or None.
         num_classes: number of classes, 0 where there are no labels.
         class_names: one name a class, or none.
-        notes: what had to be done to files on the way in, one line each: files left out, conversions.
+        notes: one line each: what had to be done to files on the way in, as files left out or conversions;
+            and what is odd about the training set, see `harness.data.oddities`.
         mixture: the Gaussian mixture that the samples were drawn from, where it is known.
         fingerprint: 16 hexadecimal digits of a SHA-256 that covers all samples, labels and the split.
 
@@ -430,6 +432,8 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
             f"data set `{name}` is outlined as {told.sample_shape} with {told.num_classes} classes, but has "
             f"{made.sample_shape} with {made.num_classes}; correct its outline."
         )
+    odd = oddities(dataset.train, dataset.train_labels, dataset.num_classes, dataset.class_names)
+    dataset = replace(dataset, notes=(*dataset.notes, *odd))
     if dataset.notes:
         _show_notes(dict(options).get("path") or name, dataset.notes)
     return dataset
