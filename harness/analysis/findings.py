@@ -362,7 +362,7 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
         evidence += "; no test, for a seed has no finite value."
     else:
         evidence += (
-            f". {_difference(found)}; p = {rounded(found.p_holm)} after correction. A run of {arm.name} "
+            f". {_difference(found)}. p = {rounded(found.p_holm)} after correction. A run of {arm.name} "
             f"beats a run of {base} {_percent(found.probability_of_improvement)} of the time."
         )
     return Answer(arm=arm.name, decision=found.decision, claim=claims[found.decision], evidence=evidence)
@@ -384,13 +384,18 @@ def _few(found: Comparison, arm: str, base: str) -> str:
 
 
 def _difference(found: Comparison) -> str:
-    """What is tested, and how sure it is."""
-    text = f"Typical difference, seed by seed (pseudo-median): {rounded(found.difference, sign=True)}"
+    """Which difference is tested, and how sure it is."""
+    text = (
+        "Tested is the typical difference, seed by seed (pseudo-median): "
+        f"{rounded(found.difference, sign=True)}"
+    )
     if ends := found.interval.in_words(sign=True):
-        widest = found.interval.confidence < 1 - found.level
-        which = f"the widest interval that {plural(found.num_pairs, 'seed')} can give, at " if widest else ""
-        text += f", {which}{found.interval.level}{'' if widest else ' interval'}, {ends}"
-    return f"{text}; mean difference {rounded(found.mean_difference, sign=True)}"
+        if found.interval.confidence < 1 - found.level:
+            seeds = plural(found.num_pairs, "seed")
+            text += f", {ends} in the widest interval that {seeds} can give, of {found.interval.level}"
+        else:
+            text += f", {found.interval.level} interval {ends}"
+    return f"{text}; the mean difference is {rounded(found.mean_difference, sign=True)}"
 
 
 def _standing(summary: Summary, arm: ArmResult) -> str:

@@ -571,8 +571,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def holm_levels(p_values: Sequence[float]) -> list[float]:
     """What each of a family's p-values is held against by Holm's procedure.
 
-    The i-th smallest of m meets α/(m − i + 1). Once one of them is above its level the procedure stops, and
-    all that remain are held against the level at which it stopped.
+    The i-th smallest of m meets α/(m − i + 1), and so do those equal to it: which of them comes first must
+    not matter. Once one is above its level the procedure stops, and all that remain are held against the
+    level at which it stopped.
 
     Args:
         p_values: the family. NaN (a test that could not be made) counts as a member that is not significant.
@@ -581,13 +582,13 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
         The levels, in the same order: p ≤ its level exactly where `holm` gives it at most α.
     """
     family = [1.0 if math.isnan(p) else p for p in p_values]
-    levels = [0.0] * len(family)
+    level_of: dict[float, float] = {}
     left = len(family)
-    for index in sorted(range(len(family)), key=family.__getitem__):
-        levels[index] = ALPHA / left
-        if family[index] <= levels[index]:
+    for p in sorted(family):
+        level = level_of.setdefault(p, ALPHA / left)
+        if p <= level:
             left -= 1
-    return levels
+    return [level_of[p] for p in family]
 
 
 def probability_of_improvement(arm: npt.ArrayLike, baseline: npt.ArrayLike, target: Target) -> float:

@@ -305,6 +305,7 @@ def test_levels_are_those_of_holms_steps_and_stay_where_it_stops() -> None:
     assert holm_levels([0.01, 0.04, 0.03, 0.005]) == [0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05 / 4]
     assert holm_levels([0.001, 0.002]) == [0.05 / 2, 0.05]
     assert holm_levels([math.nan, 0.02]) == [0.05, 0.025]
+    assert holm_levels([0.001, 0.002, 0.001, 0.5]) == [0.05 / 4, 0.05 / 2, 0.05 / 4, 0.05]
     assert holm_levels([]) == []
 
 
@@ -372,7 +373,7 @@ def test_equal_pairs_count_as_seeds_that_are_missing() -> None:
 def test_arm_with_fewer_seeds_can_be_decided_at_a_later_step_of_holms() -> None:
     arms = {"whole": _arm([1.0] * 8), "short": _arm([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])}
     whole, short = compare(_arm([0.0] * 8), arms, target=LOWER)
-    assert (whole.level, short.level) == (0.025, 0.05)
+    assert (whole.level, short.level) == (0.025, 0.05)  # α/2, then α
     assert (whole.decision, short.decision) == ("worse", "worse")
     assert (short.interval.low, short.interval.confidence) == (1.0, 0.95)
 
