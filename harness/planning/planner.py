@@ -226,11 +226,11 @@ def _try_metric(name: str, dataset: Dataset, num_samples: int) -> None:
 
     if not (reason := obstacle(min(num_samples, MAX_NULL))):
         return
-    more = num_samples < MAX_NULL and not obstacle(MAX_NULL)
-    cure = "raise `evaluate.num_samples`" if more else "mend it, or take another metric"
+    lasting = obstacle(MAX_NULL)  # what a larger number of samples would not cure
+    cure = "mend that, or take another metric" if lasting else "raise `evaluate.num_samples`"
     raise ValueError(
         f"`metric.name` {name} cannot be computed of {num_samples} samples (`evaluate.num_samples`), tried "
-        f"with real ones of `data.name` {dataset.name}: {reason.rstrip('.')}; {cure}."
+        f"with real ones of `data.name` {dataset.name}: {(lasting or reason).rstrip('.')}; {cure}."
     )
 
 

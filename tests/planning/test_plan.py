@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from harness.files import write_json
 from harness.planning.plan import ArmPlan, chunks, grouped, trial_groups
@@ -476,6 +477,24 @@ def test_a_metric_that_needs_more_samples_than_an_evaluation_has_is_refused_with
     assert not list(tmp_path.iterdir())
     enough = few | {"parameters": {"evaluate.num_samples": {"value": 200}}}
     assert plan_study(Study.from_json(enough), directory=tmp_path).num_runs == 1
+
+
+def test_a_metric_that_needs_more_held_out_images_than_there_are_is_refused_with_their_number(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (400, 64, 64, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    study = Study.from_json(
+        {
+            "recipe": "faces-dcgan64",
+            "seeds": 1,
+            "metric": {"name": "frechet"},
+            "parameters": {"data.path": {"value": str(tmp_path)}, "evaluate.num_samples": {"value": 100}},
+        }
+    )
+    with pytest.raises(ValueError, match=r"needs at least 129 held-out images, .* but got 40; mend that"):
+        plan_study(study, directory=tmp_path / "runs")
 
 
 def test_a_goal_against_the_metrics_own_is_said(tmp_path: Path) -> None:

@@ -71,6 +71,6 @@ def test_a_study_can_be_of_a_metric_of_one_s_own_and_choose_checkpoints_by_it(tm
 
 def test_a_study_of_a_metric_that_always_fails_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     study = ablation(seeds=1, metric={"name": "broken"})
-    with pytest.raises(ValueError, match=r"`metric.name` broken cannot be .* IndexError: no such row; mend"):
+    with pytest.raises(ValueError, match=r"`metric.name` broken cannot .* IndexError: no such row; mend"):
         plan_study(study, directory=tmp_path, device="cpu")
     assert not list(tmp_path.iterdir())
