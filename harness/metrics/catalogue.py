@@ -283,6 +283,10 @@ _declare("memorised", "minimize", "any", "share", ideal=0.0, exact=True)(
     "Share of generated samples that lie far nearer to one training sample than real ones that were held out "
     "do, less chance: 0 is right, 1 means copies of training samples."
 )
+_declare("repeated", "minimize", "any", "share", ideal=0.0)(
+    "Share of generated samples of which there is another one, or nearly, where real ones have none so near, "
+    "less chance: 0 is right, 1 means few samples made many times."
+)
 _declare("ndb", "minimize", "images", "share", ideal=0.05)(
     "Share of 50 small regions of the data that get significantly more or fewer images than they should; "
     "chance alone leaves 0.05."

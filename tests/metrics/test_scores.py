@@ -16,9 +16,9 @@ from harness.distances.balls import neighbours as neighbours_within
 from harness.distances.balls import point_radii
 from harness.distances.bins import bin_recall as recalled
 from harness.distances.bins import point_bin_counts, point_bins
+from harness.distances.plane import directions, interval_means
 from harness.metrics.groups import TooFewError
 from harness.metrics.points import modes
-from harness.metrics.points.distances import directions, interval_means
 from harness.metrics.scores import d_auc
 from support.points import (
     bin_recall,

@@ -19,6 +19,7 @@ from harness.distances.balls import NEIGHBOUR_SCORES, in_balls, neighbours, pair
 from harness.distances.bins import bin_recall, ndb, nearest_bins
 from harness.distances.frechet import frechet, frechet_null, kid, moments, vendi
 from harness.features.extractors import Features
+from harness.metrics.copies import memorised, nearness, repeated
 from harness.metrics.groups import Batch, Group, d_auc_group, group
 from harness.metrics.images import classes
 from harness.metrics.images.pixels import (
@@ -30,7 +31,6 @@ from harness.metrics.images.pixels import (
 )
 from harness.metrics.images.pyramid import NUM_IMAGES, swd
 from harness.metrics.images.reference import MAX_NEIGHBOURS, Reference
-from harness.metrics.memory import memorised, nearness
 from harness.metrics.scores import energy
 
 __all__ = ["IMAGE_GROUPS", "ImageBatch"]
@@ -78,6 +78,12 @@ class ImageBatch(Batch):
         """(N, 3, 10)"""
         assert self.features.stacked is not None
         return self.features.stacked
+
+    @cached_property
+    def within(self) -> Tensor:
+        """(num_compared, num_compared) distances of fakes from each other."""
+        fake = self.features.embedding[: self.num_compared]
+        return pairwise(fake, fake)
 
     @property
     def num_compared(self) -> int:
@@ -153,13 +159,20 @@ def _ms_ssim(batch: ImageBatch) -> dict[str, float]:
 def _neighbours(batch: ImageBatch) -> dict[str, float]:
     count, reference = batch.num_compared, batch.reference
     fake, real = batch.features.embedding[:count], reference.features.embedding[:count]
-    between, within = pairwise(fake, real), pairwise(fake, fake)
+    between, within = pairwise(fake, real), batch.within
     inside = in_balls(fake, real, reference.radii(count), between)
     around = in_balls(real, fake, radii(fake, within), between.T).T
     pairs = count * (count - 1)
     apart = [float(distances.sum()) / pairs for distances in (within, reference.within(count))]
     found = neighbours(inside, around).beside(reference.null(min(count, len(reference.train))))
     return {"mmd2": energy(float(between.mean()), *apart), **found}
+
+
+@group("repeated", embedded=True)
+def _repeated(batch: ImageBatch) -> dict[str, float]:
+    count = batch.num_compared
+    fake = radii(batch.features.embedding[:count], batch.within, 1)
+    return {"repeated": repeated(fake, batch.reference.gaps(count))}
 
 
 @group("memorised", available=_is_quick, embedded=True, beside_train=True)
@@ -272,7 +285,7 @@ def _stacked(batch: ImageBatch) -> dict[str, float]:
 
 IMAGE_GROUPS: tuple[Group[Any], ...] = (
     *(_sharpness, _symmetry, _pair_distance, _swd, _ms_ssim),
-    *(_neighbours, _memorised, _bins, _frechet, _kid, _vendi),
+    *(_neighbours, _repeated, _memorised, _bins, _frechet, _kid, _vendi),
     *(_classes, _clear_classes, _classifier_score, _label_accuracy, _stacked),
     d_auc_group,
 )

@@ -18,9 +18,9 @@ from harness.distances.bins import Bins, fit_bins
 from harness.distances.frechet import Moments, covariance_root, mean_kernel, moments, vendi
 from harness.features.cache import cached_features
 from harness.features.extractors import Extractor, Features
+from harness.metrics.copies import MAX_QUERIES, nearness
 from harness.metrics.images.classes import ClassCounts, class_counts, classifier_score, label_accuracy
 from harness.metrics.images.pyramid import PatchReference, patch_reference
-from harness.metrics.memory import MAX_QUERIES, nearness
 
 __all__ = ["MAX_NEIGHBOURS", "Reference"]
 
@@ -184,6 +184,11 @@ class Reference:
     def nearness(self) -> Tensor:
         """(≤1000,) `nearness` of the first reals to the training set."""
         return nearness(self.features.embedding[:MAX_QUERIES], self.memory())
+
+    def gaps(self, count: int) -> Tensor:
+        """(count,) distances of the first `count` reals to the nearest other one."""
+        embedding = self.features.embedding[:count]
+        return self._once("gaps", count, lambda: radii(embedding, self.within(count), 1))
 
     def null(self, count: int) -> Neighbours:
         """`neighbours` of the first `count` training reals: what a perfect generator would get."""

@@ -19,17 +19,17 @@ from torch import Tensor
 from harness.data import Dataset, Mixture
 from harness.distances.balls import NEIGHBOUR_SCORES, Neighbours, neighbours, point_radii
 from harness.distances.bins import Bins, bin_recall, point_bin_counts, point_bins
-from harness.metrics.checks import Array, as_points, to_array
-from harness.metrics.groups import MIN_SAMPLES, Batch, Group, Latest, Scorer, d_auc_group, group, random_order
-from harness.metrics.memory import MAX_QUERIES, memorised, nearness_of
-from harness.metrics.points import modes
-from harness.metrics.points.distances import (
+from harness.distances.plane import (
     interval_means,
     mean_distance,
     sliced_w2,
     sorted_projections,
     w2,
 )
+from harness.metrics.checks import Array, as_points, to_array
+from harness.metrics.copies import MAX_QUERIES, memorised, nearness_of, repeated
+from harness.metrics.groups import MIN_SAMPLES, Batch, Group, Latest, Scorer, d_auc_group, group, random_order
+from harness.metrics.points import modes
 from harness.metrics.scores import energy
 
 __all__ = ["POINT_GROUPS", "Cloud", "PointBatch", "PointReference", "PointScorer"]
@@ -184,6 +184,14 @@ def _neighbours(batch: PointBatch) -> dict[str, float]:
     return found.beside(batch.reference.null(len(batch.points)))
 
 
+@group("repeated")
+def _repeated(batch: PointBatch) -> dict[str, float]:
+    clouds = (batch.points, batch.reference.points)
+    count = min(map(len, clouds))
+    fake, real = (torch.from_numpy(point_radii(points[:count], 1)) for points in clouds)
+    return {"repeated": repeated(fake, real)}
+
+
 @group("memorised", beside_train=True)
 def _memorised(batch: PointBatch) -> dict[str, float]:
     reference = batch.reference
@@ -224,6 +232,7 @@ POINT_GROUPS: tuple[Group[Any], ...] = (
         _mmd2,
         _bins,
         _neighbours,
+        _repeated,
         _memorised,
         _pair_distance,
         _modes,

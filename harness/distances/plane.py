@@ -9,12 +9,13 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist
 
-from harness.metrics.checks import Array
-
 __all__ = ["directions", "interval_means", "mean_distance", "sliced_w2", "sorted_projections", "w2"]
+
+Array = NDArray[np.float64]
 
 NUM_DIRECTIONS = 500
 

@@ -1,4 +1,4 @@
-"""Copies of the training set: none where there are none, all where all are, and nothing made up between."""
+"""Copies of training samples and of each other: none where there are none, and all where all are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset, distinct_rows
+from harness.distances.balls import pairwise, radii
+from harness.metrics.copies import memorised, nearness, nearness_of, repeated
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.groups import TooFewError
-from harness.metrics.memory import memorised, nearness, nearness_of
 from support.points import load, mixture_of, sample
 
 
@@ -121,6 +122,60 @@ def test_twenty_held_out_samples_are_enough_to_find_copies() -> None:
     assert of_points(train[:40], train, held_out) == 1
     values = [of_points(normal(40, 2, seed), train, held_out) for seed in range(2, 12)]
     assert abs(np.mean(values)) < 0.15
+
+
+# Of each other
+
+
+def gaps(samples: Tensor) -> Tensor:
+    return radii(samples, pairwise(samples, samples), 1)
+
+
+@pytest.mark.parametrize("dimension", [2, 8, 64])
+def test_samples_made_once_are_no_repeats_whatever_else_is_wrong_with_them(dimension: int) -> None:
+    real = gaps(normal(1000, dimension, 0))
+    values = {
+        "real": normal(1000, dimension, 1),
+        "shifted": normal(1000, dimension, 2) + 3,
+        "noisy": normal(1000, dimension, 3) * 1.5,
+        "narrow": normal(1000, dimension, 4) * 0.8,
+        "far apart": normal(1000, dimension, 5) * 1e6,
+    }
+    assert {kind: abs(repeated(gaps(fake), real)) < 0.02 for kind, fake in values.items()} == dict.fromkeys(
+        values, True
+    )
+
+
+def test_the_share_of_repeats_is_found_with_a_little_noise_too() -> None:
+    real = gaps(normal(1000, 32, 0))
+    once = normal(1000, 32, 1)
+    few = once[torch.arange(1000) % 200]
+    assert repeated(gaps(few), real) == 1
+    assert repeated(gaps(few + 0.05 * normal(1000, 32, 2)), real) == 1
+    assert repeated(gaps(once[:1].expand(1000, -1)), real) == 1
+    half = torch.where(torch.arange(1000)[:, None] < 500, once[:1], once)
+    assert repeated(gaps(half), real) == pytest.approx(0.5)
+
+
+def test_data_that_repeat_themselves_allow_as_many_repeats() -> None:
+    def drawn(seed: int) -> Tensor:
+        """A fifth of them are one of forty kinds."""
+        kinds = normal(40, 8, 0)[torch.arange(1000) % 40]
+        return torch.where(torch.arange(1000)[:, None] < 200, kinds, normal(1000, 8, seed))
+
+    real = gaps(drawn(1))
+    assert repeated(gaps(drawn(2)), real) == pytest.approx(0, abs=0.01)
+    assert repeated(gaps(normal(500, 8, 3).repeat(2, 1)), real) == 1
+    with pytest.raises(TooFewError, match="all but 0 of 1000 real samples are there more than once"):
+        repeated(real, gaps(normal(500, 8, 4).repeat(2, 1)))
+
+
+def test_images_and_points_made_many_times_are_told_from_real_ones_of_as_many() -> None:
+    for name in ("digits", "ring"):
+        evaluator, train = Evaluator(load(name)), load(name).train
+        assert evaluator.evaluate(train[:1000])["repeated"] == pytest.approx(0, abs=0.02), name
+        assert evaluator.evaluate(train[torch.arange(1000) % 20])["repeated"] == 1, name
+    assert abs(Evaluator(load("ring")).null(2500)["repeated"]) < 0.02
 
 
 def test_of_equal_rows_the_first_is_kept() -> None:

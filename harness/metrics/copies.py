@@ -1,9 +1,12 @@
-"""Copies of the training set: do generated samples lie far nearer to training samples than new real ones do?
+"""Copies of training samples, and of each other: are generated samples nearer to them than real ones are?
 
-How near is near differs from place to place: where the data are crowded, whatever is likely there lies near
-some training sample. So a sample's distance to the nearest training sample is taken in units of that to the
-second nearest. A copy, and one with a little noise, has one neighbour by far the nearest; a typical sample,
-a blurred one or the mean of a class has two that are about equally far.
+How near to a training sample is near differs from place to place: where the data are crowded, whatever is
+likely there lies near some training sample. So a sample's distance to the nearest training sample is taken in
+units of that to the second nearest. A copy, and one with a little noise, has one neighbour by far the
+nearest; a typical sample, a blurred one or the mean of a class has two that are about equally far.
+
+Among generated samples one may be there a hundred times, so there the distances themselves are held against
+those of as many real samples from each other.
 
 Shapes: N samples and T different training samples (·, d), all float64 and on one device.
 """
@@ -15,14 +18,18 @@ from torch import Tensor
 
 from harness.metrics.groups import MIN_SAMPLES, TooFewError
 
-__all__ = ["MAX_QUERIES", "memorised", "nearness", "nearness_of"]
+__all__ = ["MAX_QUERIES", "memorised", "nearness", "nearness_of", "repeated"]
 
 MAX_QUERIES = 1000
 """Held-out samples that tell how near is natural, at most."""
 
 _NATURAL_SHARE = 0.01
 _COPY = 0.01
-"""Nearness below which a sample is a copy, whatever the data; what is natural is told from the others."""
+"""Nearness below which a sample is a copy, whatever the data; what is natural is told from the others. Among
+distances it is the same share of the median."""
+
+_DOUBLE = 0.5
+"""Share of a distance that is natural, if rare, up to which two samples are one twice."""
 
 _CANDIDATES = 8
 _BLOCK_BYTES = 64 * 2**20
@@ -95,3 +102,29 @@ def memorised(fake: Tensor, real: Tensor) -> float:
     if chance == 1:
         raise TooFewError("all held-out samples are equally near to training samples; none is too near.")
     return (near - chance) / (1 - chance)
+
+
+def repeated(fake: Tensor, real: Tensor) -> float:
+    """Share of fakes of which there is another one, or nearly, less what chance gives.
+
+    (F − R)/(1 − R), where F and R are the shares of fakes and of reals that have their nearest neighbour
+    within half of q, and one in a hundred of the reals that are there but once has it within q. Real samples
+    get 0, and so do blurred and noisy ones; 200 images each five times, with a little noise, get 1, and where
+    half of all images are one, the score is a half.
+
+    Args:
+        fake: (N,) distances of the generated samples to the nearest other one.
+        real: (N,) the same of as many reals.
+
+    Raises:
+        TooFewError: nearly all of the reals are there more than once.
+    """
+    once = real[real > _COPY * real.median()]
+    if len(once) < MIN_SAMPLES:
+        raise TooFewError(
+            f"all but {len(once)} of {len(real)} real samples are there more than once, so generated samples "
+            "may be."
+        )
+    double = _DOUBLE * torch.quantile(once, _NATURAL_SHARE, interpolation="higher")
+    share, chance = (float((values <= double).double().mean()) for values in (fake, real))
+    return (share - chance) / (1 - chance)
