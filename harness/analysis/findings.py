@@ -350,14 +350,12 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
     claims = {
         "better": f"{arm.name} is better than {base}.",
         "worse": f"{arm.name} is worse than {base}.",
-        "undecided": f"{arm.name} and {base} cannot be told apart with these seeds, which does not mean that "
-        "they are equal.",
+        "undecided": _undecided(found, arm.name, base),
         "too-few-seeds": _few(found, arm.name, base),
     }
-    evidence = (
-        f"{summary.metric} {rounded(summary.estimates[arm.name].mean)} against "
-        f"{rounded(summary.estimates[base].mean)}, {_over(found.num_pairs)}"
-    )
+    own, other = (one.values(summary.metric, summary.at) for one in (arm, summary.baseline))
+    means = (mean([values[seed] for seed in own if seed in other]) for values in (own, other))
+    evidence = f"{summary.metric} {' against '.join(map(rounded, means))}, {_over(found.num_pairs)}"
     if math.isnan(found.p_holm):
         evidence += "; no test, for a seed has no finite value."
     else:
@@ -366,6 +364,18 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
             f"beats a run of {base} {_percent(found.probability_of_improvement)} of the time."
         )
     return Answer(arm=arm.name, decision=found.decision, claim=claims[found.decision], evidence=evidence)
+
+
+def _undecided(found: Comparison, arm: str, base: str) -> str:
+    """What it means that nothing was found."""
+    if math.isnan(found.p_value):
+        return f"{arm} could not be tested against {base}: a seed has no finite value."
+    if not found.num_unequal:
+        return (
+            f"{arm} and {base} are the same at all {found.num_pairs} seeds, which does not mean that they "
+            "are equal at others."
+        )
+    return f"{arm} and {base} cannot be told apart with these seeds, which does not mean that they are equal."
 
 
 def _few(found: Comparison, arm: str, base: str) -> str:

@@ -250,6 +250,8 @@ def test_unfinished_study_is_reported_as_far_as_it_is_and_says_so(tmp_path: Path
     text = " ".join(_page(folder).text.split())
     assert "This study is not complete: 15 of 24 runs have finished." in text
     assert "7 of 8 runs of sgd have finished" in text
+    paired = sum(end_score("rmsprop", seed) for seed in range(7)) / 7
+    assert f"against {rounded(paired)}, mean of 7 seeds" in text
     assert "no seed has finished in both adam and rmsprop yet" in text
     assert "Not complete: 15 of 24" in (folder / "report" / "table.md").read_text()
 
@@ -338,6 +340,16 @@ def test_interval_of_a_distance_does_not_reach_below_zero(tmp_path: Path) -> Non
     found = summary.estimates["rmsprop"]
     assert found.interval.low == found.iqm_interval.low == 0.0
     assert found.interval.high == interval_of_mean(values).high
+
+
+def test_seed_without_a_value_leaves_its_arm_untested_and_the_claim_says_so(tmp_path: Path) -> None:
+    def end(arm: str, seed: int) -> float:
+        return math.nan if (arm, seed) == ("adam", 3) else 0.03 + 0.01 * seed * (arm == "adam")
+
+    summary = summarise(make_ablation(tmp_path, Study.parse(OPTIMIZERS), end=end))
+    told = {answer.arm: answer for answer in answers(summary)}
+    assert told["adam"].claim == "adam could not be tested against rmsprop: a seed has no finite value."
+    assert told["adam"].evidence.endswith("no test, for a seed has no finite value.")
 
 
 def test_mean_that_speaks_against_the_decision_is_flagged(tmp_path: Path) -> None:
