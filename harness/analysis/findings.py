@@ -119,12 +119,14 @@ def changes_in_words(summary: Summary) -> str:
 
 def without_value(summary: Summary) -> str:
     """Where runs have finished, but no arm has a value of the study's metric, a sentence that says why."""
-    runs = [run for arm in summary.arms for run in arm.runs]
-    if not runs or summary.ranking:
-        return ""
+    compared = [run for arm in summary.arms for run in arm.runs]
+    runs = compared or [run for trial in summary.trials for run in trial.runs]
     lacking = [
         run for run in runs if not math.isfinite(known_score(run, summary.metric, summary.at, summary.target))
     ]
+    is_judged = bool(summary.ranking) or (not compared and len(lacking) < len(runs))
+    if not runs or is_judged:
+        return ""
     reasons = [run.failed_scores.get(summary.metric, {}).get("reason", run.reason) for run in lacking]
     why = next((f": {str(reason).rstrip('.')}" for reason in reasons if reason), "")
     return (

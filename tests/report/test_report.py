@@ -273,6 +273,16 @@ def test_a_study_whose_runs_all_lack_the_metric_says_so_and_not_that_none_has_fi
     assert "No run has finished" not in text
 
 
+def test_where_no_trial_has_the_metric_the_page_says_so_before_any_final_run(tmp_path: Path) -> None:
+    folder = make_search(tmp_path, Study.parse(TUNED), num_trials=2)
+    assert headline(summarise(folder)).startswith("No run has finished yet")  # that arms are compared by
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        failed = {"count": 9, "reason": "it came out as nan.", "at_end": True}
+        path.write_text(json.dumps(result | {"scores": {}, "failed_scores": {"sliced_w2": failed}}))
+    assert "finished runs have no sliced_w2: it came out as nan." in headline(summarise(folder))
+
+
 def test_what_the_command_line_changed_stands_at_the_top_of_the_page_and_below_the_tables_title(
     tmp_path: Path,
 ) -> None:
