@@ -229,7 +229,7 @@ def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
             f"{': ' + reasons if reasons else ''}). Such a run counts with the worse of its untrained "
             "generator's score and the last it had; it is not left out.",
         )
-    yield from _failed_scores(arm)
+    yield from _failed_scores(arm, summary.metric)
     if summary.study.kind == "search":
         return
     if len(arm.runs) < arm.num_planned:
@@ -278,9 +278,14 @@ def _contrary_mean(summary: Summary) -> Iterator[Flag]:
             )
 
 
-def _failed_scores(arm: ArmResult) -> Iterator[Flag]:
-    """Flag scores that could not be computed at some evaluations."""
-    names = dict.fromkeys(name for run in arm.runs for name in run.failed_scores)
+def _failed_scores(arm: ArmResult, metric: str) -> Iterator[Flag]:
+    """Flag scores that could not be computed at some evaluations; of those that lack samples, the metric."""
+    names = dict.fromkeys(
+        name
+        for run in arm.runs
+        for name, failure in run.failed_scores.items()
+        if name == metric or not failure.get("too_few")
+    )
     for name in names:
         failures = [run.failed_scores[name] for run in arm.runs if name in run.failed_scores]
         count = sum(int(failure["count"]) for failure in failures)

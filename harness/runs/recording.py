@@ -9,7 +9,7 @@ weights are like, ``spectra/…``. Both kinds say where networks that grow stand
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +216,7 @@ class RunRecorder:
         ledger: Mapping[str, float],
         *,
         failures: Mapping[str, str],
+        too_few: Collection[str] = (),
         networks: Mapping[str, float] | None = None,
     ) -> None:
         """Add an evaluation: a row, a point on every metric's curve, and the verdict on it.
@@ -226,6 +227,7 @@ class RunRecorder:
             scores: Metric to score.
             ledger: What the run has spent.
             failures: Metric to why it could not be computed.
+            too_few: Those of them that only lack samples; see `harness.metrics.scores.Scores`.
             networks: ``spectra/…`` of their weights, and ``growth/…``, where they stand, of those that grow.
         """
         for metric, value in scores.items():
@@ -234,7 +236,8 @@ class RunRecorder:
                 self._failed_scores[metric]["at_end"] = False
         for metric, reason in failures.items():
             count = self._failed_scores.get(metric, {"count": 0})["count"]
-            self._failed_scores[metric] = {"count": count + 1, "reason": reason, "at_end": True}
+            failure = {"count": count + 1, "reason": reason, "at_end": True}
+            self._failed_scores[metric] = failure | ({"too_few": True} if metric in too_few else {})
         verdict = self._verdicts.judge(step, scores, self._logged)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}

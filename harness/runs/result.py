@@ -60,8 +60,9 @@ class RunResult:
         recipe: The recipe's fingerprint.
         environment: Versions, device, git commit and whatever else places the run.
         failed_scores: Metric to ``{"count", "reason", "at_end"}``, how often it could not be computed, why
-            the last time, and whether that was at the last evaluation. A score that failed is missing from
-            its curve and is never made up.
+            the last time, and whether that was at the last evaluation; and ``"too_few"`` where nothing was
+            wrong but that there were too few samples yet to tell. A score that failed is missing from its
+            curve and is never made up.
         verdict: What became of the run: the fields of `harness.verdict.judge.Verdict` as plain values
             (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
             which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over

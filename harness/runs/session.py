@@ -227,11 +227,8 @@ class Session:
                 event.epoch,
                 scores,
                 ledger,
-                failures={
-                    name: reason
-                    for name, reason in scores.failures.items()
-                    if name == metric or name not in scores.too_few
-                },
+                failures=scores.failures,
+                too_few=scores.too_few,
                 networks={key: values[position] for key, values in weights.items()}
                 | self._trainer.growth_state,
             )

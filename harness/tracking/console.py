@@ -111,7 +111,11 @@ class ConsoleTracker:
             times = plural(int(failure["count"]), "evaluation")
             also = ", the last among them" if failure.get("at_end") else ""
             self._console.print(
-                Text(f"{name} is missing at {times}{also}: {failure['reason']}", "yellow"), soft_wrap=True
+                Text(
+                    f"{name} is missing at {times}{also}: {failure['reason']}",
+                    "" if failure.get("too_few") else "yellow",
+                ),
+                soft_wrap=True,
             )
         selection = result.get("best_checkpoint")
         if isinstance(selection, Mapping) and selection:

@@ -283,6 +283,18 @@ def test_where_no_trial_has_the_metric_the_page_says_so_before_any_final_run(tmp
     assert "finished runs have no sliced_w2: it came out as nan." in headline(summarise(folder))
 
 
+def test_a_score_that_only_lacks_samples_raises_no_flag_unless_it_is_the_metric(tmp_path: Path) -> None:
+    folder = make_ablation(tmp_path, Study.parse(OPTIMIZERS))
+    lacking = {"count": 4, "reason": "only 12 are clear.", "at_end": True, "too_few": True}
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        failed = {"class_excess": lacking, "sliced_w2": lacking | {"count": 1, "at_end": False}}
+        failed["w2"] = {"count": 2, "reason": "it came out as nan.", "at_end": False}
+        path.write_text(json.dumps(result | {"failed_scores": failed}))
+    labels = {flag.label for flag in flags(summarise(folder)) if flag.label.endswith("missing")}
+    assert labels == {"sliced_w2 missing", "w2 missing"}
+
+
 def test_what_the_command_line_changed_stands_at_the_top_of_the_page_and_below_the_tables_title(
     tmp_path: Path,
 ) -> None:
