@@ -82,10 +82,10 @@ def choose_scale(axes: Axes, values: Array) -> None:
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(typical)))
 
 
-def wants_log(values: Array) -> bool:
-    """Whether the finite values are positive and spread over more than a factor of 20."""
+def wants_log(values: Array, spread: float = _LOG_SPREAD) -> bool:
+    """Whether the finite values are positive and spread over more than a factor, by default of 20."""
     values = values[np.isfinite(values)]
-    return bool(len(values)) and bool(values.min() > 0) and bool(values.max() > _LOG_SPREAD * values.min())
+    return bool(len(values)) and bool(values.min() > 0) and bool(values.max() > spread * values.min())
 
 
 def plain_log_ticks(axes: Axes, which: str) -> None:

@@ -49,6 +49,7 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
+_CROWDED = 5.0  # a factor beyond which names crowd on a linear scale
 _NAME_PLACES = ((6, 4), (6, -10), (-6, 4), (-6, -10), (6, 14), (-6, 14), (6, -20), (-6, -20))
 _TITLE_CHARACTERS = 31  # what fits above one of three panels abreast
 
@@ -241,7 +242,9 @@ def cost_scatter(
                 style = arm_style(arm.style)
                 axes.plot([cost, cost], [arm.low, arm.high], color=style.colour, linewidth=1.8)
                 _mark(axes, cost, arm.mean, style)
-            choose_scale(axes, np.array([arm.mean for arm in arms]))
+            if wants_log(np.array([[arm.mean, arm.low, arm.high] for arm in arms]), _CROWDED):
+                axes.set_yscale("log")
+                plain_log_ticks(axes, "y")
             axes.margins(x=0.15, y=0.08)
             if wants_log(np.array(values)):
                 axes.set_xscale("log")
