@@ -6,7 +6,7 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ MAX_IMAGES = 10_000
 """Images of a folder that are scored, where nothing else is said."""
 
 NO_STEP = -1
+_ONE_LOOK = Thresholds(looks=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,7 @@ def evaluate(
             judged = _judged(run, dataset, evaluator.held_out_rows, samples, labels)
     scores = evaluator.evaluate(samples, **judged, fake_labels=labels, exact=True)
     result = load_result(run.directory)
-    judge, logged = _judge_of(run, result, evaluator.fingerprint)
+    judge, logged, seen = _judge_of(run, result, evaluator.fingerprint)
     since = [f"{listed([f'`{file}`' for file in run.changed])} changed since it was trained."]
     return _evaluation(
         str(run.directory),
@@ -188,7 +189,9 @@ def evaluate(
         step=run.step,
         recorded=result.verdict_name if result else "",
         notes=(
-            "The verdict looks at this checkpoint alone, and one look counts as enough.",
+            "The verdict looks at this checkpoint, and at the recorded evaluations before it."
+            if seen
+            else "The verdict looks at this checkpoint alone, and one look counts as enough.",
             *(since if run.changed else ()),
         ),
     )
@@ -212,7 +215,7 @@ def _evaluate_folder(
         "A folder has neither a discriminator nor earlier evaluations: the verdict rests on the samples, and "
         "one look counts as enough.",
     )
-    verdict = Judge(replace(Thresholds(), looks=1)).judge(NO_STEP, scores)
+    verdict = Judge(_ONE_LOOK).judge(NO_STEP, scores)
     notes = (*notes, *_copies(images), *told)
     return _evaluation(str(folder), dataset, evaluator, scores, len(images), verdict=verdict, notes=notes)
 
@@ -290,22 +293,29 @@ def _judged(
 
 def _judge_of(
     run: Run, result: RunResult | None, fingerprint: Mapping[str, str]
-) -> tuple[Judge, dict[str, float]]:
-    """A judge to whom one look is enough, who knows how the run began, and its last `train/…` numbers.
+) -> tuple[Judge, dict[str, float], bool]:
+    """A judge who has seen the run's evaluations before this checkpoint, and its last `train/…` numbers.
 
-    The untrained generator's scores tell nothing where they were measured in another way than now.
+    Evaluations that were measured in another way than now tell nothing of where samples have come from; then,
+    and where none are recorded, one look is enough.
+
+    Returns:
+        The judge; the latest `train/…` numbers by the checkpoint's step; and whether earlier looks are known.
     """
-    judge, latest = Judge(replace(Thresholds(), looks=1)), dict[str, float]()
     history = RunFolder(run.directory).history
     alike = result is not None and result.environment.get("fingerprint") == dict(fingerprint)
-    for step, known, logged in replayed(read_history(history) if history.exists() else ()):
+    known = list(replayed(read_history(history))) if history.exists() else []
+    seen = alike and any(scores and step < run.step for step, scores, _ in known)
+    judge, latest = Judge(Thresholds() if seen else _ONE_LOOK), dict[str, float]()
+    chance = chance_loss(run.recipe.loss)
+    for step, scores, logged in known:
         if step > run.step:
             break
-        if step == 0 and known and alike:
-            judge.begin(known)
         judge.trained(logged.get("train/g_grad_norm"))
+        if seen and scores and step < run.step:
+            judge.judge(step, scores, **dynamics_of(logged, chance))
         latest = logged
-    return judge, latest
+    return judge, latest, seen
 
 
 # A folder

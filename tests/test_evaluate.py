@@ -118,7 +118,7 @@ def test_a_run_gets_the_numbers_of_its_last_evaluation(
     assert set(found.scores.failures) == found.scores.too_few
     assert found.verdict.step == found.step == max(row["train/step"] for row in read_history_of(folder))
     assert {"d_auc", "g_grad_norm", "modes"} <= found.verdict.evidence.keys()
-    assert found.recorded == result.verdict["name"]
+    assert found.recorded == result.verdict["name"] == found.verdict.name
 
 
 def read_history_of(folder: Path) -> list[dict[str, float]]:
@@ -258,7 +258,7 @@ def test_the_command_prints_scores_with_full_names_beside_real_ones_and_the_verd
     )
     assert "100 real samples" in said
     assert "at step 16: " in said
-    assert "one look counts as enough" in said
+    assert "and at the recorded evaluations before it" in said
     failed = output_of(capsys, str(pictures), "--against", "digits", "--num", "50")
     assert "failed: frechet: " in failed
     assert "at least 85 generated images" in failed

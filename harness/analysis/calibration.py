@@ -1,11 +1,14 @@
-"""How the verdict fares on runs whose fate was told by eye: a table that anybody can compute again.
+"""How the verdict fares on runs whose fate was told by eye: tables that anybody can compute again.
 
     python -m harness.analysis.calibration write OUT RUNS... --labels labels.csv
     python -m harness.analysis.calibration check OUT
+    python -m harness.analysis.calibration leave-out OUT
 
 `write` reads the histories of studies and leaves in OUT: `readings.csv`, the numbers of every evaluation that
 the rules look at; `runs.csv`, one line a run with its label and its verdicts; `confusion.csv`, labels against
-verdicts. `check` judges the readings anew, by the rules as they are now, and says what differs.
+verdicts. `check` judges the readings anew, by the rules as they are now, and says what differs. `leave-out`
+chooses the numbers of the rules anew for each design from all the others, by a search that does not know the
+numbers in use, and judges the design left out by them: `left_out.csv` and `confusion_left_out.csv`.
 
 The labels are given by hand, from samples and class recall, by somebody who does not look at the verdict.
 """
@@ -16,9 +19,11 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.data import load_dataset
 from harness.engine.schedule import count_steps
@@ -31,29 +36,82 @@ from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds, judge_history,
 
 __all__ = [
     "Calibrated",
+    "Labelled",
     "check_calibration",
+    "choose_thresholds",
     "confusion",
-    "judge_readings",
+    "judge_labelled",
+    "labelled_runs",
+    "leave_designs_out",
     "main",
     "read_table",
     "write_calibration",
 ]
 
 _EVALUATED = (
-    "class_recall",
-    "bin_recall",
-    "coverage_over_real",
-    "density_over_real",
-    "pair_distance",
-    "d_auc",
-    "confident_over_real",
-    "frechet",
+    *("bin_recall", "class_recall", "class_recall_clear", "class_excess", "mode_recall", "mode_excess"),
+    *("coverage_over_real", "density_over_real", "precision_over_real", "recall_over_real"),
+    *("pair_distance", "confident_over_real", "high_quality", "sharpness", "repeated", "memorised"),
+    *("frechet", "frechet_over_trace", "sliced_w2", "d_auc"),
 )
-_LOGGED = ("g_grad_norm", "d_loss", "d_real", "d_fake")
+_LOGGED = ("g_grad_norm", "d_loss", "d_real", "d_fake", "d_auc")
 _KEYS = (*(f"eval/{name}" for name in _EVALUATED), *(f"train/{name}" for name in _LOGGED))
 _NORM = "train/g_grad_norm"
 _EARLY = 0.2
 """Share of the budget by which a failure should have been called by its name."""
+
+_GRID: Mapping[str, tuple[Any, ...]] = {
+    "clear": (0.15, 0.2, 0.25, 0.3),
+    "immature_density": (0.2, 0.3, 0.4),
+    "immature_precision": (0.5, 0.6, 0.7),
+    "immature_misfit": (0.12, 0.18, 0.25),
+    "partial_modes": (0.5, 0.6, 0.7),
+    "partial_coverage": (0.15, 0.25, 0.35),
+    "collapsed_pair_distance": (0.03, 0.05, 0.1),
+    "collapsed_modes": (0.1, 0.15, 0.2),
+    "moved": (0.1, 0.25, 0.5),
+    "fallen_spread": (0.3, 0.5, 0.7),
+    "falling": (0.01, 0.03, 0.1),
+    "fooled_loss_share": (0.4, 0.6, 0.8),
+    "lost_loss_share": (1.02, 1.05, 1.2),
+    "saturated_loss_share": (0.003, 0.01, 0.03),
+}
+"""The numbers that a search chooses, and the values that it tries; it starts from the first of each."""
+_PASSES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A run's readings, and what eyes said of it.
+
+    Attributes:
+        study, arm, seed: which run.
+        design: runs of one design differ in their seeds alone.
+        label: one of `VERDICTS`, by eye.
+        also: other verdicts that would not be wrong either.
+        history: its evaluations, as rows of a `history.jsonl`.
+        total_steps: its budget.
+        chance: the loss of a D that cannot tell; None where it has no floor.
+        first_grad_norm: the first norm of G's gradient; None where it is not known.
+        diverged_at: the step at which training found a number that is not finite; None where it did not.
+    """
+
+    study: str
+    arm: str
+    seed: int
+    design: str
+    label: str
+    also: tuple[str, ...]
+    history: tuple[Mapping[str, float], ...]
+    total_steps: float
+    chance: float | None
+    first_grad_norm: float | None
+    diverged_at: float | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether eyes say that it has failed, or might have."""
+        return bool({self.label, *self.also} & HOPELESS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +119,23 @@ class Calibrated:
     """A run, what eyes said of it, and what the rules say.
 
     Attributes:
-        study, arm, seed: which run.
-        held_out: whether it had no part in choosing the thresholds.
-        label: one of `VERDICTS`, by eye.
+        study, arm, seed, design, label: as in `Labelled`.
         verdict: at its last evaluation.
+        acceptable: whether that is the label, or would not be wrong either.
         early: the first hopeless verdict within a fifth of its budget, or "".
-        timeline: the first letter of each verdict, D, S (d-saturated), C, P, I, H.
+        hopeless_once: whether it was called hopeless at any evaluation.
+        timeline: the first letter of each verdict, D, C, S (d-saturated), P, I, H.
     """
 
     study: str
     arm: str
     seed: int
-    held_out: bool
+    design: str
     label: str
     verdict: str
+    acceptable: bool
     early: str
+    hopeless_once: bool
     timeline: str
 
 
@@ -85,7 +145,8 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
     Args:
         out: a folder; made if need be. Runs whose readings it has already need no history any more.
         studies: folders of studies, or of `harness train`, with `runs/` in them.
-        labels: columns study, arm, seed, label, held_out (yes or no), why.
+        labels: columns study, arm, seed, design, label, also (verdicts that would not be wrong either, with
+            spaces between), why.
 
     Returns:
         The runs, in the order of the labels.
@@ -105,18 +166,18 @@ def write_calibration(out: Path, studies: Sequence[Path], labels: Path) -> list[
             found[study.name, result.arm, str(result.seed)] = (run_directory(study, result.run_id), result)
     for row in told:
         key = (row["study"], row["arm"], row["seed"])
-        if row["label"] not in VERDICTS:
-            raise ValueError(
-                f"{labels}: `label` must be one of {', '.join(VERDICTS)}, but got {row['label']}."
-            )
+        for name in (row["label"], *row["also"].split()):
+            if name not in VERDICTS:
+                raise ValueError(f"{labels}: `label` must be one of {', '.join(VERDICTS)}, but got {name}.")
         if key not in found and key not in kept:
             raise ValueError(f"{labels}: there is no finished run {' · '.join(key)}; take the line out.")
         readings += _readings_of(*found[key], key) if key in found else kept[key]
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "readings.csv", readings)
     _write(out / "labels.csv", told)
-    runs = judge_readings(readings, told)
-    _write_runs(out, runs)
+    runs = [judge_labelled(run) for run in labelled_runs(readings, told)]
+    _write(out / "runs.csv", [_as_row(run) for run in runs])
+    _write(out / "confusion.csv", confusion(runs))
     return runs
 
 
@@ -128,7 +189,7 @@ def check_calibration(out: Path) -> list[str]:
     """
     recorded = {(row["study"], row["arm"], row["seed"]): row for row in read_table(out / "runs.csv")}
     differences = []
-    for run in judge_readings(read_table(out / "readings.csv"), read_table(out / "labels.csv")):
+    for run in map(judge_labelled, _recorded(out)):
         before = recorded[run.study, run.arm, str(run.seed)]
         if (run.verdict, run.timeline) != (before["verdict"], before["timeline"]):
             differences.append(
@@ -138,17 +199,14 @@ def check_calibration(out: Path) -> list[str]:
     return differences
 
 
-def judge_readings(
-    readings: Iterable[Mapping[str, str]],
-    labels: Iterable[Mapping[str, str]],
-    thresholds: Thresholds | None = None,
-) -> list[Calibrated]:
-    """What the rules say of recorded readings.
+def labelled_runs(
+    readings: Iterable[Mapping[str, str]], labels: Iterable[Mapping[str, str]]
+) -> list[Labelled]:
+    """The labelled runs, in the order of the labels.
 
     Args:
         readings: rows of `readings.csv`.
         labels: rows of `labels.csv`.
-        thresholds: the numbers of the rules.
     """
     by_run: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
     for row in readings:
@@ -156,38 +214,89 @@ def judge_readings(
     runs = []
     for told in labels:
         rows = by_run[told["study"], told["arm"], told["seed"]]
-        chance = float(rows[0]["chance"]) if rows[0]["chance"] else None
-        history = [
-            {"train/step": float(row["step"])} | {key: float(row[key]) for key in _KEYS if row[key]}
-            for row in rows
-        ]
-        norm = rows[0].get("first_g_grad_norm")
-        verdicts = judge_history(
-            history, thresholds, chance=chance, first_grad_norm=float(norm) if norm else None
-        )
-        names: list[str] = [verdict.name for verdict in verdicts]
-        budget = float(rows[0]["total_steps"])
-        early = [
-            name
-            for name, row in zip(names, rows, strict=True)
-            if name in HOPELESS and float(row["step"]) <= _EARLY * budget
-        ]
-        if rows[0]["diverged_at"]:  # training itself found numbers that were not finite
-            names.append("diverged")
-            early += ["diverged"] if float(rows[0]["diverged_at"]) <= _EARLY * budget else []
+        first = rows[0]
         runs.append(
-            Calibrated(
+            Labelled(
                 study=told["study"],
                 arm=told["arm"],
                 seed=int(told["seed"]),
-                held_out=told["held_out"] == "yes",
+                design=told["design"],
                 label=told["label"],
-                verdict=names[-1],
-                early=early[0] if early else "",
-                timeline="".join("S" if name == "d-saturated" else name[0].upper() for name in names),
+                also=tuple(told["also"].split()),
+                history=tuple(
+                    {"train/step": float(row["step"])} | {k: float(row[k]) for k in _KEYS if row.get(k)}
+                    for row in rows
+                ),
+                total_steps=float(first["total_steps"]),
+                chance=_number(first["chance"]),
+                first_grad_norm=_number(first["first_g_grad_norm"]),
+                diverged_at=_number(first["diverged_at"]),
             )
         )
     return runs
+
+
+def judge_labelled(run: Labelled, thresholds: Thresholds | None = None) -> Calibrated:
+    """What the rules say of a labelled run.
+
+    Args:
+        run: the run.
+        thresholds: the numbers of the rules.
+    """
+    verdicts = judge_history(run.history, thresholds, chance=run.chance, first_grad_norm=run.first_grad_norm)
+    names: list[str] = [verdict.name for verdict in verdicts]
+    early = [
+        name
+        for name, row in zip(names, run.history, strict=True)
+        if name in HOPELESS and row["train/step"] <= _EARLY * run.total_steps
+    ]
+    if run.diverged_at is not None:  # training itself found numbers that were not finite
+        names.append("diverged")
+        early += ["diverged"] if run.diverged_at <= _EARLY * run.total_steps else []
+    return Calibrated(
+        study=run.study,
+        arm=run.arm,
+        seed=run.seed,
+        design=run.design,
+        label=run.label,
+        verdict=names[-1],
+        acceptable=names[-1] in (run.label, *run.also),
+        early=early[0] if early else "",
+        hopeless_once=any(name in HOPELESS for name in names),
+        timeline="".join("S" if name == "d-saturated" else name[0].upper() for name in names),
+    )
+
+
+def choose_thresholds(runs: Sequence[Labelled]) -> Thresholds:
+    """The numbers of the rules that suit some labelled runs best, found without those in use.
+
+    Starting from the first value of each number that is tried, one number after the other takes the value of
+    the least cost, twice over; of equal costs the first. The cost of a run is 1 if its last verdict is not
+    acceptable; 1 more if it has not failed and was called hopeless on the way, 2 more if at the end; and if
+    it has failed, half less where it was called so within a fifth of its budget.
+
+    Args:
+        runs: the runs to choose by.
+    """
+    costs = _Costs(runs)
+    return _chosen(lambda thresholds: sum(costs.of(thresholds)))
+
+
+def leave_designs_out(runs: Sequence[Labelled]) -> list[Calibrated]:
+    """Every run judged by numbers that were chosen without any run of its design.
+
+    Args:
+        runs: all labelled runs.
+
+    Returns:
+        One for each run, in their order.
+    """
+    costs = _Costs(runs)
+    found: dict[str, Thresholds] = {}
+    for design in dict.fromkeys(run.design for run in runs):
+        kept = [place for place, run in enumerate(runs) if run.design != design]
+        found[design] = _chosen(partial(_cost_of_some, costs, kept))
+    return [judge_labelled(run, found[run.design]) for run in runs]
 
 
 def confusion(runs: Iterable[Calibrated]) -> list[dict[str, str]]:
@@ -241,11 +350,54 @@ def _readings_of(directory: Path, result: RunResult, key: tuple[str, str, str]) 
     return readings
 
 
-def _write_runs(out: Path, runs: Sequence[Calibrated]) -> None:
-    _write(out / "runs.csv", [{key: _shown(value) for key, value in vars(run).items()} for run in runs])
-    tables = {"confusion": runs, "confusion_held_out": [run for run in runs if run.held_out]}
-    for name, some in tables.items():
-        _write(out / f"{name}.csv", confusion(some))
+class _Costs:
+    """What each run costs by some numbers of the rules, computed once: searches try the same ones again.
+
+    Args:
+        runs: the labelled runs.
+    """
+
+    def __init__(self, runs: Sequence[Labelled]) -> None:
+        self._runs = runs
+        self._known: dict[Thresholds, list[float]] = {}
+
+    def of(self, thresholds: Thresholds) -> list[float]:
+        """One cost a run, in their order."""
+        if thresholds not in self._known:
+            self._known[thresholds] = [_cost(run, judge_labelled(run, thresholds)) for run in self._runs]
+        return self._known[thresholds]
+
+
+def _cost(run: Labelled, found: Calibrated) -> float:
+    wrong = 0.0 if found.acceptable else 1.0
+    if run.failed:
+        return wrong - (0.5 if found.early else 0.0)
+    return wrong + (2.0 if found.verdict in HOPELESS else float(found.hopeless_once))
+
+
+def _cost_of_some(costs: _Costs, places: Sequence[int], thresholds: Thresholds) -> float:
+    by_run = costs.of(thresholds)
+    return sum(by_run[place] for place in places)
+
+
+def _chosen(cost: Callable[[Thresholds], float]) -> Thresholds:
+    chosen = Thresholds(**{name: values[0] for name, values in _GRID.items()})
+    for _ in range(_PASSES):
+        for name, values in _GRID.items():
+            chosen = min((replace(chosen, **{name: value}) for value in values), key=cost)
+    return chosen
+
+
+def _recorded(out: Path) -> list[Labelled]:
+    return labelled_runs(read_table(out / "readings.csv"), read_table(out / "labels.csv"))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _as_row(run: Calibrated) -> dict[str, str]:
+    return {key: _shown(value) for key, value in vars(run).items()}
 
 
 def _shown(value: object) -> str:
@@ -267,18 +419,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     writing.add_argument("--labels", type=Path, required=True)
     checking = commands.add_parser("check", help="judge the recorded readings anew")
     checking.add_argument("out", type=Path)
+    leaving = commands.add_parser("leave-out", help="judge each design by numbers chosen without it")
+    leaving.add_argument("out", type=Path)
     given = parser.parse_args(arguments)
     try:
         if given.command == "check":
             differences = check_calibration(given.out)
             print("\n".join(differences) or "every run is judged as it was.")
             return int(bool(differences))
-        runs = write_calibration(given.out, given.studies, given.labels)
+        if given.command == "leave-out":
+            runs = leave_designs_out(_recorded(given.out))
+            _write(given.out / "left_out.csv", [_as_row(run) for run in runs])
+            _write(given.out / "confusion_left_out.csv", confusion(runs))
+        else:
+            runs = write_calibration(given.out, given.studies, given.labels)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for row in confusion(runs):
         print("  ".join(f"{value:>16}" for value in row.values()))
+    failed = [run for run in runs if run.label in HOPELESS]
+    print(f"{sum(run.acceptable for run in runs)} of {len(runs)} end with an acceptable verdict.")
+    print(f"{sum(bool(run.early) for run in failed)} of {len(failed)} failed runs are named in time.")
     return 0
 
 

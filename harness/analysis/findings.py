@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from harness.analysis.statistics import Comparison, Interval, mean
 from harness.analysis.summary import ArmResult, Estimate, Summary, TrialResult, known_score
+from harness.verdict.rules import RULES_VERSION
 from harness.words import in_words, joined, plural, rounded
 
 __all__ = [
@@ -202,6 +203,16 @@ def flags(summary: Summary) -> list[Flag]:
                 label="a search",
                 text=f"The best of {plural(len(summary.ranking), 'trial')} looks better than it is, because "
                 "luck helped to choose it. Before it is believed, train it again with fresh seeds.",
+            )
+        )
+    rules = [run.verdict["rules"] for arm in summary.arms for run in arm.runs if run.verdict]
+    if older := sum(version != RULES_VERSION for version in rules):
+        found.append(
+            Flag(
+                arm="",
+                label="verdicts of other rules",
+                text=f"The verdicts of {plural(older, 'run')} were given by other rules than those of today. "
+                f"`harness report {summary.study.name} --judge-anew` judges them anew from their histories.",
             )
         )
     found.extend(_contrary_mean(summary))

@@ -224,12 +224,15 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
 @click.argument("sweep")
 @directory_option
 @_smoke
+@click.option("--judge-anew", is_flag=True, help="Judge finished runs by the rules of today first.")
 @import_option
-def report(sweep: str, directory: Path, smoke: bool) -> None:
+def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
     """Write a study's report anew, from the runs that are finished."""
     from harness.planning.plan_file import read_plan
     from harness.report.page import write_report
+    from harness.runs.judging import judge_study_anew
     from harness.study.folder import StudyFolder
+    from harness.words import plural
 
     study = _study(sweep, smoke=smoke, seeds=None, settings=())
     folder = directory / study.name
@@ -237,6 +240,9 @@ def report(sweep: str, directory: Path, smoke: bool) -> None:
         raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
     for line in read_plan(folder, renew=True).remarks:
         click.echo(line)
+    if judge_anew:
+        changed = judge_study_anew(folder)
+        click.echo(f"judged anew: {plural(changed, 'run')} with another verdict at the end.")
     click.echo(f"report: {write_report(folder) / 'index.html'}")
 
 

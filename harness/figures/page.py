@@ -71,21 +71,24 @@ def choose_scale(axes: Axes, values: Array) -> None:
         axes: whose y axis is set.
         values: what is drawn, any shape; those that are not finite do not count.
     """
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return
-    typical = float(np.quantile(np.abs(values), 0.75))
+    known = np.abs(values[np.isfinite(values)])
+    typical = float(np.quantile(known, 0.75)) if len(known) else 0.0
     if wants_log(values):
         axes.set_yscale("log")
         plain_log_ticks(axes, "y")
-    elif typical > 0 and float(np.abs(values).max()) > 50 * typical:
+    elif typical > 0 and float(known.max()) > 50 * typical:
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(typical)))
 
 
 def wants_log(values: Array, spread: float = _LOG_SPREAD) -> bool:
-    """Whether the finite values are positive and spread over more than a factor, by default of 20."""
-    values = values[np.isfinite(values)]
-    return bool(len(values)) and bool(values.min() > 0) and bool(values.max() > spread * values.min())
+    """Whether values want a logarithmic axis: all positive, and spread over more than a factor.
+
+    Args:
+        values: any shape; those that are not finite are passed over.
+        spread: the factor.
+    """
+    known = values[np.isfinite(values)]
+    return len(known) > 0 and bool(0 < known.min() < known.max() / spread)
 
 
 def plain_log_ticks(axes: Axes, which: str) -> None:

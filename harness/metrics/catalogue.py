@@ -215,6 +215,10 @@ _declare("mode_recall", "maximize", "points", "share", ideal=1.0, needs_mixture=
     "Share of clusters that get at least a fifth of their share of the points that lie within three standard "
     "deviations of a cluster, however few these are; not given below ten of them a cluster."
 )
+_declare("mode_excess", "minimize", "points", "ratio", ideal=1.0, needs_mixture=True)(
+    "How many times its share the most favoured cluster has among these points; chance leaves it somewhat "
+    "above 1."
+)
 _declare("high_quality", "maximize", "points", "share", ideal=0.9889, needs_mixture=True)(
     "Share of generated points that lie within three standard deviations of a cluster."
 )

@@ -33,6 +33,7 @@ from harness.report.pictures import MAX_DOTS, Picture, draw_pictures, selection_
 from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_table
 from harness.runs.folder import RunFolder, find_runs, read_recipe, run_directory
 from harness.study.folder import StudyFolder
+from harness.verdict.judge import BLIND, MEANING, VERDICTS
 from harness.words import in_words, rounded
 
 __all__ = ["write_pages", "write_report"]
@@ -120,6 +121,7 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         "pictures": [(picture, _data_url(picture.path, "image/png")) for picture in pictures],
         "rates": rates_table(summary) if rates.judged_arms(summary) else [],
         "rates_found": rates.finding(summary),
+        "verdicts": [(name, MEANING[name], BLIND[name]) for name in reversed(VERDICTS)],
         "verdict_colours": {name: style.colour for name, style in VERDICT_STYLES.items()},
         "failures": [(group, [_card(failure) for failure in group.shown]) for group in failed],
         "gifs": [_gif(summary, arm) for arm in shown],

@@ -65,8 +65,9 @@ class RunResult:
             curve and is never made up.
         verdict: What became of the run: the fields of `harness.verdict.judge.Verdict` as plain values
             (``name``, ``rule``, ``evidence``, ``flags``, ``score``, ``step``), and ``since``, the step from
-            which it has been that verdict without a break, and ``timeline``, ``[[step, name], ...]`` over
-            the evaluations. Empty where it was never judged.
+            which it has been that verdict without a break, ``timeline``, ``[[step, name], ...]`` over the
+            evaluations, and ``rules``, the `harness.verdict.rules.RULES_VERSION` that gave them. Empty where
+            it was never judged.
         stopped_by: What stopped a run early: ``verdict`` (hopeless: it counts as failed), ``pruner`` (its
             trial was beaten by others), ``callback`` (a function that `train` was given, which said the
             `reason`), or empty.
@@ -291,7 +292,8 @@ def _decoded_verdict(values: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"unknown verdict `{unknown[0]}` in `verdict.timeline`")
     evidence = dict(Verdict.from_json(values).evidence)
-    return {**values, "evidence": evidence, "since": int(values["since"]), "timeline": timeline}
+    numbers = {"rules": int(values.get("rules", 1)), "since": int(values["since"])}
+    return {**values, **numbers, "evidence": evidence, "timeline": timeline}
 
 
 def _decoded_best(values: Mapping[str, Any]) -> dict[str, Any]:

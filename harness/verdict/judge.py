@@ -11,10 +11,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.files import encode
-from harness.verdict.rules import HOPELESS, RULES, VERDICTS, Numbers, Thresholds, VerdictName
+from harness.verdict.rules import (
+    BLIND,
+    HOPELESS,
+    MEANING,
+    RULES,
+    RULES_VERSION,
+    VERDICTS,
+    Numbers,
+    Thresholds,
+    VerdictName,
+    not_recovered,
+)
+from harness.verdict.trend import Trend
 
 __all__ = [
+    "BLIND",
     "HOPELESS",
+    "MEANING",
+    "RULES_VERSION",
     "VERDICTS",
     "Judge",
     "Thresholds",
@@ -25,26 +40,30 @@ __all__ = [
 ]
 
 INTRA_MODE, OFF_DATA, UNCLEAR, UNJUDGED = "intra-mode", "off-data", "unclear", "unjudged"
-SAME_SAMPLES = "same-samples"
-
-_IDEAL_COVERAGE = 0.969
-"""What real points get as coverage, 1 − ∏ (n − i)/(n + m − i) at k = 5; used where it was not measured."""
+SAME_SAMPLES, MEMORISED = "same-samples", "memorised"
 
 _IDEAL_QUALITY = 1 - math.exp(-4.5)
 """Share of a Gaussian's points that are within three standard deviations of its centre."""
 
 _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
-    "modes": (("class_recall", 1.0), ("bin_recall", 1.0)),
-    "coverage": (("coverage_over_real", 1.0), ("coverage", _IDEAL_COVERAGE)),
-    "density": (("density_over_real", 1.0), ("density", 1.0)),
+    "coverage": (("coverage_over_real", 1.0),),
+    "density": (("density_over_real", 1.0),),
+    "precision": (("precision_over_real", 1.0),),
+    "recall": (("recall_over_real", 1.0),),
     "pair_distance": (("pair_distance", 1.0),),
-    "d_auc": (("d_auc", 1.0),),
     "confident": (("confident_over_real", 1.0), ("high_quality", _IDEAL_QUALITY)),
+    "class_excess": (("class_excess", 1.0), ("mode_excess", 1.0)),
+    "repeated": (("repeated", 1.0),),
+    "misfit": (("frechet_over_trace", 1.0),),
+    "detail": (("sharpness", 1.0),),
+    "d_auc": (("d_auc", 1.0),),
+    "memorised": (("memorised", 1.0),),
 }
 """Number → the scores that give it, the first that is there, each with what a perfect generator gets."""
 
-_DISTANCES = ("frechet", "sliced_w2", "pair_distance")
-"""Scores that tell whether a run has moved from its untrained generator, as far as they can be had."""
+_CLASSES = ("class_recall_clear", "class_recall")
+_UNBOUNDED = "sliced_w2"
+"""A score that points have and images have not."""
 
 _NUMBERS = ("modes", "coverage", "density", "pair_distance", "d_auc", "g_grad_norm")
 _NEEDED = ("modes", "coverage", "density")
@@ -54,12 +73,21 @@ _WORDS = {
     "modes": "modes present",
     "coverage": "coverage",
     "density": "density",
+    "precision": "precision",
+    "recall": "recall",
     "pair_distance": "pair distance",
-    "d_auc": "D's AUC",
     "confident": "samples of a clear class",
+    "class_excess": "largest class over its share",
+    "repeated": "samples made more than once",
+    "misfit": "Fréchet distance over the real spread",
+    "detail": "detail",
+    "memorised": "copies of training samples",
+    "d_auc": "D's AUC",
+    "d_auc_trained": "D's AUC as it is trained",
     "g_grad_norm": "generator's gradient norm",
     "d_loss_share": "D's loss over that of one that cannot tell",
     "score_gap": "gap between D's scores",
+    "distance": "distance over the untrained generator's",
     "moved": "way from the untrained generator",
 }
 
@@ -71,13 +99,13 @@ class Verdict:
     Attributes:
         name: one of `VERDICTS`.
         rule: the rule that fired, with its number and its threshold, in words.
-        evidence: the numbers that were looked at, by name: `modes`, `coverage`, `density`, `pair_distance`,
-            `d_auc`, `g_grad_norm`, `d_loss_share`, `score_gap`, `moved`, and `confident` where there are
-            classes; one that could not be had is not there.
+        evidence: the numbers that were looked at, by name (`modes`, `coverage`, `density` and so on); see
+            `harness.verdict.rules.Numbers`. One that could not be had is not there.
         flags: `intra-mode`, samples huddle inside of modes; `off-data`, modes are missing and samples do not
-            lie on the data; `same-samples`, of a run that is d-saturated: all samples are the same too;
-            `unclear`, so few images are of a clear class that the modes are bins, not classes; `unjudged`,
-            numbers are missing without which nothing can be called healthy.
+            lie on the data; `same-samples`, all samples are the same, though the run is not collapsed;
+            `unclear`, so few samples are of a clear class that the modes are bins, not classes; `memorised`,
+            samples are copies of training samples; `unjudged`, numbers are missing without which nothing can
+            be called healthy.
         score: min(B, C/½) within 0 to 1, how far the run is from failing; −1 if it has diverged.
         step: the step of the evaluation; −1 where samples of unknown origin were judged.
     """
@@ -149,12 +177,11 @@ class Judge:
 
     def __init__(self, thresholds: Thresholds | None = None) -> None:
         self.thresholds = thresholds or Thresholds()
-        self._running: dict[str, int] = {}
+        self._trend = Trend()
+        self._running = 0
+        self._held: VerdictName | None = None
+        self._was_on_data = False
         self._first_grad_norm: float | None = None
-        self._untrained: dict[str, float] = {}
-        self._moved: float | None = None
-        self._previous_modes: float | None = None
-        self._previous_unclear = False
 
     def judge(
         self,
@@ -164,6 +191,7 @@ class Judge:
         g_grad_norm: float | None = None,
         d_loss_share: float | None = None,
         score_gap: float | None = None,
+        d_auc_trained: float | None = None,
     ) -> Verdict:
         """The verdict on an evaluation, given those before it.
 
@@ -176,42 +204,44 @@ class Judge:
             g_grad_norm: norm of the generator's gradient in the latest steps, if it is known.
             d_loss_share: D's loss in the latest steps over its value at chance, likewise.
             score_gap: |mean D(x) − mean D(G(z))| in the latest steps, likewise.
+            d_auc_trained: how often D scored a real sample above a generated one there, likewise.
         """
-        dynamics = {"g_grad_norm": g_grad_norm, "d_loss_share": d_loss_share, "score_gap": score_gap}
-        evidence = self._evidence(step, scores, dynamics)
+        self._trend.add(scores)
+        dynamics = {
+            "d_auc_trained": d_auc_trained,
+            "g_grad_norm": g_grad_norm,
+            "d_loss_share": d_loss_share,
+            "score_gap": score_gap,
+        }
+        evidence = self._evidence(scores, dynamics, trained=step != 0)
         bad = [name for name, value in evidence.items() if not math.isfinite(value)]
         if bad:
             return self._verdict("diverged", f"the {_WORDS[bad[0]]} is {evidence[bad[0]]}", evidence, step)
         gap, most = evidence.get("score_gap", 0.0), self.thresholds.runaway_score_gap
         if gap > most:
+            self._held = "diverged"
             apart = f"{gap:.3g} apart, more than {most:g}"
             rule_text = f"the discriminator's scores of real and generated samples are {apart}"
             return self._verdict("diverged", rule_text, evidence, step)
         if step == 0:
             return self._verdict("immature", "the generator is untrained", evidence, step)
         self.trained(g_grad_norm)
-        unclear = self._unclear(evidence)
-        previous = self._previous_modes if unclear == self._previous_unclear else None
-        numbers = Numbers(**evidence, first_g_grad_norm=self._first_grad_norm, previous_modes=previous)
-        self._previous_modes, self._previous_unclear = numbers.modes, unclear
-        fired: tuple[VerdictName, str] | None = None
-        for rule in RULES:
-            reasons = [reason for test in rule.tests if (reason := test(numbers, self.thresholds))]
-            seen = self._running[rule.name] = self._running.get(rule.name, 0) + 1 if reasons else 0
-            if reasons and fired is None and seen >= (self.thresholds.looks if rule.condemns else 1):
-                again = f", at {seen} evaluations running" if rule.condemns and seen > 1 else ""
-                fired = rule.name, "; ".join(reasons) + again
-        if fired is not None:
-            return self._verdict(*fired, evidence, step)
+        numbers = self._numbers(evidence, scores)
+        fired = {rule.name: reasons for rule in RULES if (reasons := rule.reasons(numbers, self.thresholds))}
+        on_data, before = numbers.is_on_data(self.thresholds), self._was_on_data
+        self._was_on_data = on_data
+        if condemned := self._condemned(fired, numbers):
+            return self._verdict(*condemned, evidence, step)
+        if "partial-collapse" in fired and not before and self.thresholds.looks > 1:
+            fired = {"immature": ["samples lie on the data for the first time", *fired["partial-collapse"]]}
+        for name in ("partial-collapse", "immature"):
+            if name in fired:
+                return self._verdict(name, "; ".join(fired[name]), evidence, step)
         absent = [_WORDS[name] for name in _NEEDED if name not in evidence]
         if absent:
             rule_text = f"no rule fired, but without {' and '.join(absent)} nothing can be called healthy"
             return self._verdict("immature", rule_text, evidence, step, UNJUDGED)
         return self._verdict("healthy", self._sound(), evidence, step)
-
-    def begin(self, scores: Mapping[str, float]) -> None:
-        """Take note of the untrained generator's scores, where its evaluation was not judged here."""
-        self._evidence(0, scores, {})
 
     def trained(self, g_grad_norm: float | None) -> None:
         """Take note of the norm of G's gradient between evaluations; only a run's first norm is kept."""
@@ -230,25 +260,39 @@ class Judge:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of it, in plain JSON types."""
         return {
-            "running": dict(self._running),
+            "trend": self._trend.state_dict(),
+            "running": self._running,
+            "held": self._held,
+            "was_on_data": self._was_on_data,
             "first_g_grad_norm": self._first_grad_norm,
-            "untrained": dict(self._untrained),
-            "moved": self._moved,
-            "previous_modes": self._previous_modes,
-            "previous_unclear": self._previous_unclear,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self._running = {str(name): int(count) for name, count in state["running"].items()}
+        self._trend = Trend(state["trend"])
+        self._running = int(state["running"])
+        self._held = state["held"]
+        self._was_on_data = bool(state["was_on_data"])
         self._first_grad_norm = _number(state["first_g_grad_norm"])
-        self._untrained = {str(name): float(value) for name, value in state["untrained"].items()}
-        self._moved = _number(state["moved"])
-        self._previous_modes = _number(state["previous_modes"])
-        self._previous_unclear = bool(state["previous_unclear"])
+
+    def _condemned(
+        self, fired: Mapping[VerdictName, list[str]], numbers: Numbers
+    ) -> tuple[VerdictName, str] | None:
+        """The verdict of a run without hope, and why: one that is condemned now, or still."""
+        reasons = [(rule.name, fired[rule.name]) for rule in RULES if rule.condemns and rule.name in fired]
+        self._running = self._running + 1 if reasons else 0
+        if reasons and self._running >= self.thresholds.looks:
+            self._held = reasons[0][0]
+            again = f", at {self._running} evaluations running" if self._running > 1 else ""
+            return self._held, "; ".join(reason for _, some in reasons for reason in some) + again
+        why = not_recovered(self._held, numbers, self.thresholds) if self._held else None
+        if self._held and why:
+            return self._held, f"it was {self._held} before, and {why}"
+        self._held = None
+        return None
 
     def _evidence(
-        self, step: int, scores: Mapping[str, float], dynamics: Mapping[str, float | None]
+        self, scores: Mapping[str, float], dynamics: Mapping[str, float | None], *, trained: bool
     ) -> dict[str, float]:
         evidence = {}
         for name, sources in _SOURCES.items():
@@ -256,40 +300,62 @@ class Judge:
                 if source in scores:
                     evidence[name] = float(scores[source]) / ideal
                     break
-        if self._unclear(evidence) and "bin_recall" in scores:
-            evidence["modes"] = float(scores["bin_recall"])
+        modes = self._modes(scores, evidence)
+        evidence = ({} if modes is None else {"modes": modes}) | evidence
         evidence |= {name: float(value) for name, value in dynamics.items() if value is not None}
-        if step == 0:
-            self._untrained = {name: float(scores[name]) for name in _DISTANCES if scores.get(name)}
-        ways = [abs(scores[name] / first - 1) for name, first in self._untrained.items() if name in scores]
-        if ways and step:
-            self._moved = evidence["moved"] = max(self._moved or 0.0, *ways)
+        if trained:
+            ways = {"distance": self._trend.distance, "moved": self._trend.moved}
+            evidence |= {name: way for name, way in ways.items() if way is not None}
         return evidence
+
+    def _modes(self, scores: Mapping[str, float], evidence: Mapping[str, float]) -> float | None:
+        """B: bins, but where samples are clear classes, or the fewer of bins and parts of the mixture."""
+        bins = scores.get("bin_recall")
+        classes = next((scores[name] for name in _CLASSES if name in scores), None)
+        if bins is not None and (classes is None or self._unclear(evidence)):
+            parts = scores.get("mode_recall")
+            return float(bins) if parts is None or self._unclear(evidence) else float(min(bins, parts))
+        return None if classes is None else float(classes)
+
+    def _numbers(self, evidence: Mapping[str, float], scores: Mapping[str, float]) -> Numbers:
+        known = {name: value for name, value in evidence.items() if name != "memorised"}
+        return Numbers(
+            **known,
+            first_g_grad_norm=self._first_grad_norm,
+            distance_left=self._trend.distance_left,
+            best_of_last=self._trend.best_of_last(self.thresholds.patience),
+            swing=self._trend.swing,
+            spread_left=self._trend.spread_left,
+            spread_gain=self._trend.spread_gain,
+            modes_gain=self._trend.modes_gain,
+            unbounded=_UNBOUNDED in scores,
+        )
 
     def _unclear(self, evidence: Mapping[str, float]) -> bool:
         """Whether too few samples are of a clear class for classes to be counted, so that bins are."""
-        return evidence.get("confident", 1.0) < self.thresholds.unclear_confident
+        return evidence.get("confident", 1.0) < self.thresholds.clear
 
     def _sound(self) -> str:
         t = self.thresholds
         return (
-            f"at least {t.partial_modes:.0%} of the modes are there, the coverage is at least "
-            f"{t.partial_coverage:g} and the density at least {t.immature_density:g}"
+            f"at least {t.partial_modes:.0%} of the modes are there, and of what real samples get the "
+            f"coverage is at least {t.partial_coverage:g}, the density {t.immature_density:g} and the "
+            f"precision {t.immature_precision:g}"
         )
 
     def _verdict(
         self, name: VerdictName, rule: str, evidence: Mapping[str, float], step: int, *flags: str
     ) -> Verdict:
-        density, failed = evidence.get("density", 1.0), name == "diverged"
-        if not failed and density > self.thresholds.intra_mode_density:
-            flags = (*flags, INTRA_MODE)
-        if name in ("collapsed", "partial-collapse") and density < self.thresholds.immature_density:
-            flags = (*flags, OFF_DATA)
-        spread = evidence.get("pair_distance", 1.0)
-        if name == "d-saturated" and spread < self.thresholds.collapsed_pair_distance:
-            flags = (*flags, SAME_SAMPLES)
-        if not failed and self._unclear(evidence):
-            flags = (*flags, UNCLEAR)
+        t, failed = self.thresholds, name == "diverged"
+        density, spread = evidence.get("density", 1.0), evidence.get("pair_distance", 1.0)
+        told = {
+            INTRA_MODE: not failed and density > t.intra_mode_density,
+            OFF_DATA: name in ("collapsed", "partial-collapse") and density < t.immature_density,
+            SAME_SAMPLES: not failed and name != "collapsed" and spread < t.collapsed_pair_distance,
+            UNCLEAR: not failed and self._unclear(evidence),
+            MEMORISED: not failed and evidence.get("memorised", 0.0) > t.memorised,
+        }
+        flags = (*flags, *(flag for flag, holds in told.items() if holds))
         score = -1.0 if failed else self._score(evidence)
         return Verdict(name=name, rule=rule, evidence=dict(evidence), flags=flags, score=score, step=step)
 
@@ -357,8 +423,9 @@ def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, 
         Keyword arguments, as far as they can be had.
     """
     dynamics = {}
-    if "train/g_grad_norm" in logged:
-        dynamics["g_grad_norm"] = logged["train/g_grad_norm"]
+    for key, name in (("train/g_grad_norm", "g_grad_norm"), ("train/d_auc", "d_auc_trained")):
+        if key in logged:
+            dynamics[name] = logged[key]
     if chance and "train/d_loss" in logged:
         dynamics["d_loss_share"] = logged["train/d_loss"] / chance
     if "train/d_real" in logged and "train/d_fake" in logged:

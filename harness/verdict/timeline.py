@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.verdict.judge import VERDICTS, Judge, Verdict, dynamics_of
+from harness.verdict.judge import RULES_VERSION, VERDICTS, Judge, Verdict, dynamics_of
 
 __all__ = ["RunVerdicts", "verdict_numbers"]
 
@@ -71,12 +71,13 @@ class RunVerdicts:
         return step
 
     def to_json(self) -> dict[str, Any]:
-        """The latest verdict with `since` and `timeline`, in plain types; empty before the first."""
+        """The latest verdict with `since`, `timeline` and the rules' version; empty before the first."""
         if self.latest is None:
             return {}
         return {
             **self.latest.to_json(),
             "evidence": dict(self.latest.evidence),
+            "rules": RULES_VERSION,
             "since": self.since,
             "timeline": [[step, name] for step, name in self._timeline],
         }

@@ -66,6 +66,19 @@ class Trend:
         return self._distances[-1] / min(before)
 
     @property
+    def swing(self) -> float | None:
+        """The largest distance over the least, less 1, of trained generators: batch norm moves it once."""
+        trained = self._distances[1:]
+        return max(trained) / min(trained) - 1 if trained and min(trained) > 0 else None
+
+    def best_of_last(self, looks: int) -> float | None:
+        """The least distance of the last so many looks over the least before: from 1 on, none was nearer."""
+        before = self._distances[:-looks]
+        if looks < 1 or len(self._distances) <= looks + 1 or min(before) <= 0:
+            return None
+        return min(self._distances[-looks:]) / min(before)
+
+    @property
     def spread_left(self) -> float | None:
         """The latest pair distance over the largest before, the untrained generator's included."""
         if len(self._spreads) < 2 or max(self._spreads[:-1]) <= 0:

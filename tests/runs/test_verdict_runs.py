@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Halves
 from harness.objective.objective import chance_loss
 from harness.runs.best import BestCheckpoint
-from harness.runs.folder import load_result, run_directory
+from harness.runs.folder import RunFolder, load_result, run_directory
 from harness.runs.job import Interrupted, Progress
+from harness.runs.judging import judge_anew, judge_study_anew
 from harness.runs.load import load_run
 from harness.runs.result import score
 from harness.runs.sampling import draw_latents, sample
@@ -40,7 +42,7 @@ from harness.study.grammar import EarlyStop
 from harness.study.study import Study
 from harness.study.target import Target
 from harness.tracking import read_history
-from harness.verdict.judge import VERDICTS, Judge, judge_history
+from harness.verdict.judge import RULES_VERSION, VERDICTS, Judge, judge_history
 from harness.verdict.timeline import RunVerdicts
 from support.populations import DIVERGING, fit, rows_without_seconds, runs_of, stop_at
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
@@ -63,7 +65,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunResult
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
-    """A run that collapses and is trained to its end."""
+    """A run that leaves the data and is trained to its end."""
     directory = tmp_path_factory.mktemp("whole")
     return directory, fit(directory, runs_of(STUCK))[0]
 
@@ -74,15 +76,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
 def test_a_result_says_what_became_of_the_run_and_why(whole: tuple[Path, RunResult]) -> None:
     _, result = whole
     assert result.outcome == "completed"
-    assert not result.failed
-    assert result.verdict["name"] == "collapsed"
-    assert "modes" in result.verdict["rule"]
-    assert result.verdict["evidence"]["modes"] <= 0.15
+    assert result.failed  # it is of no use, though nobody stopped it
+    assert result.verdict["name"] == "diverged"
+    assert "the distance between two samples is" in result.verdict["rule"]
+    assert result.verdict["evidence"]["pair_distance"] > 5
+    assert result.verdict["rules"] == RULES_VERSION
     assert result.verdict["timeline"] == [
         [0, "immature"],
         [13, "immature"],
-        [26, "collapsed"],
-        [39, "collapsed"],
+        [26, "diverged"],
+        [39, "diverged"],
     ]
     assert (result.verdict["step"], result.verdict["since"]) == (39, 26)
 
@@ -102,6 +105,28 @@ def test_the_history_gives_the_timeline_back_by_its_codes_and_by_judging_anew(
     assert last["collapse/modes"] == result.verdict["evidence"]["modes"]
 
 
+def test_a_run_that_is_over_is_judged_anew_by_the_rules_of_today(
+    whole: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    directory, result = whole
+    folder = run_directory(directory, result.run_id)
+    assert judge_anew(folder, result) == result
+    study = tmp_path / "study"
+    shutil.copytree(directory, study)
+    old = replace(result, verdict={**result.verdict, "name": "immature", "rules": 1})
+    write_json(RunFolder(run_directory(study, result.run_id)).result, old.to_json())
+    assert [judge_study_anew(study) for _ in range(2)] == [1, 0]
+    assert load_result(run_directory(study, result.run_id)) == result
+    (run_directory(study, result.run_id) / "history.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"history\.jsonl is gone, .* leave out --judge-anew"):
+        judge_study_anew(study)
+
+
+def test_a_run_that_diverged_and_is_judged_anew_keeps_its_reason(tmp_path: Path) -> None:
+    (result,) = fit(tmp_path, runs_of(tiny_recipe(**DIVERGING)))
+    assert judge_anew(run_directory(tmp_path, result.run_id), result) == result
+
+
 def test_a_run_that_diverges_is_called_so_with_its_reason(tmp_path: Path) -> None:
     (result,) = fit(tmp_path, runs_of(tiny_recipe(**DIVERGING)))
     assert result.verdict["name"] == "diverged"
@@ -113,9 +138,9 @@ def test_a_run_that_diverges_is_called_so_with_its_reason(tmp_path: Path) -> Non
 
 
 def test_since_is_the_step_from_which_the_verdict_holds_without_a_break() -> None:
-    good = {"bin_recall": 1.0, "coverage": 0.9, "density": 1.0}
-    bad = {"bin_recall": 0.5, "coverage": 0.9, "density": 1.0}
-    verdicts = RunVerdicts()
+    good = {"bin_recall": 1.0, "coverage_over_real": 0.9, "density_over_real": 1.0}
+    bad = {"bin_recall": 0.5, "coverage_over_real": 0.9, "density_over_real": 1.0}
+    verdicts = RunVerdicts()  # without a distance there is no telling of which way it goes
     for step, scores in ((0, good), (10, good), (20, bad), (30, good), (40, good)):
         verdicts.judge(step, scores, {})
     assert verdicts.since == 30
@@ -123,7 +148,7 @@ def test_since_is_the_step_from_which_the_verdict_holds_without_a_break() -> Non
 
 
 def test_verdicts_go_on_from_a_checkpoint_as_if_there_had_been_none() -> None:
-    scores = {"bin_recall": 0.1, "coverage": 0.1, "density": 1.0, "high_quality": 0.9}
+    scores = {"bin_recall": 0.1, "coverage_over_real": 0.1, "density_over_real": 1.0, "high_quality": 0.9}
     calm, cut = RunVerdicts(), RunVerdicts()
     for step in range(0, 50, 10):
         calm.judge(step, scores, {"train/g_grad_norm": 1.0})
@@ -155,7 +180,7 @@ def test_hopeless_runs_are_given_up_and_the_ledger_says_what_that_saved(
     assert (kept.outcome, kept.saved_steps, "saved_steps" in kept.ledger) == ("completed", 0, False)
     for result in stopped:
         assert (result.outcome, result.stopped_by, result.failed) == ("stopped", "verdict", True)
-        assert result.reason.startswith("hopeless: collapsed")
+        assert result.reason.startswith("hopeless: diverged")
         assert "\n" not in result.reason
         assert (result.ledger["discriminator_steps"], result.saved_steps) == (26, 13)
 
@@ -193,7 +218,7 @@ def test_a_population_whose_runs_are_all_given_up_ends(tmp_path: Path) -> None:
 
 def test_no_run_is_given_up_before_the_warm_up_is_over(tmp_path: Path) -> None:
     (result,) = fit(tmp_path, runs_of(STUCK), early_stop=EarlyStop(warm_up=0.7))
-    assert (result.outcome, result.verdict_name) == ("completed", "collapsed")
+    assert (result.outcome, result.verdict_name) == ("completed", "diverged")
 
 
 @pytest.mark.parametrize(("step", "event"), [(13, 2), (26, 1), (26, 2)])
@@ -466,17 +491,17 @@ def test_runs_measured_in_unlike_ways_are_refused_in_one_report(tmp_path: Path) 
 # Told at once
 
 
-def test_progress_names_the_run_that_has_collapsed_as_soon_as_it_has(tmp_path: Path) -> None:
+def test_progress_names_the_run_that_is_lost_as_soon_as_it_is(tmp_path: Path) -> None:
     seen: list[Progress] = []
     runs = runs_of(LIVELY, STUCK)
     fit(tmp_path, runs, progress=seen.append)
     early = [progress for progress in seen if progress.alarms]
     assert {progress.step for progress in early} == {26, 39}
     line = early[0].alarms[runs[1].run_id]
-    assert line.startswith(f"{runs[1].run_id} arm 1 · seed 0: collapsed")
+    assert line.startswith(f"{runs[1].run_id} arm 1 · seed 0: diverged")
     assert "at step 26" in line
     assert list(early[-1].alarms) == [runs[1].run_id]
-    assert early[0].verdicts[runs[1].run_id] == ("arm 1", "collapsed")
+    assert early[0].verdicts[runs[1].run_id] == ("arm 1", "diverged")
 
 
 def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path) -> None:
@@ -498,9 +523,9 @@ def test_the_standing_counts_bad_verdicts_and_tells_each_run_once(tmp_path: Path
     Worker(plan.directory, wandb="disabled").work()
     status = reader.status([])
     (line,) = reader.news([])
-    assert "sgd · seed 0: collapsed" in line
+    assert "sgd · seed 0: diverged" in line
     assert "at step 26" in line
-    assert status.bad_verdicts == {"collapsed": 1, "diverged": 1}
+    assert status.bad_verdicts == {"diverged": 2}
     assert (status.saved_steps, status.failed) == (26, 2)
     assert StatusReader(plan).news([]) == []
 

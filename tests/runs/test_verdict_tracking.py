@@ -20,7 +20,14 @@ from harness.verdict.timeline import RunVerdicts, verdict_numbers
 from support.tracked_runs import Child, open_trackers, segments
 from support.wandb_standin import StandIn
 
-BAD = {"bin_recall": 0.04, "coverage": 0.01, "density": 1.0, "pair_distance": 0.04, "high_quality": 0.9}
+BAD = {
+    "bin_recall": 0.04,
+    "coverage_over_real": 0.01,
+    "density_over_real": 1.0,
+    "pair_distance": 0.04,
+    "high_quality": 0.9,
+    "sliced_w2": 0.5,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +63,8 @@ def test_the_summary_names_the_verdict_its_rule_and_its_evidence_and_a_tag_does_
     assert run.summary["collapse/since_step"] == 20
     assert list(run.run.tags) == ["ablate", "collapsed"]
     (row,) = run.rows
-    assert row["collapse/verdict"] == 3
-    assert row["collapse/score"] == pytest.approx(0.01 / 0.969 / 0.5)
+    assert row["collapse/verdict"] == 4
+    assert row["collapse/score"] == pytest.approx(0.01 / 0.5)
     assert row["collapse/pair_distance"] == 0.04
     assert not any(key.startswith("verdict") for key in row)
 

@@ -1,4 +1,4 @@
-"""Scores against a known mixture: modes, modes_hit, mode_recall, high_quality, mode_kl, thinness.
+"""Scores against a known mixture: modes, modes_hit, mode_recall and the like.
 
 A point counts for the nearest part by Mahalanobis distance, and only if it is of high quality: within three
 standard deviations. Shapes: fake (N, 2), C parts; everything float64.
@@ -22,6 +22,7 @@ __all__ = [
     "Assignment",
     "assign",
     "high_quality",
+    "mode_excess",
     "mode_kl",
     "mode_recall",
     "modes",
@@ -103,13 +104,34 @@ def mode_recall(found: Assignment, mixture: Mixture) -> float:
     Raises:
         TooFewError: fewer than ten points of high quality a part.
     """
+    return float((_ratios(found, mixture) >= EXPECTED_SHARE).mean())
+
+
+def mode_excess(found: Assignment, mixture: Mixture) -> float:
+    """The largest of the parts' shares of the high-quality points over what they should be.
+
+    Args:
+        found: the generated points, from `assign`.
+        mixture: the truth.
+
+    Returns:
+        A ratio: about 1 for a perfect sampler, and 4.5 where half of all points are of one part of eight.
+
+    Raises:
+        TooFewError: fewer than ten points of high quality a part.
+    """
+    return float(_ratios(found, mixture).max())
+
+
+def _ratios(found: Assignment, mixture: Mixture) -> Array:
+    """(C,) each part's high-quality points over how many of as many it should get."""
     good, needed = int(found.counts.sum()), MIN_POINTS * len(mixture)
     if good < needed:
         raise TooFewError(
             f"only {good} generated points are of high quality, but the shares of {len(mixture)} clusters "
             f"need {needed}."
         )
-    return float((found.counts >= EXPECTED_SHARE * mixture.weights * good).mean())
+    return found.counts / (mixture.weights * good)
 
 
 def modes_hit(found: Assignment) -> int:

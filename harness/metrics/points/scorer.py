@@ -215,9 +215,12 @@ def _modes(batch: PointBatch) -> dict[str, float]:
     }
 
 
-@group("mode_recall")
-def _mode_recall(batch: PointBatch) -> dict[str, float]:
-    return {"mode_recall": modes.mode_recall(*batch.assigned)}
+@group("mode_recall", "mode_excess")
+def _mode_shares(batch: PointBatch) -> dict[str, float]:
+    return {
+        "mode_recall": modes.mode_recall(*batch.assigned),
+        "mode_excess": modes.mode_excess(*batch.assigned),
+    }
 
 
 @group("w2")
@@ -236,7 +239,7 @@ POINT_GROUPS: tuple[Group[Any], ...] = (
         _memorised,
         _pair_distance,
         _modes,
-        _mode_recall,
+        _mode_shares,
         d_auc_group,
         _w2,
     ),
