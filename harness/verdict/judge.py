@@ -46,6 +46,7 @@ _IDEAL_QUALITY = 1 - math.exp(-4.5)
 """Share of a Gaussian's points that are within three standard deviations of its centre."""
 
 _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
+    "parts": (("mode_recall", 1.0),),
     "coverage": (("coverage_over_real", 1.0),),
     "density": (("density_over_real", 1.0),),
     "precision": (("precision_over_real", 1.0),),
@@ -71,6 +72,7 @@ _NEEDED = ("modes", "coverage", "density")
 
 _WORDS = {
     "modes": "modes present",
+    "parts": "clusters present",
     "coverage": "coverage",
     "density": "density",
     "precision": "precision",
@@ -313,8 +315,8 @@ class Judge:
         bins = scores.get("bin_recall")
         classes = next((scores[name] for name in _CLASSES if name in scores), None)
         if bins is not None and (classes is None or self._unclear(evidence)):
-            parts = scores.get("mode_recall")
-            return float(bins) if parts is None or self._unclear(evidence) else float(min(bins, parts))
+            parts = 1.0 if self._unclear(evidence) else evidence.get("parts", 1.0)
+            return float(min(bins, parts))
         return None if classes is None else float(classes)
 
     def _numbers(self, evidence: Mapping[str, float], scores: Mapping[str, float]) -> Numbers:

@@ -250,6 +250,7 @@ class Numbers:
 
     Attributes:
         modes: B.
+        parts: share of a known mixture's parts that are there, counted over good samples.
         coverage: C.
         density: Dn.
         precision: P.
@@ -278,6 +279,7 @@ class Numbers:
     """
 
     modes: float | None = None
+    parts: float | None = None
     coverage: float | None = None
     density: float | None = None
     precision: float | None = None
@@ -525,8 +527,9 @@ def _unclear(n: Numbers, t: Thresholds) -> str | None:
 
 
 def _too_few(n: Numbers, t: Thresholds) -> str | None:
-    if n.modes is not None and n.modes < t.partial_modes:
-        return f"{n.modes:.0%} of the modes are there, fewer than {t.partial_modes:.0%}"
+    modes = min((share for share in (n.modes, n.parts) if share is not None), default=1.0)
+    if modes < t.partial_modes:
+        return f"{modes:.0%} of the modes are there, fewer than {t.partial_modes:.0%}"
     if n.coverage is not None and n.coverage < t.partial_coverage:
         return f"the coverage is {n.coverage:.3g} of what real samples get, below {t.partial_coverage:g}"
     return None

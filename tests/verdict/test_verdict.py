@@ -423,11 +423,14 @@ def test_points_are_judged_by_the_fewer_of_bins_and_parts_and_by_what_real_point
     }
     verdict = Judge().judge(5, scores)
     assert verdict.evidence == pytest.approx(
-        {"modes": 0.7, "coverage": 0.5, "density": 0.9, "pair_distance": 1.0, "confident": 1.0}, abs=1e-4
+        {"modes": 0.7, "parts": 0.7, "coverage": 0.5, "density": 0.9, "pair_distance": 1.0, "confident": 1.0},
+        abs=1e-4,
     )
     assert verdict.score == pytest.approx(0.7)
     assert verdict.missing == ("d_auc", "g_grad_norm")
     assert Judge().judge(5, scores | {"high_quality": 0.2}).evidence["modes"] == 0.8
+    unclear = scores | {"high_quality": 0.2, "mode_recall": 0.16}
+    assert Judge().judge(5, unclear).rule.endswith("; 16% of the modes are there, fewer than 60%")
 
 
 # Score, flags, words
