@@ -7,8 +7,9 @@
 `write` reads the histories of studies and leaves in OUT: `readings.csv`, the numbers of every evaluation that
 the rules look at; `runs.csv`, one line a run with its label and its verdicts; `confusion.csv`, labels against
 verdicts. `check` judges the readings anew, by the rules as they are now, and says what differs. `leave-out`
-chooses the numbers of the rules anew for each design from all the others, by a search that does not know the
-numbers in use, and judges the design left out by them: `left_out.csv` and `confusion_left_out.csv`.
+chooses fourteen of the rules' numbers anew for each design from all the others, by a search that starts from
+none of those in use, and judges the design left out by them: `left_out.csv` and `confusion_left_out.csv`. The
+rules themselves, their other numbers and the values tried were chosen with all designs in view.
 
 The labels are given by hand, from samples and class recall, by somebody who does not look at the verdict.
 """

@@ -240,8 +240,9 @@ _declare("density", "maximize", "any", "ratio", ideal=1.0)(
     "How crowded the real samples are where the generated ones lie: 1 is right, below 1 means that samples "
     "lie off the data, far above 1 that they huddle inside of it."
 )
-_declare("coverage", "maximize", "any", "share", ideal=0.969)(
-    "Share of real samples that have a generated one in their neighbourhood."
+_declare("coverage", "maximize", "any", "share")(
+    "Share of real samples that have a generated one in their neighbourhood; what is right depends on how "
+    "many samples there are of each."
 )
 _declare("pair_distance", "maximize", "any", "ratio", ideal=1.0)(
     "Mean distance between two generated samples over that between two real ones: 1 is right, 0 means that "

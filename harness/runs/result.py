@@ -183,8 +183,9 @@ def score(result: RunResult, metric: str, at: At = "last", *, goal: Goal | None 
     An arm must pay for its failed runs rather than have them left out of its mean. The untrained score alone
     would be a gift to a run that got worse than that before it was stopped, and the last one alone to a run
     that was good until its numbers overflowed. Where means over training are compared, a failed run's mean
-    counts if it is worse than both, so that to stop a run never makes its score better. A score that could
-    not be computed at a run's last evaluation is treated alike: what it was earlier is not what became of it.
+    counts if it is worse than both: to stop a run never makes better what it has come to by then. A score
+    that could not be computed at a run's last evaluation is treated alike: what it was earlier is not what
+    became of it.
 
     Args:
         result: A finished run.

@@ -24,6 +24,7 @@ from harness.verdict.rules import (
     not_recovered,
 )
 from harness.verdict.trend import Trend
+from harness.words import joined
 
 __all__ = [
     "BLIND",
@@ -66,7 +67,7 @@ _CLASSES = ("class_recall_clear", "class_recall")
 _UNBOUNDED = "sliced_w2"
 """A score that points have and images have not."""
 
-_NUMBERS = ("modes", "coverage", "density", "pair_distance", "d_auc", "g_grad_norm")
+_NUMBERS = ("modes", "coverage", "density", "precision", "recall", "pair_distance", "d_auc", "g_grad_norm")
 _NEEDED = ("modes", "coverage", "density")
 """Numbers without which nothing can be called healthy."""
 
@@ -243,7 +244,7 @@ class Judge:
         if absent:
             rule_text = f"no rule fired, but without {' and '.join(absent)} nothing can be called healthy"
             return self._verdict("immature", rule_text, evidence, step, UNJUDGED)
-        return self._verdict("healthy", self._sound(), evidence, step)
+        return self._verdict("healthy", self._sound(evidence), evidence, step)
 
     def trained(self, g_grad_norm: float | None) -> None:
         """Take note of the norm of G's gradient between evaluations; only a run's first norm is kept."""
@@ -337,13 +338,15 @@ class Judge:
         """Whether too few samples are of a clear class for classes to be counted, so that bins are."""
         return evidence.get("confident", 1.0) < self.thresholds.clear
 
-    def _sound(self) -> str:
+    def _sound(self, evidence: Mapping[str, float]) -> str:
         t = self.thresholds
-        return (
-            f"at least {t.partial_modes:.0%} of the modes are there, and of what real samples get the "
-            f"coverage is at least {t.partial_coverage:g}, the density {t.immature_density:g} and the "
-            f"precision {t.immature_precision:g}"
-        )
+        least = [
+            f"the coverage is at least {t.partial_coverage:g}",
+            f"the density {t.immature_density:g}",
+            *([f"the precision {t.immature_precision:g}"] if "precision" in evidence else ()),
+        ]
+        present = f"at least {t.partial_modes:.0%} of the modes are there"
+        return f"{present}, and of what real samples get {joined(least)}"
 
     def _verdict(
         self, name: VerdictName, rule: str, evidence: Mapping[str, float], step: int, *flags: str

@@ -9,8 +9,8 @@ Of several rules that fire, the first wins:
 |                    | g > 100, and more than 30 times what it was at first, or S > 100, of        | 2     |
 |                    | samples off the data                                                        |       |
 | `collapsed`        | ρ < 0.05, and the run has moved and is stuck                                | 2     |
-|                    | B ≤ 0.15 of clear samples on the data, and it has moved and is stuck        | 2     |
-|                    | B ≤ 0.15, ρ ≤ 1.5, D is fooled; it has moved and is stuck, or L > 1.05      | 2     |
+|                    | B ≤ 0.15 of samples on the data; it has moved, and is stuck or L > 1.05     | 2     |
+|                    | B ≤ 0.15, ρ ≤ 1.5, D is fooled; it has moved, and is stuck or L > 1.05      | 2     |
 |                    | R < 0.03 and C < 0.2 of samples on the data, P ≥ 0.6, and it is stuck       | 2     |
 |                    | R < 0.03, C < 0.1, B ≤ 0.2; F has swung by 0.25 since the first look, and   | 2     |
 |                    | set no new low for 3 looks                                                  |       |
@@ -43,7 +43,8 @@ Words:
 - *moved*: M ≥ 0.25, or ρ has fallen to half of its largest or less. Batch norm's statistics alone change
   ρ without a single step of G, so a change of ρ upwards is none.
 - *stuck*: neither falling nor growing. Falling: F is lower by 3 % than in all looks but the last one.
-  Growing: ρ is higher by a tenth, or B by 0.05, than in all looks before.
+  Growing: ρ, while it is below 1, is higher by a tenth than in all looks before, or the share of the data's
+  bins that are filled by 0.05.
 - *clear*: K ≥ 0.25; where nothing tells classes or parts, Dn ≥ 0.7 and ρ ≥ 0.05. *On the data*: clear, and
   Dn ≥ 0.3. *Off the data*: not on it, and C < 0.1.
 - *fooled*: L > 0.6, or where D's loss has no floor, D scores real samples above generated ones in at most
@@ -52,13 +53,15 @@ Words:
 
 The rules rest on samples, because losses and gradients alone barely foretell failure, and what they ask has
 no units: a gradient's norm of 100 is nothing where the data are small. Direction matters more than level. A
-young generator makes nearly the same sample over and over, and one that is only slow does so for long: it is
-condemned only if its samples have moved and no longer come nearer or spread. Two looks are two evaluations
-running, the untrained generator's not among them. A number that could not be had makes no rule fire.
+young generator makes nearly the same sample over and over, and one that is only slow does so for long: few
+modes are a collapse only if samples have moved and no longer come nearer or spread, or D does worse than
+chance. A D that always knows condemns whichever way samples go: to wait until they stand still would name
+fewer failures, and later. Two looks are two evaluations running, the untrained generator's not among them. A
+number that could not be had makes no rule fire.
 
 A run that is condemned stays so until the cause is gone: B of 0.2 and ρ of 0.05 after collapse; on the data,
-or D's A below 0.95, or F lower by a tenth, after D's saturation; ρ of 5 and samples back on the data after
-divergence.
+or B of 0.6, or D's A below 0.95, or F lower by a tenth, after D's saturation; ρ of 5, F of 3 where samples
+are points, and samples no longer off the data after divergence.
 
 What each verdict says, and cannot see, stands in `MEANING` and `BLIND`. `sweeps/results/verdict/` holds the
 runs on which the numbers were chosen, and how they fare.
@@ -146,10 +149,12 @@ class Thresholds:
         collapsed_recall: R below which next to nothing of the reals lies among the samples.
         collapsed_coverage: C below which next to nothing of them has a sample near it either.
         wide_spread: ρ above which few modes off the data are not those of a collapse.
-        moved: M from which a run has moved, so that it can have collapsed.
+        moved: M from which a run has moved, so that it can have collapsed; and how far F must have swung for
+            one that recalls nothing to be spent.
         fallen_spread: ρ as a share of its largest, up to which it has fallen, and the run moved.
         falling: the share by which F must be below all looks but the last to be falling.
-        growing_spread: the share by which ρ must be above all looks before to be growing.
+        growing_spread: the share by which ρ, while it is below 1, must be above all looks before to be
+            growing.
         growing_modes: the same of B, not as a share.
         fooled_loss_share: L above which D cannot tell.
         fooled_d_auc: A up to which it cannot, where its loss has no floor.
@@ -170,7 +175,8 @@ class Thresholds:
         clear: K below which samples are not of a clear class yet, and their classes not counted.
         clear_density: Dn from which they are taken for clear where nothing tells classes or parts.
         unmoved: M below which a run has not begun.
-        off_coverage: C below which samples that are not on the data are off it.
+        off_coverage: C below which samples that are not on the data are off it, and one that recalls nothing
+            may be spent.
         intra_mode_density: Dn above which samples huddle inside of modes; a flag.
         memorised: share of samples far nearer to a training sample than held-out ones are, above which they
             are copies; a flag.

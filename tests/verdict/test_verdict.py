@@ -427,7 +427,9 @@ def test_points_are_judged_by_the_fewer_of_bins_and_parts_and_by_what_real_point
         abs=1e-4,
     )
     assert verdict.score == pytest.approx(0.7)
-    assert verdict.missing == ("d_auc", "g_grad_norm")
+    assert verdict.missing == ("precision", "recall", "d_auc", "g_grad_norm")
+    assert "the precision" not in verdict.rule
+    assert "and the precision 0.6" in Judge().judge(5, scores | {"precision_over_real": 0.9}).rule
     assert Judge().judge(5, scores | {"high_quality": 0.2}).evidence["modes"] == 0.8
     unclear = scores | {"high_quality": 0.2, "mode_recall": 0.16}
     assert Judge().judge(5, unclear).rule.endswith("; 16% of the modes are there, fewer than 60%")
