@@ -246,7 +246,7 @@ def reason_of(error: BaseException) -> str:
     text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or '').name}:{error.lineno}: {error.msg}"
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in ("importlib", "torch")]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in ("importlib", "torch", "wandb")]
     ours = {Path(__file__).parents[1], *(Path(file).parent for file in files if file)}
     frames = [
         frame

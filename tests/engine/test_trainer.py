@@ -637,7 +637,7 @@ def test_a_larger_population_is_taken_only_for_a_clear_gain(monkeypatch: pytest.
     from harness.engine import measure as module
 
     def pretend(sec: dict[int, float]) -> int:
-        monkeypatch.setattr(module, "_time", lambda run, _: sec[len(run.live)] * len(run.live) / 1000)
+        monkeypatch.setattr(module, "_time", lambda run, *_, **__: sec[len(run.live)] * len(run.live) / 1000)
         return measure(tiny(), data()).population
 
     assert pretend({1: 1.0, 2: 0.95, 4: 0.9, 8: 0.88}) == 1

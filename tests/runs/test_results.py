@@ -22,6 +22,7 @@ VERDICT = {"name": "collapsed", "rule": "no modes are left", "evidence": {"modes
 VERDICT |= {
     "score": 0.1,
     "step": 8,
+    "rules": 2,
     "since": 4,
     "timeline": [[0, "immature"], [4, "collapsed"], [8, "collapsed"]],
 }
