@@ -327,6 +327,7 @@ class Judge:
             first_g_grad_norm=self._first_grad_norm,
             distance_left=self._trend.distance_left,
             best_of_last=self._trend.best_of_last(self.thresholds.patience),
+            nearest=self._trend.nearest,
             swing=self._trend.swing,
             spread_left=self._trend.spread_left,
             spread_gain=self._trend.spread_gain,

@@ -40,8 +40,9 @@ Of several rules that fire, the first wins:
 
 Words:
 
-- *moved*: M ≥ 0.25, or ρ has fallen to half of its largest or less. Batch norm's statistics alone change
-  ρ without a single step of G, so a change of ρ upwards is none.
+- *moved*: M ≥ 0.25, and from the second look on F has come nearer by as much or swung by 0.2 since the first
+  look; or ρ has fallen to half of its largest or less. Batch norm's statistics alone change ρ and F once,
+  without a single step of G, so ρ's growth is no move, nor is a change of F that was there at the first look.
 - *stuck*: neither falling nor growing. Falling: F is lower by 3 % than in all looks but the last one.
   Growing: ρ, while it is below 1, is higher by a tenth than in all looks before, or the share of the data's
   bins that are filled by 0.05.
@@ -90,7 +91,7 @@ __all__ = [
 
 _ROUNDING = 1e-9
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
 VerdictName = Literal["diverged", "collapsed", "d-saturated", "partial-collapse", "immature", "healthy"]
@@ -151,6 +152,8 @@ class Thresholds:
         wide_spread: ρ above which few modes off the data are not those of a collapse.
         moved: M from which a run has moved, so that it can have collapsed; and how far F must have swung for
             one that recalls nothing to be spent.
+        swung: how far F must have swung between looks, the untrained one left out, for a run to have moved
+            that has come no nearer.
         fallen_spread: ρ as a share of its largest, up to which it has fallen, and the run moved.
         falling: the share by which F must be below all looks but the last to be falling.
         growing_spread: the share by which ρ, while it is below 1, must be above all looks before to be
@@ -202,6 +205,7 @@ class Thresholds:
     collapsed_coverage: float = 0.2
     wide_spread: float = 1.5
     moved: float = 0.25
+    swung: float = 0.2
     fallen_spread: float = 0.5
     falling: float = 0.03
     growing_spread: float = 0.1
@@ -277,7 +281,8 @@ class Numbers:
         moved: M.
         distance_left: F over the least of the looks before the last; below 1 it has come nearer.
         best_of_last: the least F of the last `patience` looks over the least before.
-        swing: the largest F over the least, less 1, of trained generators.
+        nearest: the least F of trained generators.
+        swing: the largest F over the least, less 1, of trained generators; None at the first of them.
         spread_left: ρ over the largest before, the untrained generator's included.
         spread_gain: ρ over the largest before, of trained generators.
         modes_gain: the share of bins filled, less the largest before, of trained generators.
@@ -306,6 +311,7 @@ class Numbers:
     moved: float | None = None
     distance_left: float | None = None
     best_of_last: float | None = None
+    nearest: float | None = None
     swing: float | None = None
     spread_left: float | None = None
     spread_gain: float | None = None
@@ -318,7 +324,11 @@ class Numbers:
 
     def has_moved(self, t: Thresholds) -> bool:
         """Whether samples have left the untrained generator's, or it is not known whether they have."""
-        return self.moved is None or self.moved >= t.moved or self.has_fallen(t)
+        if self.moved is None or self.has_fallen(t):
+            return True
+        is_nearer = self.nearest is not None and self.nearest <= 1 - t.moved
+        by_itself = is_nearer or self.swing is None or self.swing >= t.swung
+        return self.moved >= t.moved and by_itself
 
     def is_falling(self, t: Thresholds, share: float | None = None) -> bool:
         """Whether samples still come nearer to the data.

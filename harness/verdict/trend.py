@@ -66,10 +66,17 @@ class Trend:
         return self._distances[-1] / min(before)
 
     @property
+    def nearest(self) -> float | None:
+        """The least distance of trained generators, as a multiple of the untrained one's."""
+        if len(self._distances) < 2 or self._distances[0] <= 0:
+            return None
+        return min(self._distances[1:]) / self._distances[0]
+
+    @property
     def swing(self) -> float | None:
         """The largest distance over the least, less 1, of trained generators: batch norm moves it once."""
         trained = self._distances[1:]
-        return max(trained) / min(trained) - 1 if trained and min(trained) > 0 else None
+        return max(trained) / min(trained) - 1 if len(trained) > 1 and min(trained) > 0 else None
 
     def best_of_last(self, looks: int) -> float | None:
         """The least distance of the last so many looks over the least before: from 1 on, none was nearer."""

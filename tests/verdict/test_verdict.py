@@ -216,6 +216,10 @@ def test_a_run_that_has_not_learnt_yet_is_not_collapsed() -> None:
     assert set(named(*still, d_loss_share=1.0)) == {"immature"}
     by_batch_norm_alone = [blob | {"frechet": 99.9, "pair_distance": 0.6}] * 5
     assert set(named(*by_batch_norm_alone, d_loss_share=1.0)) == {"immature"}
+    unled = blob | {"pair_distance": 0.6, "d_auc": 0.1}
+    farther_by_batch_norm = [unled | {"frechet": f} for f in (144.0, 150.0, 151.0, 150.5)]
+    fresh = UNTRAINED | {"pair_distance": 0.02}
+    assert set(named(*farther_by_batch_norm, first=fresh, d_loss_share=1.1)) == {"immature"}
     came_and_stuck = [blob | {"frechet": 60.0, "pair_distance": 0.1}] * 6
     assert named(*came_and_stuck, d_loss_share=1.0) == ["immature"] * 3 + ["collapsed"] * 3
 
@@ -225,7 +229,8 @@ def test_a_run_whose_samples_spread_is_not_collapsed() -> None:
     growing = [OFF | {"pair_distance": spread, "bin_recall": 0.02, "frechet": 150.0} for spread in spreads]
     first = UNTRAINED | {"pair_distance": 0.0005}
     assert "collapsed" not in named(*growing, first=first, d_loss_share=0.9)
-    stuck = [look | {"pair_distance": 0.02} for look in growing]
+    distances = (150.0, 190.0, 150.0, 190.0, 150.0, 190.0)
+    stuck = [look | {"pair_distance": 0.02, "frechet": f} for look, f in zip(growing, distances, strict=True)]
     assert named(*stuck, first=first, d_loss_share=0.9)[1:] == ["collapsed"] * 5
 
 
@@ -335,7 +340,7 @@ def test_the_untrained_generator_condemns_nothing() -> None:
     assert first.score == 0
     moved = GOOD | {"pair_distance": 0.0, "frechet": 30.0}
     assert judge.judge(1, moved, g_grad_norm=200.0).name == "healthy"
-    assert judge.judge(2, moved, g_grad_norm=200.0).name == "collapsed"
+    assert judge.judge(2, moved | {"frechet": 40.0}, g_grad_norm=200.0).name == "collapsed"
 
 
 def test_one_look_is_enough_where_there_are_no_others() -> None:
