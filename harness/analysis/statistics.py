@@ -205,7 +205,8 @@ class Comparison:
         mean_difference: their mean, which one seed can carry far from it.
         interval: the interval of the pseudo-median that the test gives at the level that decided: 0 lies in
             it exactly where the arm was not found better or worse. With fewer pairs than that level takes it
-            is the widest that there is, and its `confidence` says how wide.
+            is the widest that there is, of the `confidence` that it says, and can leave 0 out though nothing
+            is decided.
         p_value: exact two-sided signed-rank test of the differences.
         p_holm: the same, corrected for the study's number of comparisons.
         level: what `p_value` was held against: α over the number of comparisons left at Holm's step.
