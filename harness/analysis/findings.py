@@ -306,7 +306,11 @@ def _failed_scores(arm: ArmResult, metric: str) -> Iterator[Flag]:
             label=f"{name} missing",
             text=f"{name} could not be computed at {plural(count, 'evaluation')} of "
             f"{plural(len(failures), 'run')} of {arm.name}: {str(failures[-1]['reason']).rstrip('.')}."
-            + (f" {lost} of them had none at the end, and there counts as failed." if lost else ""),
+            + (
+                f" At the end {lost} of them had none, which counts like a failure of that score."
+                if lost
+                else ""
+            ),
         )
 
 

@@ -11,11 +11,11 @@ Of several rules that fire, the first wins:
 | `collapsed`        | ρ < 0.05, and the run has moved and is stuck                                | 2     |
 |                    | B ≤ 0.15 of samples on the data; it has moved, and is stuck or L > 1.05     | 2     |
 |                    | B ≤ 0.15, ρ ≤ 1.5, D is fooled; it has moved, and is stuck or L > 1.05      | 2     |
-|                    | R < 0.03 and C < 0.2 of samples on the data, P ≥ 0.6, and it is stuck       | 2     |
+|                    | R < 0.03 and C < 0.25 of samples on the data, P ≥ 0.6, and it is stuck      | 2     |
 |                    | R < 0.03, C < 0.1, B ≤ 0.2; F has swung by 0.25 since the first look, and   | 2     |
 |                    | set no new low for 3 looks                                                  |       |
 | `d-saturated`      | A ≥ 0.99, B < 0.6, and L < 0.01 or g < 0.001 of the first                   | 2     |
-| `partial-collapse` | B < 0.6, C < 0.25, X > 4, N > 0.4, or R < 0.03 with P ≥ 0.6, of samples on  | 1     |
+| `partial-collapse` | B < 0.6, C < 0.25, X > 4, N > 0.3, or R < 0.03 with P ≥ 0.6, of samples on  | 1     |
 |                    | the data now and at the look before                                         |       |
 | `immature`         | M < 0.03, Dn < 0.3, K < 0.25, P < 0.6, T > 0.18, or U outside 0.15 to 4;    | 1     |
 |                    | or B or C as above, of samples that are not                                 |       |
@@ -91,7 +91,7 @@ __all__ = [
 
 _ROUNDING = 1e-9
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
 VerdictName = Literal["diverged", "collapsed", "d-saturated", "partial-collapse", "immature", "healthy"]
@@ -124,7 +124,8 @@ BLIND: Mapping[VerdictName, str] = {
     "classes, regions of the data stand for them",
     "immature": "whether more training would help: a network that is too small stays immature",
     "healthy": "what a small classifier takes for real and an eye does not, a class that is scarce but "
-    "there, and copies of training samples, which have a flag of their own, memorised",
+    "there, too little variety inside of a mode, and copies of training samples, which have a flag of their "
+    "own, memorised",
 }
 """What a verdict cannot see, after those words."""
 
@@ -202,7 +203,7 @@ class Thresholds:
     collapsed_pair_distance: float = 0.05
     collapsed_modes: float = 0.15
     collapsed_recall: float = 0.03
-    collapsed_coverage: float = 0.2
+    collapsed_coverage: float = 0.25
     wide_spread: float = 1.5
     moved: float = 0.25
     swung: float = 0.2
@@ -220,7 +221,7 @@ class Thresholds:
     partial_modes: float = 0.6
     partial_coverage: float = 0.25
     partial_excess: float = 4.0
-    partial_repeats: float = 0.4
+    partial_repeats: float = 0.3
     immature_density: float = 0.3
     immature_precision: float = 0.6
     immature_misfit: float = 0.18
