@@ -127,7 +127,7 @@ class TrialResult:
         parameters: the values tried, by dotted key.
         run_ids: ids of its runs.
         runs: those that have finished, by seed.
-        state: `running`, `complete`, `stopped` (early, as hopeless) or `fail`.
+        state: `running`, `complete`, `stopped` (given up: beaten by others) or `fail`.
         value: mean of the study's metric over its finished runs.
     """
 
