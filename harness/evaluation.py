@@ -5,6 +5,7 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,7 +29,7 @@ from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result
 from harness.runs.load import load_run
 from harness.runs.sampling import draw_latents, sample, scores_of
 from harness.tracking import read_history
-from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, replayed
+from harness.verdict.judge import Judge, Thresholds, Verdict, dynamics_of, judge_rows, replayed
 from harness.words import listed
 
 if TYPE_CHECKING:
@@ -304,17 +305,15 @@ def _judge_of(
     """
     history = RunFolder(run.directory).history
     alike = result is not None and result.environment.get("fingerprint") == dict(fingerprint)
-    known = list(replayed(read_history(history))) if history.exists() else []
-    seen = alike and any(scores and step < run.step for step, scores, _ in known)
+    rows = read_history(history) if history.exists() else []
+    rows = [row for row in rows if row["train/step"] <= run.step]
+    before = [row for row in rows if row["train/step"] < run.step]
+    seen = alike and any(scores for _, scores, _ in replayed(before))
     judge, latest = Judge(Thresholds() if seen else _ONE_LOOK), dict[str, float]()
-    chance = chance_loss(run.recipe.loss)
-    for step, scores, logged in known:
-        if step > run.step:
-            break
-        judge.trained(logged.get("train/g_grad_norm"))
-        if seen and scores and step < run.step:
-            judge.judge(step, scores, **dynamics_of(logged, chance))
-        latest = logged
+    if seen:
+        deque(judge_rows(judge, before, chance_loss(run.recipe.loss)), maxlen=0)
+    for _, _, latest in replayed(rows):
+        judge.trained(latest.get("train/g_grad_norm"))
     return judge, latest, seen
 
 

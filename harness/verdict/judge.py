@@ -37,6 +37,7 @@ __all__ = [
     "Verdict",
     "dynamics_of",
     "judge_history",
+    "judge_rows",
     "replayed",
 ]
 
@@ -390,13 +391,23 @@ def judge_history(
     Returns:
         One verdict an evaluation, in their order.
     """
-    judge, verdicts = Judge(thresholds), []
+    judge = Judge(thresholds)
     judge.trained(first_grad_norm)
+    return list(judge_rows(judge, rows, chance))
+
+
+def judge_rows(judge: Judge, rows: Iterable[Mapping[str, float]], chance: float | None) -> Iterator[Verdict]:
+    """The verdicts of a judge on the evaluations of a history, as it goes through the rows.
+
+    Args:
+        judge: who goes on from what it has seen.
+        rows: rows of a `history.jsonl`.
+        chance: `harness.objective.objective.chance_loss` of the run's loss.
+    """
     for step, scores, logged in replayed(rows):
         judge.trained(logged.get("train/g_grad_norm"))
         if scores:
-            verdicts.append(judge.judge(step, scores, **dynamics_of(logged, chance)))
-    return verdicts
+            yield judge.judge(step, scores, **dynamics_of(logged, chance))
 
 
 def replayed(

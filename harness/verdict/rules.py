@@ -89,8 +89,6 @@ __all__ = [
     "not_recovered",
 ]
 
-_ROUNDING = 1e-9
-
 RULES_VERSION = 4
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
@@ -162,6 +160,8 @@ class Thresholds:
         growing_modes: the same of B, not as a share.
         fooled_loss_share: L above which D cannot tell.
         fooled_d_auc: A up to which it cannot, where its loss has no floor.
+        lost_d_auc: A in evaluation mode up to which D does no better than chance, so that nothing leads G
+            back either.
         lost_loss_share: L above which D does worse than one that cannot tell, so that nothing leads G back.
         patience: evaluations without a new low of F after which a run that recalls nothing is spent.
         near_density: Dn from which samples off the data are near it.
@@ -213,6 +213,7 @@ class Thresholds:
     growing_modes: float = 0.05
     fooled_loss_share: float = 0.6
     fooled_d_auc: float = 0.9
+    lost_d_auc: float = 0.5
     lost_loss_share: float = 1.05
     patience: int = 3
     near_density: float = 0.1
@@ -253,6 +254,11 @@ class Thresholds:
                     f"`thresholds.{low}` must be below `{high}`, {getattr(self, high)}, "
                     f"but got {getattr(self, low)}."
                 )
+
+    @property
+    def enough_modes(self) -> float:
+        """B from which a collapse is over: more than are few, by what counts as growing."""
+        return round(self.collapsed_modes + self.growing_modes, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,7 +439,7 @@ def _few_modes(n: Numbers, t: Thresholds) -> str | None:
     if n.pair_distance is None or n.pair_distance > t.wide_spread:
         return None
     blob = n.has_fallen(t) or (n.density or 0.0) >= t.near_density
-    if not (blob or (n.d_auc is not None and n.d_auc <= 0.5)):
+    if not (blob or (n.d_auc is not None and n.d_auc <= t.lost_d_auc)):
         return None
     if n.d_loss_share is not None:
         if n.d_loss_share <= t.fooled_loss_share:
@@ -460,7 +466,7 @@ def _nothing_recalled(n: Numbers, t: Thresholds) -> str | None:
 def _spent(n: Numbers, t: Thresholds) -> str | None:
     if n.recall is None or n.recall >= t.collapsed_recall:
         return None
-    if n.modes is None or n.modes > t.collapsed_modes + t.growing_modes + _ROUNDING:
+    if n.modes is None or n.modes > t.enough_modes:
         return None
     if n.coverage is None or n.coverage >= t.off_coverage or n.swing is None or n.swing < t.moved:
         return None
@@ -628,9 +634,8 @@ def not_recovered(name: VerdictName, n: Numbers, t: Thresholds) -> str | None:
     """
     spread = n.pair_distance
     if name == "collapsed":
-        enough = t.collapsed_modes + t.growing_modes
-        if n.modes is not None and n.modes < enough - _ROUNDING:
-            return f"only {n.modes:.0%} of the modes are there, fewer than {enough:.0%}"
+        if n.modes is not None and n.modes < t.enough_modes:
+            return f"only {n.modes:.0%} of the modes are there, fewer than {t.enough_modes:.0%}"
         if spread is not None and spread < t.collapsed_pair_distance:
             return f"two samples are still only {spread:.3g} of the real distance apart"
         return None
