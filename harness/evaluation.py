@@ -5,7 +5,6 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -311,7 +310,7 @@ def _judge_of(
     seen = alike and any(scores for _, scores, _ in replayed(before))
     judge, latest = Judge(Thresholds() if seen else _ONE_LOOK), dict[str, float]()
     if seen:
-        deque(judge_rows(judge, before, chance_loss(run.recipe.loss)), maxlen=0)
+        list(judge_rows(judge, before, chance_loss(run.recipe.loss)))
     for _, _, latest in replayed(rows):
         judge.trained(latest.get("train/g_grad_norm"))
     return judge, latest, seen

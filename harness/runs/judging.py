@@ -10,12 +10,9 @@ from harness.objective.objective import chance_loss
 from harness.runs.folder import RunFolder, find_results, read_recipe, run_directory
 from harness.runs.result import RunResult
 from harness.tracking import read_history
-from harness.verdict.judge import replayed
 from harness.verdict.timeline import RunVerdicts
 
 __all__ = ["judge_anew", "judge_study_anew"]
-
-_JUDGED = "verdict/code"
 
 
 def judge_study_anew(study_directory: Path) -> int:
@@ -59,11 +56,7 @@ def judge_anew(folder: Path, result: RunResult) -> RunResult:
             f"{history} is gone, so run {result.run_id} cannot be judged anew; leave out --judge-anew."
         )
     verdicts = RunVerdicts(chance=chance_loss(read_recipe(folder).loss))
-    rows, finite = read_history(history), result.outcome != "diverged"
-    for row, (step, scores, logged) in zip(rows, replayed(rows), strict=True):
-        verdicts.trained(logged)
-        if scores or (finite and _JUDGED in row):  # an evaluation all of whose scores failed is one too
-            verdicts.judge(step, scores, logged)
-    if not finite:
+    verdicts.replay(read_history(history))
+    if result.outcome == "diverged":
         verdicts.diverged(int(result.verdict["step"]), str(result.verdict["rule"]))
     return replace(result, verdict=verdicts.to_json())

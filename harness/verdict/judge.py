@@ -64,6 +64,9 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """Number → the scores that give it, the first that is there, each with what a perfect generator gets."""
 
+_FAILED = -1.0
+"""The score of a run that has diverged."""
+
 _CLASSES = ("class_recall_clear", "class_recall")
 _UNBOUNDED = "sliced_w2"
 """A score that points have and images have not."""
@@ -363,7 +366,7 @@ class Judge:
             MEMORISED: not failed and evidence.get("memorised", 0.0) > t.memorised,
         }
         flags = (*flags, *(flag for flag, holds in told.items() if holds))
-        score = -1.0 if failed else self._score(evidence)
+        score = _FAILED if failed else self._score(evidence)
         return Verdict(name=name, rule=rule, evidence=dict(evidence), flags=flags, score=score, step=step)
 
     def _score(self, evidence: Mapping[str, float]) -> float:
@@ -406,27 +409,29 @@ def judge_rows(judge: Judge, rows: Iterable[Mapping[str, float]], chance: float 
     """
     for step, scores, logged in replayed(rows):
         judge.trained(logged.get("train/g_grad_norm"))
-        if scores:
+        if scores is not None:
             yield judge.judge(step, scores, **dynamics_of(logged, chance))
 
 
 def replayed(
     rows: Iterable[Mapping[str, float]],
-) -> Iterator[tuple[int, dict[str, float], dict[str, float]]]:
+) -> Iterator[tuple[int, dict[str, float] | None, dict[str, float]]]:
     """What was known of a run at each row of its history.
 
     Args:
         rows: the rows of its `history.jsonl`.
 
     Yields:
-        The row's step; its scores, by name without ``eval/``, empty unless it is an evaluation; and the
-        latest ``train/…`` numbers by then.
+        The row's step; its scores, by name without ``eval/``, None unless it is an evaluation, and empty
+        where all of its scores failed; and the latest ``train/…`` numbers by then.
     """
     logged: dict[str, float] = {}
     for row in rows:
         logged = logged | {key: value for key, value in row.items() if key.startswith("train/")}
         scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
-        yield int(row["train/step"]), scores, logged
+        # A verdict alone is of an evaluation too, unless training found the run to have diverged.
+        is_evaluation = scores or row.get("verdict/score", _FAILED) != _FAILED
+        yield int(row["train/step"]), scores if is_evaluation else None, logged
 
 
 def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, float]:

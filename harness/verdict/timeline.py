@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.verdict.judge import RULES_VERSION, VERDICTS, Judge, Verdict, dynamics_of
+from harness.verdict.judge import RULES_VERSION, VERDICTS, Judge, Verdict, dynamics_of, judge_rows
 
 __all__ = ["RunVerdicts", "verdict_numbers"]
 
@@ -43,6 +43,11 @@ class RunVerdicts:
             logged: The latest ``train/…`` numbers.
         """
         return self._note(self._judge.judge(step, scores, **dynamics_of(logged, self._chance)))
+
+    def replay(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Judge the evaluations that rows of a ``history.jsonl`` tell of."""
+        for verdict in judge_rows(self._judge, rows, self._chance):
+            self._note(verdict)
 
     def diverged(self, step: int, reason: str) -> Verdict:
         """The verdict on a run that training found to be no longer finite.

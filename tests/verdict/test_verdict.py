@@ -541,6 +541,17 @@ def test_a_history_is_judged_as_the_run_was() -> None:
     assert judge_history([{"train/step": 1, "train/g_loss": 0.0}]) == []
 
 
+def test_an_evaluation_all_of_whose_scores_failed_is_one_and_divergence_found_in_training_is_none() -> None:
+    lost, found = ({"train/step": 9, "verdict/code": code, "verdict/score": score} for code, score in LONE)
+    (verdict,) = judge_history([lost])
+    assert (verdict.step, verdict.flags) == (9, ("unjudged",))
+    assert judge_history([found]) == []
+
+
+LONE = ((4, 0.0), (0, -1.0))
+"""Codes and scores of verdicts that stand in a row without scores: unjudged, and diverged."""
+
+
 # Planted failures
 
 
