@@ -263,7 +263,7 @@ def test_the_command_prints_scores_with_full_names_beside_real_ones_and_the_verd
     assert "failed: frechet: " in failed
     assert "at least 85 generated images" in failed
     assert re.search(r"^3 of \d\d scores could not be computed\.$", failed, re.MULTILINE)
-    assert re.search(r"^not given: class_recall_clear and class_excess: only \d\d gen", failed, re.MULTILINE)
+    assert re.search(r"^not given: class_recall_clear and class_surplus: only \d\d gen", failed, re.MULTILINE)
 
 
 def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
@@ -276,7 +276,7 @@ def test_json_holds_what_the_table_shows(capsys: pytest.CaptureFixture[str], pic
     assert found["scores"]["swd"]["real"] < 100
     assert found["fingerprint"]["extractor"].startswith("lenet-digits@")
     assert (found["num_samples"], found["failed"]) == (120, {})
-    assert list(found["not_given"]) == ["class_recall_clear", "class_excess"]
+    assert list(found["not_given"]) == ["class_recall_clear", "class_surplus"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from harness.objective.objective import chance_loss
 from harness.runs.folder import RunFolder, find_results, read_recipe, run_directory
 from harness.runs.result import RunResult
 from harness.tracking import read_history
-from harness.verdict.judge import HOPELESS, VERDICTS, Thresholds, judge_history, replayed
+from harness.verdict.judge import HOPELESS, UNJUDGED, VERDICTS, Thresholds, judge_history, replayed
 
 __all__ = [
     "Calibrated",
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _EVALUATED = (
-    *("bin_recall", "class_recall", "class_recall_clear", "class_excess", "mode_recall", "mode_excess"),
+    *("bin_recall", "class_recall", "class_recall_clear", "class_surplus", "mode_recall", "mode_surplus"),
     *("coverage_over_real", "density_over_real", "precision_over_real", "recall_over_real"),
     *("pair_distance", "confident_over_real", "high_quality", "sharpness", "repeated", "memorised"),
     *("frechet", "frechet_over_trace", "sliced_w2", "d_auc"),
@@ -121,11 +121,12 @@ class Calibrated:
 
     Attributes:
         study, arm, seed, design, label: as in `Labelled`.
-        verdict: at its last evaluation.
+        verdict: at its last evaluation; `unjudged` where readings are missing without which nothing can be
+            called healthy, and which is never acceptable.
         acceptable: whether that is the label, or would not be wrong either.
         early: the first hopeless verdict within a fifth of its budget, or "".
         hopeless_once: whether it was called hopeless at any evaluation.
-        timeline: the first letter of each verdict, D, C, S (d-saturated), P, I, H.
+        timeline: the first letter of each verdict, D, C, S (d-saturated), P, I, H, U (unjudged).
     """
 
     study: str
@@ -245,7 +246,7 @@ def judge_labelled(run: Labelled, thresholds: Thresholds | None = None) -> Calib
         thresholds: the numbers of the rules.
     """
     verdicts = judge_history(run.history, thresholds, chance=run.chance, first_grad_norm=run.first_grad_norm)
-    names: list[str] = [verdict.name for verdict in verdicts]
+    names: list[str] = [UNJUDGED if UNJUDGED in verdict.flags else verdict.name for verdict in verdicts]
     early = [
         name
         for name, row in zip(names, run.history, strict=True)
@@ -304,7 +305,7 @@ def confusion(runs: Iterable[Calibrated]) -> list[dict[str, str]]:
     """Labels (rows) against verdicts (columns), counts."""
     counts = Counter((run.label, run.verdict) for run in runs)
     return [
-        {"label": label} | {verdict: str(counts[label, verdict]) for verdict in VERDICTS}
+        {"label": label} | {verdict: str(counts[label, verdict]) for verdict in (*VERDICTS, UNJUDGED)}
         for label in VERDICTS
     ]
 

@@ -25,6 +25,7 @@ __all__ = [
     "nearest_bins",
     "point_bin_counts",
     "point_bins",
+    "surplus",
 ]
 
 A = TypeVar("A")
@@ -54,6 +55,22 @@ def bin_recall(fake_counts: NDArray[np.intp], real_counts: NDArray[np.intp]) -> 
     """
     expected = real_counts / real_counts.sum() * fake_counts.sum()
     return float((fake_counts >= EXPECTED_SHARE * expected).mean())
+
+
+def surplus(shares: Array, due: Array) -> float:
+    """What the part with the most too much has taken of all that is due to the others, (p − q)/(1 − q).
+
+    Unlike p/q it means the same however many parts there are.
+
+    Args:
+        shares: (B,) share p of the samples that each part has.
+        due: (B,) share q that it should have.
+
+    Returns:
+        0 for right shares, 1 where one part has all, or where there is only one.
+    """
+    others = 1 - due
+    return float(np.divide(shares - due, others, out=np.zeros_like(due), where=others > 0).max())
 
 
 def ndb(fake_counts: Tensor, real_counts: Tensor, z: float = 1.96) -> float:

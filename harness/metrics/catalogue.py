@@ -215,9 +215,9 @@ _declare("mode_recall", "maximize", "points", "share", ideal=1.0, needs_mixture=
     "Share of clusters that get at least a fifth of their share of the points that lie within three standard "
     "deviations of a cluster, however few these are; not given below ten of them a cluster."
 )
-_declare("mode_excess", "minimize", "points", "ratio", ideal=1.0, needs_mixture=True)(
-    "How many times its share the most favoured cluster has among these points; chance leaves it somewhat "
-    "above 1."
+_declare("mode_surplus", "minimize", "points", "share", ideal=0.0, needs_mixture=True)(
+    "What the most favoured cluster has too much of these points, over the most that it could: 1 where all "
+    "are of one cluster; chance leaves it somewhat above 0."
 )
 _declare("high_quality", "maximize", "points", "share", ideal=0.9889, needs_mixture=True)(
     "Share of generated points that lie within three standard deviations of a cluster."
@@ -328,9 +328,9 @@ _declare("class_recall_clear", "maximize", "images", "share", ideal=1.0)(
     "Share of classes that get at least a fifth of their share of the images of a clear class, however few "
     "these are; not given below ten of them a class."
 )
-_declare("class_excess", "minimize", "images", "ratio", ideal=1.0)(
-    "How many times its share among real images the most favoured class has among generated ones, of images "
-    "of a clear class; chance leaves it somewhat above 1."
+_declare("class_surplus", "minimize", "images", "share", ideal=0.0)(
+    "What the most favoured class has too much of the images of a clear class, over the most that it could: "
+    "1 where all are of one class, 0.44 where one of ten has half; chance leaves it somewhat above 0."
 )
 _declare("class_kl", "minimize", "images", "nats", ideal=0.0)(
     "How unevenly images of a clear class are spread over the classes (reverse Kullback-Leibler divergence); "

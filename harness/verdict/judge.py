@@ -31,6 +31,7 @@ __all__ = [
     "HOPELESS",
     "MEANING",
     "RULES_VERSION",
+    "UNJUDGED",
     "VERDICTS",
     "Judge",
     "Thresholds",
@@ -55,7 +56,7 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
     "recall": (("recall_over_real", 1.0),),
     "pair_distance": (("pair_distance", 1.0),),
     "confident": (("confident_over_real", 1.0), ("high_quality", _IDEAL_QUALITY)),
-    "class_excess": (("class_excess", 1.0), ("mode_excess", 1.0)),
+    "surplus": (("class_surplus", 1.0), ("mode_surplus", 1.0)),
     "repeated": (("repeated", 1.0),),
     "misfit": (("frechet_over_trace", 1.0),),
     "detail": (("sharpness", 1.0),),
@@ -72,8 +73,8 @@ _UNBOUNDED = "sliced_w2"
 """A score that points have and images have not."""
 
 _NUMBERS = ("modes", "coverage", "density", "precision", "recall", "pair_distance", "d_auc", "g_grad_norm")
-_NEEDED = ("modes", "coverage", "density")
-"""Numbers without which nothing can be called healthy."""
+_NEEDED = ("modes", "coverage", "density", "precision")
+"""Numbers without which nothing can be called healthy; images need the misfit as well."""
 
 _WORDS = {
     "modes": "modes present",
@@ -84,7 +85,7 @@ _WORDS = {
     "recall": "recall",
     "pair_distance": "pair distance",
     "confident": "samples of a clear class",
-    "class_excess": "largest class over its share",
+    "surplus": "too much of one class",
     "repeated": "samples made more than once",
     "misfit": "Fréchet distance over the real spread",
     "detail": "detail",
@@ -244,7 +245,8 @@ class Judge:
         for name in ("partial-collapse", "immature"):
             if name in fired:
                 return self._verdict(name, "; ".join(fired[name]), evidence, step)
-        absent = [_WORDS[name] for name in _NEEDED if name not in evidence]
+        needed = (*_NEEDED, *(() if numbers.unbounded else ("misfit",)))
+        absent = [_WORDS[name] for name in needed if name not in evidence]
         if absent:
             rule_text = f"no rule fired, but without {' and '.join(absent)} nothing can be called healthy"
             return self._verdict("immature", rule_text, evidence, step, UNJUDGED)
@@ -348,7 +350,7 @@ class Judge:
         least = [
             f"the coverage is at least {t.partial_coverage:g}",
             f"the density {t.immature_density:g}",
-            *([f"the precision {t.immature_precision:g}"] if "precision" in evidence else ()),
+            f"the precision {t.immature_precision:g}",
         ]
         present = f"at least {t.partial_modes:.0%} of the modes are there"
         return f"{present}, and of what real samples get {joined(least)}"

@@ -15,7 +15,7 @@ Of several rules that fire, the first wins:
 |                    | R < 0.03, C < 0.1, B ≤ 0.2; F has swung by 0.25 since the first look, and   | 2     |
 |                    | set no new low for 3 looks                                                  |       |
 | `d-saturated`      | A ≥ 0.99, B < 0.6, and L < 0.01 or g < 0.001 of the first                   | 2     |
-| `partial-collapse` | B < 0.6, C < 0.25, X > 4, N > 0.3, or R < 0.03 with P ≥ 0.6, of samples on  | 1     |
+| `partial-collapse` | B < 0.6, C < 0.25, X > ⅓, N > 0.3, or R < 0.03 with P ≥ 0.6, of samples on  | 1     |
 |                    | the data now and at the look before                                         |       |
 | `immature`         | M < 0.03, Dn < 0.3, K < 0.25, P < 0.6, T > 0.18, or U outside 0.15 to 4;    | 1     |
 |                    | or B or C as above, of samples that are not                                 |       |
@@ -30,7 +30,8 @@ Of several rules that fire, the first wins:
 - M: how far F has ever been from 1;
 - T: Fréchet distance over the spread of real images;
 - U: detail (the Laplacian's variance) over that of real images;
-- X: largest share of one class or part among clear samples over its share among clear real ones;
+- X: what one class or part has too much of the clear samples, over the most that it could, (p − q)/(1 − q)
+  for a share p where q is due;
 - N: share of samples that are made more than once, or nearly so;
 - A: how often D scores a real sample above a generated one, in evaluation mode or as it is trained, whichever
   is more; batch norm can hide from the one what the other shows;
@@ -43,9 +44,9 @@ Words:
 - *moved*: M ≥ 0.25, and from the second look on F has come nearer by as much or swung by 0.2 since the first
   look; or ρ has fallen to half of its largest or less. Batch norm's statistics alone change ρ and F once,
   without a single step of G, so ρ's growth is no move, nor is a change of F that was there at the first look.
-- *stuck*: neither falling nor growing. Falling: F is lower by 3 % than in all looks but the last one.
-  Growing: ρ, while it is below 1, is higher by a tenth than in all looks before, or the share of the data's
-  bins that are filled by 0.05.
+- *stuck*: neither falling nor growing. Falling: F is lower by 3 % than in all looks but the last one, the
+  untrained generator's left out once there are others. Growing: ρ, while it is below 1, is higher by a tenth
+  than in all looks before, or the share of the data's bins that are filled by 0.05.
 - *clear*: K ≥ 0.25; where nothing tells classes or parts, Dn ≥ 0.7 and ρ ≥ 0.05. *On the data*: clear, and
   Dn ≥ 0.3. *Off the data*: not on it, and C < 0.1.
 - *fooled*: L > 0.6, or where D's loss has no floor, D scores real samples above generated ones in at most
@@ -58,7 +59,7 @@ young generator makes nearly the same sample over and over, and one that is only
 modes are a collapse only if samples have moved and no longer come nearer or spread, or D does worse than
 chance. A D that always knows condemns whichever way samples go: to wait until they stand still would name
 fewer failures, and later. Two looks are two evaluations running, the untrained generator's not among them. A
-number that could not be had makes no rule fire.
+number that could not be had makes no rule fire, and without B, C, Dn, P and, of images, T nothing is healthy.
 
 A run that is condemned stays so until the cause is gone: B of 0.2 and ρ of 0.05 after collapse; on the data,
 or B of 0.6, or D's A below 0.95, or F lower by a tenth, after D's saturation; ρ of 5, F of 3 where samples
@@ -89,7 +90,7 @@ __all__ = [
     "not_recovered",
 ]
 
-RULES_VERSION = 4
+RULES_VERSION = 5
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
 VerdictName = Literal["diverged", "collapsed", "d-saturated", "partial-collapse", "immature", "healthy"]
@@ -169,7 +170,7 @@ class Thresholds:
         recovered_distance: F, as a share of its least, below which a run against such a D has recovered.
         partial_modes: B below which modes are missing.
         partial_coverage: C below which most of the real samples have nothing near them.
-        partial_excess: X above which one class or part takes the place of the others.
+        partial_surplus: X above which one class or part takes the place of the others.
         partial_repeats: N above which there are too few different samples.
         immature_density: Dn below which samples do not lie on the data yet.
         immature_precision: P below which too many lie among no real ones.
@@ -221,7 +222,7 @@ class Thresholds:
     recovered_distance: float = 0.9
     partial_modes: float = 0.6
     partial_coverage: float = 0.25
-    partial_excess: float = 4.0
+    partial_surplus: float = 1 / 3
     partial_repeats: float = 0.3
     immature_density: float = 0.3
     immature_precision: float = 0.6
@@ -274,7 +275,7 @@ class Numbers:
         recall: R.
         pair_distance: ρ.
         confident: K.
-        class_excess: X.
+        surplus: X.
         repeated: N.
         misfit: T.
         detail: U.
@@ -286,7 +287,7 @@ class Numbers:
         first_g_grad_norm: the first g of the run.
         distance: F.
         moved: M.
-        distance_left: F over the least of the looks before the last; below 1 it has come nearer.
+        distance_left: F over the least of trained generators before the last look; below 1 it falls.
         best_of_last: the least F of the last `patience` looks over the least before.
         nearest: the least F of trained generators.
         swing: the largest F over the least, less 1, of trained generators; None at the first of them.
@@ -304,7 +305,7 @@ class Numbers:
     recall: float | None = None
     pair_distance: float | None = None
     confident: float | None = None
-    class_excess: float | None = None
+    surplus: float | None = None
     repeated: float | None = None
     misfit: float | None = None
     detail: float | None = None
@@ -353,7 +354,9 @@ class Numbers:
         return (wider and (self.pair_distance or 0.0) < 1) or more
 
     def is_stuck(self, t: Thresholds) -> bool:
-        """Whether samples neither come nearer nor spread."""
+        """Whether samples neither come nearer nor spread; not where only this look has no distance."""
+        if self.distance_left is None and self.moved is not None:
+            return False
         return not self.is_falling(t) and not self.is_growing(t)
 
     def is_clear(self, t: Thresholds) -> bool:
@@ -470,7 +473,7 @@ def _spent(n: Numbers, t: Thresholds) -> str | None:
         return None
     if n.coverage is None or n.coverage >= t.off_coverage or n.swing is None or n.swing < t.moved:
         return None
-    if n.best_of_last is None or n.best_of_last < 1 - t.falling:
+    if n.best_of_last is None or n.best_of_last < 1 - t.falling or n.is_growing(t):
         return None
     return (
         f"samples have come no nearer to the data for {t.patience} evaluations, with {n.modes:.0%} of the "
@@ -521,9 +524,12 @@ def _some_modes(n: Numbers, t: Thresholds) -> str | None:
 
 
 def _one_class(n: Numbers, t: Thresholds) -> str | None:
-    if n.class_excess is None or n.class_excess <= t.partial_excess or not n.is_on_data(t):
+    if n.surplus is None or n.surplus <= t.partial_surplus or not n.is_on_data(t):
         return None
-    return f"one class or mode has {n.class_excess:.2g} times its share, more than {t.partial_excess:g}"
+    return (
+        f"one class or mode has {n.surplus:.0%} of all that is due to the others, more than "
+        f"{t.partial_surplus:.0%}"
+    )
 
 
 def _off_data(n: Numbers, t: Thresholds) -> str | None:

@@ -27,6 +27,7 @@ class Trend:
         self._distances = [float(value) for value in known.get("distances", ())]
         self._spreads = [float(value) for value in known.get("spreads", ())]
         self._modes = [float(value) for value in known.get("modes", ())]
+        self._is_placed = True
 
     def add(self, scores: Mapping[str, float]) -> None:
         """Take note of a look; a score that could not be had is passed over."""
@@ -39,11 +40,12 @@ class Trend:
         for values, value in told:
             if value is not None and math.isfinite(value):
                 values.append(float(value))
+        self._is_placed = distance is not None and math.isfinite(distance)
 
     @property
     def distance(self) -> float | None:
-        """The latest distance from the data, as a multiple of the untrained generator's."""
-        if len(self._distances) < 2 or self._distances[0] <= 0:
+        """The latest look's distance from the data, as a multiple of the untrained generator's."""
+        if not self._is_placed or len(self._distances) < 2 or self._distances[0] <= 0:
             return None
         return self._distances[-1] / self._distances[0]
 
@@ -56,12 +58,13 @@ class Trend:
 
     @property
     def distance_left(self) -> float | None:
-        """The latest distance over the least of those before the last look: below 1 it has come nearer.
+        """The latest distance over the least of trained generators before the last look: below 1 it falls.
 
         The look before is left out, so that a slow run, which comes nearer by a little each time, is seen to.
+        At the first two looks there is only the untrained generator's to be held against.
         """
-        before = self._distances[:-2] or self._distances[:1]
-        if len(self._distances) < 2 or min(before) <= 0:
+        before = self._distances[1:-2] or self._distances[:1]
+        if not self._is_placed or len(self._distances) < 2 or min(before) <= 0:
             return None
         return self._distances[-1] / min(before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,16 @@ def test_no_failed_run_is_called_healthy_and_no_other_ends_hopeless(labelled: li
             assert found.verdict != "healthy", found
         if not run.failed:
             assert found.verdict not in HOPELESS, found
-    assert sum(found.acceptable for found in runs) >= 0.88 * len(runs)
+    assert sum(found.acceptable for found in runs) >= 0.86 * len(runs)
     others = [found for run, found in zip(labelled, runs, strict=True) if not run.failed]
     assert sum(found.hopeless_once for found in others) <= 3
+
+
+def test_a_run_without_the_readings_that_health_rests_on_is_unjudged(labelled: list[Labelled]) -> None:
+    sound = next(run for run in labelled if judge_labelled(run).verdict == "healthy")
+    lacking = [{k: v for k, v in row.items() if k != "eval/precision_over_real"} for row in sound.history]
+    found = judge_labelled(replace(sound, history=tuple(lacking)))
+    assert (found.verdict, found.timeline[-1], found.acceptable) == ("unjudged", "U", False)
 
 
 def test_other_thresholds_give_other_verdicts(labelled: list[Labelled]) -> None:
@@ -61,7 +69,7 @@ def test_other_thresholds_give_other_verdicts(labelled: list[Labelled]) -> None:
 def test_the_confusion_counts_every_run_once(labelled: list[Labelled]) -> None:
     rows = confusion([judge_labelled(run) for run in labelled])
     assert [row["label"] for row in rows] == list(VERDICTS)
-    assert sum(int(row[verdict]) for row in rows for verdict in VERDICTS) == len(labelled)
+    assert sum(int(row[verdict]) for row in rows for verdict in (*VERDICTS, "unjudged")) == len(labelled)
     assert rows == read_table(RECORDED / "confusion.csv")
 
 

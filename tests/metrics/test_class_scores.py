@@ -13,9 +13,9 @@ from harness.metrics.groups import TooFewError
 from harness.metrics.images.classes import (
     ClassCounts,
     class_counts,
-    class_excess,
     class_kl,
     class_ratios,
+    class_surplus,
     class_tv,
     classifier_score,
     clear_ratios,
@@ -73,18 +73,32 @@ def test_shares_of_the_sure_images_do_not_fall_with_how_many_are_sure() -> None:
     for total in (550, 5000):
         half = counted(275, *[25] * 9, total=total)
         assert clear_ratios(half, real).tolist() == pytest.approx([5.5, *[0.5] * 9])
-        assert class_excess(clear_ratios(half, real)) == pytest.approx(5.5)
+        assert class_surplus(half, real) == pytest.approx(0.5)  # (0.55 − 0.1) / 0.9
     assert num_present(clear_ratios(counted(500, *[9] * 9, total=5000), real)) == 1
     assert num_present(clear_ratios(counted(500, *[13] * 9, total=5000), real)) == 10
 
 
 def test_shares_of_classes_need_ten_sure_images_a_class() -> None:
     real = counted(*[100] * 10)
-    assert class_excess(clear_ratios(counted(*[10] * 10, total=900), real)) == 1
+    assert class_surplus(counted(*[10] * 10, total=900), real) == 0
+    with pytest.raises(TooFewError, match="only 99 generated images"):
+        class_surplus(counted(9, *[10] * 9, total=900), real)
     with pytest.raises(TooFewError, match=r"only 99 generated images are of a clear class, .* need 100"):
         clear_ratios(counted(9, *[10] * 9, total=900), real)
     with pytest.raises(TooFewError, match="of no class are 10 real images clear"):
         clear_ratios(counted(*[10] * 10), counted(*[9] * 10))
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10, 100])
+def test_what_one_class_has_too_much_is_0_for_right_shares_and_1_for_all_however_many_there_are(
+    classes: int,
+) -> None:
+    real = counted(*[1000] * classes)
+    assert class_surplus(real, real) == 0
+    assert class_surplus(counted(1000 * classes, *[0] * (classes - 1)), real) == pytest.approx(1)
+    taken = counted(1000 + 400 * (classes - 1), *[600] * (classes - 1))
+    assert class_surplus(taken, real) == pytest.approx(0.4)
+    assert class_surplus(counted(50), counted(50)) == 0  # one class has nothing to take
 
 
 def test_a_rare_class_has_no_large_share_by_chance_and_one_of_few_reals_does_not_count() -> None:

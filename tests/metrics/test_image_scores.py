@@ -88,7 +88,6 @@ def test_real_images_score_near_the_ideal_of_every_metric(digits: Dataset, evalu
         "frechet_minus_null": 0.3,
         "class_tv": 0.15,
         "density_over_real": 0.2,
-        "class_excess": 0.4,  # of 150 images a class
     }
     for name, value in scores.items():
         ideal = metrics[name].ideal
@@ -262,7 +261,7 @@ def test_copies_of_a_hundred_training_images_are_found_also_with_a_little_noise(
     assert max(values[name] for name in ("held out", "far from copies", "blurry", "noise")) < 0.05
 
 
-def test_one_class_at_half_of_all_images_has_five_times_its_share_however_few_are_clear(
+def test_one_class_at_half_of_all_images_has_taken_half_of_the_others_share_however_few_are_clear(
     digits: Dataset, evaluator: Evaluator
 ) -> None:
     labels = digits.train_labels
@@ -270,16 +269,16 @@ def test_one_class_at_half_of_all_images_has_five_times_its_share_however_few_ar
     fake = torch.cat([digits.train[labels == 0][:120], digits.train[:120]])
     noisy = torch.randint(0, 256, (360, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
     alone, beside = evaluator.evaluate(fake), evaluator.evaluate(torch.cat([fake, noisy]))
-    assert alone["class_excess"] == pytest.approx(5.5, abs=1)
-    assert beside["class_excess"] == pytest.approx(alone["class_excess"], rel=0.05)
+    assert alone["class_surplus"] == pytest.approx(0.5, abs=0.1)
+    assert beside["class_surplus"] == pytest.approx(alone["class_surplus"], rel=0.05)
     assert beside["class_recall_clear"] == alone["class_recall_clear"] == 1
     assert beside["confident"] < 0.6 * alone["confident"]
 
 
 def test_too_few_clear_images_leave_the_shares_of_classes_out_with_a_reason(evaluator: Evaluator) -> None:
     scores = evaluator.evaluate(torch.zeros(200, 1, 8, 8))
-    assert {"class_recall_clear", "class_excess"} == scores.too_few
-    assert "of a clear class, but the shares of 10 classes need 100" in scores.failures["class_excess"]
+    assert {"class_recall_clear", "class_surplus"} == scores.too_few
+    assert "of a clear class, but the shares of 10 classes need 100" in scores.failures["class_surplus"]
 
 
 def test_dropped_classes_are_named_by_the_details(digits: Dataset, evaluator: Evaluator) -> None:
@@ -301,7 +300,7 @@ def test_labels_asked_for_are_compared_with_what_is_seen(digits: Dataset, evalua
 def test_extreme_generators_get_finite_scores_or_a_reason(evaluator: Evaluator, scale: float) -> None:
     scores = evaluator.evaluate(scale * torch.randn(200, 1, 8, 8), exact=True)
     assert all(math.isfinite(value) for value in scores.values())
-    assert set(scores.failures) == scores.too_few <= {"class_recall_clear", "class_excess"}
+    assert set(scores.failures) == scores.too_few <= {"class_recall_clear", "class_surplus"}
 
 
 # Failures

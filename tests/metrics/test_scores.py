@@ -360,7 +360,7 @@ def test_the_share_of_modes_does_not_fall_with_the_share_of_good_points() -> Non
     assert modes.mode_recall(modes.assign(many, mixture), mixture) == 1.0
     assert modes.modes(modes.assign(many, mixture), mixture) == 0
     one = modes.assign(np.repeat(mixture.means[:1], 100, axis=0), mixture)
-    assert (modes.mode_recall(one, mixture), modes.mode_excess(one, mixture)) == (1 / 8, 8.0)
+    assert (modes.mode_recall(one, mixture), modes.mode_surplus(one, mixture)) == (1 / 8, 1.0)
     with pytest.raises(TooFewError, match=r"only 79 generated points .* 8 clusters need 80"):
         modes.mode_recall(modes.assign(np.repeat(mixture.means[:1], 79, axis=0), mixture), mixture)
 

@@ -467,7 +467,7 @@ def test_a_metric_that_needs_more_samples_than_an_evaluation_has_is_refused_with
     few = {
         "recipe": "digits-gan",
         "seeds": 1,
-        "metric": {"name": "class_excess"},
+        "metric": {"name": "class_surplus"},
         "parameters": {"evaluate.num_samples": {"value": 100}},
     }
     said = r"of 100 samples \(`evaluate.num_samples`\).*classes need 100; raise `evaluate.num_samples`"

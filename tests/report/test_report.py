@@ -288,7 +288,7 @@ def test_a_score_that_only_lacks_samples_raises_no_flag_unless_it_is_the_metric(
     lacking = {"count": 4, "reason": "only 12 are clear.", "at_end": True, "too_few": True}
     for path in folder.glob("runs/*/result.json"):
         result = json.loads(path.read_text())
-        failed = {"class_excess": lacking, "sliced_w2": lacking | {"count": 1, "at_end": False}}
+        failed = {"class_surplus": lacking, "sliced_w2": lacking | {"count": 1, "at_end": False}}
         failed["w2"] = {"count": 2, "reason": "it came out as nan.", "at_end": False}
         path.write_text(json.dumps(result | {"failed_scores": failed}))
     labels = {flag.label for flag in flags(summarise(folder)) if flag.label.endswith("missing")}

@@ -121,7 +121,7 @@ def test_a_run_on_images_has_the_scores_of_images(done: tuple[Path, RunResult]) 
     directory, result = done
     names = Evaluator(load_dataset(small().data)).names
     expected = {name for name in names if name != "label_accuracy"}
-    untold = {"class_recall_clear", "class_excess"}
+    untold = {"class_recall_clear", "class_surplus"}
     assert expected - untold == set(result.scores)
     assert result.failed_scores.keys() == untold  # a young generator's images are of no clear class
     assert all(failure["too_few"] and failure["at_end"] for failure in result.failed_scores.values())

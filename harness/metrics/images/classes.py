@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.distances.bins import EXPECTED_SHARE
+from harness.distances.bins import EXPECTED_SHARE, surplus
 from harness.metrics.groups import TooFewError
 
 __all__ = [
     "CONFIDENCE",
     "ClassCounts",
     "class_counts",
-    "class_excess",
     "class_kl",
     "class_ratios",
+    "class_surplus",
     "class_tv",
     "classifier_score",
     "clear_ratios",
@@ -100,6 +100,30 @@ def clear_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
     Raises:
         TooFewError: fewer than ten sure fakes a class, or no class of which ten reals are sure.
     """
+    known = _known_classes(fake, real)
+    expected = real.shares[known] * int(fake.counts.sum())
+    return fake.counts[known].double() / expected.clamp_min(MIN_PER_CLASS)
+
+
+def class_surplus(fake: ClassCounts, real: ClassCounts) -> float:
+    """What the most favoured class has too much, as a share of the most that it could: (p − q)/(1 − q).
+
+    0 for right shares and 1 where all sure images are of one class, however many classes there are; 0.44
+    where one of ten has half of them. Classes of which fewer than ten reals are sure are left out.
+
+    Args:
+        fake: of the generated images, with shares p.
+        real: of the real ones, with shares q.
+
+    Raises:
+        TooFewError: as `clear_ratios` does.
+    """
+    known = _known_classes(fake, real)
+    return surplus(fake.shares[known].numpy(), real.shares[known].numpy())
+
+
+def _known_classes(fake: ClassCounts, real: ClassCounts) -> Tensor:
+    """(C,) which classes have a known share; a `TooFewError` where fakes are too few to have shares."""
     known = real.counts >= MIN_PER_CLASS
     count, needed = int(fake.counts.sum()), MIN_PER_CLASS * int(known.sum())
     if not needed:
@@ -109,13 +133,7 @@ def clear_ratios(fake: ClassCounts, real: ClassCounts) -> Tensor:
             f"only {count} generated images are of a clear class, but the shares of {int(known.sum())} "
             f"classes need {needed}."
         )
-    expected = real.shares[known] * count
-    return fake.counts[known].double() / expected.clamp_min(MIN_PER_CLASS)
-
-
-def class_excess(ratios: Tensor) -> float:
-    """The largest of the classes' `clear_ratios`: 5 where one class of ten has half of the sure images."""
-    return float(ratios.max())
+    return known
 
 
 def num_present(ratios: Tensor) -> int:

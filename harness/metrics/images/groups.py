@@ -235,12 +235,12 @@ def _classes(batch: ImageBatch) -> dict[str, float]:
     }
 
 
-@group("class_recall_clear", "class_excess", available=_is_classifier, embedded=True)
+@group("class_recall_clear", "class_surplus", available=_is_classifier, embedded=True)
 def _clear_classes(batch: ImageBatch) -> dict[str, float]:
     ratios = classes.clear_ratios(batch.classes, batch.reference.all_classes)
     return {
         "class_recall_clear": classes.num_present(ratios) / len(ratios),
-        "class_excess": classes.class_excess(ratios),
+        "class_surplus": classes.class_surplus(batch.classes, batch.reference.all_classes),
     }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from harness.data import Mixture
-from harness.distances.bins import EXPECTED_SHARE
+from harness.distances.bins import EXPECTED_SHARE, surplus
 from harness.metrics.checks import Array, as_points
 from harness.metrics.groups import TooFewError
 
@@ -22,9 +22,9 @@ __all__ = [
     "Assignment",
     "assign",
     "high_quality",
-    "mode_excess",
     "mode_kl",
     "mode_recall",
+    "mode_surplus",
     "modes",
     "modes_hit",
     "short_axis_sd",
@@ -104,34 +104,34 @@ def mode_recall(found: Assignment, mixture: Mixture) -> float:
     Raises:
         TooFewError: fewer than ten points of high quality a part.
     """
-    return float((_ratios(found, mixture) >= EXPECTED_SHARE).mean())
+    return float((_shares(found, mixture) >= EXPECTED_SHARE * mixture.weights).mean())
 
 
-def mode_excess(found: Assignment, mixture: Mixture) -> float:
-    """The largest of the parts' shares of the high-quality points over what they should be.
+def mode_surplus(found: Assignment, mixture: Mixture) -> float:
+    """What the most favoured part has too much of the high-quality points, over the most that it could.
 
     Args:
         found: the generated points, from `assign`.
         mixture: the truth.
 
     Returns:
-        A ratio: about 1 for a perfect sampler, and 4.5 where half of all points are of one part of eight.
+        A share: about 0 for a perfect sampler, 1 where all of those points are of one part.
 
     Raises:
         TooFewError: fewer than ten points of high quality a part.
     """
-    return float(_ratios(found, mixture).max())
+    return surplus(_shares(found, mixture), mixture.weights)
 
 
-def _ratios(found: Assignment, mixture: Mixture) -> Array:
-    """(C,) each part's high-quality points over how many of as many it should get."""
+def _shares(found: Assignment, mixture: Mixture) -> Array:
+    """(C,) each part's share of the high-quality points."""
     good, needed = int(found.counts.sum()), MIN_POINTS * len(mixture)
     if good < needed:
         raise TooFewError(
             f"only {good} generated points are of high quality, but the shares of {len(mixture)} clusters "
             f"need {needed}."
         )
-    return found.counts / (mixture.weights * good)
+    return found.counts / good
 
 
 def modes_hit(found: Assignment) -> int:

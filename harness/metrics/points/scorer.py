@@ -215,11 +215,11 @@ def _modes(batch: PointBatch) -> dict[str, float]:
     }
 
 
-@group("mode_recall", "mode_excess")
+@group("mode_recall", "mode_surplus")
 def _mode_shares(batch: PointBatch) -> dict[str, float]:
     return {
         "mode_recall": modes.mode_recall(*batch.assigned),
-        "mode_excess": modes.mode_excess(*batch.assigned),
+        "mode_surplus": modes.mode_surplus(*batch.assigned),
     }
 
 
