@@ -84,7 +84,7 @@ class Search:
                     self._search.tell(trial.number, state=TrialState.FAIL)
             self._search.sampler = make_sampler(self._study, self._arm.name, index)
             if self._study.method == "grid":
-                self._search.enqueue_trial(self._study.grid(self._arm)[index])
+                self._search.enqueue_trial(self._study.grid_point(self._arm, index))
             asked = self._search.ask()
             for key, distribution in self._space.items():
                 suggest(distribution, asked, key)

@@ -24,8 +24,8 @@ def optuna_distribution(found: Distribution) -> BaseDistribution:
         return CategoricalDistribution(list(range(len(values))) if found.by_index else values)
     span = found.interval or Span(low=0.0, high=1.0)
     if span.integer:
-        return IntDistribution(int(span.low), int(span.high), log=span.log, step=int(span.step or 1))
-    return FloatDistribution(span.low, span.high, log=span.log, step=span.step)
+        return IntDistribution(int(span.low), int(span.high))
+    return FloatDistribution(span.low, span.high, log=span.log)
 
 
 def suggest(found: Distribution, trial: BaseTrial, key: str) -> Value:
@@ -43,6 +43,6 @@ def suggest(found: Distribution, trial: BaseTrial, key: str) -> Value:
     if isinstance(space, CategoricalDistribution):
         return found.value(trial.suggest_categorical(key, space.choices))
     if isinstance(space, IntDistribution):
-        return found.value(trial.suggest_int(key, space.low, space.high, step=space.step, log=space.log))
+        return found.value(trial.suggest_int(key, space.low, space.high))
     assert isinstance(space, FloatDistribution)
-    return found.value(trial.suggest_float(key, space.low, space.high, step=space.step, log=space.log))
+    return found.value(trial.suggest_float(key, space.low, space.high, log=space.log))

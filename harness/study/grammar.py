@@ -28,8 +28,10 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     follow the largest of ``seeds``) or a list; 8 where nothing is said. The arms are compared on these runs
     alone.
 ``early_terminate``
-    W&B's hyperband, for random and bayes searches; an iteration is an evaluation. ``min_iter`` and ``eta``
-    give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband. Final runs are never stopped.
+    W&B's hyperband, for searches of any ``method``; an iteration is an evaluation. ``min_iter`` and ``eta``
+    give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband; of both W&B goes by the latter. With
+    ``method: grid`` the points of the grid are then trials, in place of arms that are trained to their end.
+    Final runs are never stopped.
 ``early_stop``
     ``verdict`` stops a run that is hopeless: diverged, d-saturated or collapsed at an evaluation, once a
     fifth of its steps are done. It counts as failed, with the worse of its untrained generator's score
@@ -56,6 +58,7 @@ Source: W&B, "Sweep configuration options".
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +180,8 @@ def read_sections(document: Document, *, name: str = "", folder: Path | None = N
         if "parameters" in data
         else ({}, {})
     )
+    if data.get("method") == "grid":
+        parameters = {key: dataclasses.replace(found, in_grid=True) for key, found in parameters.items()}
     seeds = read_seeds(data.get("seeds", 1), ("seeds",))
     tuned = ablate is not None and any(found.is_searched for found in parameters.values())
     final = data.get("final_seeds", 8 if tuned else [])
@@ -317,31 +322,58 @@ def _target(value: Any) -> tuple[Target, list[str]]:
 
 
 def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
+    """W&B's rule, and what of the section W&B too passes over.
+
+    Of `min_iter` beside `max_iter` and `s`, W&B goes by the latter; beside `min_iter` alone `s` does nothing;
+    and brackets below one iteration are left out, however many `s` asks for.
+    """
     path = ("early_terminate",)
     given = read_mapping(value, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
     if given.get("type") != "hyperband":
         raise FieldError(
             (*path, "type"), f"`early_terminate.type` must be hyperband, but got {shown(given.get('type'))}."
         )
-    read = {
-        key: _whole(given[key], (*path, key), low=2 if key == "eta" else 1)
-        for key in ("min_iter", "max_iter", "s", "eta")
-        if key in given
-    }
-    if ("min_iter" in read) == ("max_iter" in read) or ("max_iter" in read) != ("s" in read):
+    read = {key: _whole(given[key], (*path, key)) for key in ("min_iter", "max_iter", "s") if key in given}
+    eta = _eta(given["eta"], (*path, "eta")) if "eta" in given else EarlyTerminate.eta
+    unused = ["early_terminate.strict"] if "strict" in given else []
+    if not {"min_iter", "max_iter"} & set(read):
         raise FieldError(
             path,
             "`early_terminate` takes `min_iter` (successive halving) or `max_iter` with `s` (hyperband), but "
-            f"got {', '.join(read) or 'neither'}.",
+            f"got {', '.join(read) or 'neither'}; write min_iter: 3.",
         )
-    early = EarlyTerminate(**read)
-    if early.max_iter is not None and early.eta ** (early.s or 1) > early.max_iter:
+    if "max_iter" not in read:
+        unused += ["early_terminate.s"] if "s" in read else []
+        return EarlyTerminate(min_iter=read["min_iter"], eta=eta), unused
+    if "s" not in read:
         raise FieldError(
-            (*path, "s"),
-            f"`early_terminate.s` {early.s} is too large: eta**s = {early.eta}**{early.s} is more than "
-            f"`max_iter` {early.max_iter}; make s smaller.",
+            path,
+            "`early_terminate.max_iter` needs `s`, the number of brackets, without which W&B fails too; "
+            "write s: 2, or min_iter alone.",
         )
-    return early, ["early_terminate.strict"] if "strict" in given else []
+    most = 0
+    while eta ** (most + 1) <= read["max_iter"]:
+        most += 1
+    if not most:
+        raise FieldError(
+            (*path, "max_iter"),
+            f"`early_terminate.max_iter` {read['max_iter']} is less than `eta` {eta}: no bracket is left, "
+            f"and W&B fails too; write max_iter: {eta} or more.",
+        )
+    unused += ["early_terminate.min_iter"] if "min_iter" in read else []
+    return EarlyTerminate(max_iter=read["max_iter"], s=min(read["s"], most), eta=eta), unused
+
+
+def _eta(value: Any, path: FieldPath) -> int:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 < value < 2**31:
+        if value == int(value):
+            return int(value)
+        raise FieldError(
+            path,
+            f"`{dotted(path)}` is {shown(value)}: W&B takes any number above 1, but here one trial in a "
+            f"whole number of them goes on; write eta: {max(2, round(value))}.",
+        )
+    raise FieldError(path, f"`{dotted(path)}` must be an integer of at least 2, but got {shown(value)}.")
 
 
 def _early_stop(value: Any) -> EarlyStop:

@@ -11,12 +11,11 @@ from harness.recipe.registry import Value, nearest
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.space import (
     DISTRIBUTIONS,
+    EXPONENTS,
     MAX_EXACT,
     POSITIVE_BOUNDS,
     Distribution,
     contains,
-    exp,
-    multiples,
 )
 
 __all__ = [
@@ -64,11 +63,16 @@ def read_setting(value: Any, path: FieldPath) -> Value:
     Raises:
         FieldError: nothing, a list or a mapping.
     """
-    if not isinstance(value, (bool, int, float, str)):
-        raise FieldError(
-            path, f"`{dotted(path)}` must be a number, a word, true or false, but got {shown(value)}."
-        )
-    return value
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if value is None:
+        fix = "W&B hands None to the program, but every option here has a value: write the one that is meant"
+    else:
+        kind = "a list" if isinstance(value, list) else "a mapping"
+        fix = f"W&B hands {kind} to the program whole, but an option here is one value: give its parts by key"
+    raise FieldError(
+        path, f"`{dotted(path)}` must be a number, a word, true or false, but got {shown(value)}; {fix}."
+    )
 
 
 def flatten(
@@ -135,7 +139,14 @@ def read_values(value: Any, path: FieldPath) -> tuple[Value, ...]:
             )
         listed = found.arguments["values"]
     listed = _argument("categorical", "values", listed, path)
-    return tuple(read_setting(item, (*path, index)) for index, item in enumerate(listed))
+    for index, item in enumerate(listed):
+        read_setting(item, (*path, index))
+        if any(item == other and type(item) is type(other) for other in listed[:index]):
+            raise FieldError(
+                (*path, index),
+                f"`{dotted(path)}` holds {shown(item)} twice, which makes two equal arms; remove one.",
+            )
+    return tuple(listed)
 
 
 def read_parameters(
@@ -250,8 +261,12 @@ def _name(spec: Mapping[str, Any], path: FieldPath) -> str:
     field_name = dotted(path)
     if "distribution" in spec:
         name = spec["distribution"]
+        if isinstance(name, str) and name in EXPONENTS:
+            raise FieldError((*path, "distribution"), _both_readings(name, spec, field_name))
         if not isinstance(name, str) or name not in DISTRIBUTIONS:
-            hint = nearest(str(name), DISTRIBUTIONS) or "."
+            hint = nearest(str(name), [*DISTRIBUTIONS, *EXPONENTS]) or "."
+            for known, instead in EXPONENTS.items():
+                hint = hint.replace(f"`{known}`", f"`{instead}`")
             raise FieldError(
                 (*path, "distribution"),
                 f"`{field_name}.distribution`: unknown distribution {shown(name)}{hint} "
@@ -285,6 +300,34 @@ def _name(spec: Mapping[str, Any], path: FieldPath) -> str:
     )
 
 
+def _both_readings(name: str, spec: Mapping[str, Any], field_name: str) -> str:
+    """Why a distribution of exponents is refused: the range by either reading of its bounds, and the fix."""
+    message = (
+        f"`{field_name}.distribution`: the bounds of {name} are exponents of e, and most files mean values"
+    )
+    fix = f"write distribution: {EXPONENTS[name]}, as W&B asks too"
+    low, high = spec.get("min"), spec.get("max")
+    for end in (low, high):
+        if isinstance(end, bool) or not isinstance(end, (int, float)):
+            return f"{message}; {fix}, with values as bounds."
+    assert low is not None
+    assert high is not None
+    try:
+        ends = [math.exp(end) for end in ((-high, -low) if name.startswith("inv") else (low, high))]
+    except OverflowError:
+        return f"{message}, and e to the power of {high:g} is no number; {fix}, with values as bounds."
+    powers = [f"{end:.6g}" for end in ends]
+    if powers[0] == powers[1]:
+        powers = [repr(end) for end in ends]
+    as_exponents = f"by exponents [{low:g}, {high:g}] is {powers[0]} to {powers[1]}"
+    if low <= 0:
+        return f"{message}; {as_exponents}, by values nothing; {fix}, min: {powers[0]}, max: {powers[1]}."
+    return (
+        f"{message}; {as_exponents}, by values {low:g} to {high:g}; {fix}, and for exponents min: "
+        f"{powers[0]}, max: {powers[1]}."
+    )
+
+
 def _argument(name: str, key: str, value: Any, path: FieldPath) -> Any:
     field_name = dotted(path)
     if key == "value":
@@ -299,9 +342,6 @@ def _argument(name: str, key: str, value: Any, path: FieldPath) -> Any:
                 path, f"`{field_name}` lists {len(value)} values; at most {_MAX_VALUES} are read."
             )
         if key == "values":
-            for index, item in enumerate(value):
-                if any(item == other and type(item) is type(other) for other in value[:index]):
-                    raise FieldError((*path, index), f"`{field_name}` holds {shown(item)} twice; remove one.")
             return list(value)
         return [_number(item, (*path, index), low=0.0) for index, item in enumerate(value)]
     if name == "int_uniform":
@@ -311,7 +351,9 @@ def _argument(name: str, key: str, value: Any, path: FieldPath) -> Any:
                 f"`{field_name}` must be an integer up to 2**53, but got {shown(value)}; or use uniform.",
             )
         return value
-    if key in ("sigma", "a", "b", "q") or (key in ("min", "max") and name in POSITIVE_BOUNDS):
+    if key in ("sigma", "a", "b"):
+        return _number(value, path, low=0.0)
+    if key == "q" or (key in ("min", "max") and name in POSITIVE_BOUNDS):
         return _number(value, path, low=0.0, open_low=True)
     return _number(value, path)
 
@@ -342,6 +384,14 @@ def _check_together(name: str, given: Mapping[str, Any], path: FieldPath) -> Non
                 (*path, "probabilities"),
                 f"`{field_name}.probabilities` must add up to 1, but add up to {sum(shares):g}.",
             )
+    for key in ("sigma", "a", "b"):
+        if given.get(key) == 0:
+            fix = f"{{value: {_centre(name, given)!r}}}" if key == "sigma" else f"{key}: 1"
+            raise FieldError(
+                (*path, key),
+                f"`{field_name}.{key}` must be positive, but got 0: W&B takes the file and then draws nan; "
+                f"write {fix}.",
+            )
     if "min" not in given:
         return
     low, high = given["min"], given["max"]
@@ -351,14 +401,6 @@ def _check_together(name: str, given: Mapping[str, Any], path: FieldPath) -> Non
             (*path, "min"),
             f"`{field_name}.min` must be below `{field_name}.max`, but got {low} and {high}; {fix}.",
         )
-    if "log" in name and not name.endswith("_values"):
-        if max(abs(low), abs(high)) > 700:
-            raise FieldError(
-                (*path, "max"),
-                f"`{field_name}`: the bounds of {name} are exponents, and [{low:g}, {high:g}] overflows; for "
-                f"bounds that are values use {name}_values.",
-            )
-        low, high = exp(low), exp(high)
     if not math.isfinite(float(high) - float(low)) or abs(low) > 1e300 or abs(high) > 1e300:
         raise FieldError((*path, "max"), f"`{field_name}` is wider than numbers go; narrow it.")
     if "q" in given:
@@ -367,10 +409,17 @@ def _check_together(name: str, given: Mapping[str, Any], path: FieldPath) -> Non
             raise FieldError(
                 (*path, "q"), f"`{field_name}.q` {q:g} is too fine for its bounds; make it larger."
             )
-        first, last = multiples(low, high, q)
-        if first > last:
+        first, last = round(low / q), round(high / q)
+        if first == last and not low <= first * q <= high:
             raise FieldError(
                 (*path, "q"),
-                f"`{field_name}`: no multiple of q = {q:g} lies in [{low:g}, {high:g}]; widen the bounds or "
-                "make q smaller.",
+                f"`{field_name}.q` {q:g} is too coarse: W&B rounds all that it draws in [{low:g}, {high:g}] "
+                f"to {first * q:g}; make q smaller.",
             )
+
+
+def _centre(name: str, given: Mapping[str, Any]) -> float:
+    """The one value of a normal distribution without width."""
+    mean: float = given["mu"]
+    value = math.exp(min(mean, 700.0)) if "log" in name else mean
+    return round(value / given["q"]) * given["q"] if "q" in given else value

@@ -1,23 +1,31 @@
 """W&B's distributions as Optuna's: what a sweep file may say about one parameter.
 
-| W&B | Optuna |
-|---|---|
-| ``constant`` (``value``) | nothing to search |
-| ``categorical`` (``values``) | Categorical; over indices where Optuna could not tell the values apart |
-| ``int_uniform`` (default where both bounds are integers) | Int |
-| ``uniform`` (default otherwise) | Float |
-| ``log_uniform_values``, ``inv_log_uniform_values`` | Float(log) |
-| ``log_uniform``, whose bounds are exponents | Float(e^min, e^max, log) |
-| ``inv_log_uniform``, whose bounds are exponents | Float(e^-max, e^-min, log) |
-| ``q_uniform`` | Int(step) or Float(step) over the multiples of q inside the bounds |
-| ``q_log_uniform``, ``q_log_uniform_values`` | Int(log) where q is 1 and the bounds whole, else quantile |
-| ``categorical_w_probabilities``, ``normal``, ``log_normal``, ``beta``, and these with ``q_`` | quantile |
+| W&B | Optuna | the value |
+|---|---|---|
+| ``constant`` (``value``) | nothing to search | |
+| ``categorical`` (``values``) | Categorical; over indices where Optuna could not tell the values apart | |
+| ``int_uniform`` (default where both bounds are integers) | Int | |
+| ``uniform`` (default otherwise) | Float | |
+| ``log_uniform_values``, ``inv_log_uniform_values`` | Float(log) | |
+| ``q_uniform`` | Float | rounded |
+| ``q_log_uniform_values`` | Float(log) | rounded |
+| ``categorical_w_probabilities``, ``normal``, ``log_normal``, ``beta`` | Float(0, 1) | quantile |
+| ``q_normal``, ``q_log_normal``, ``q_beta`` | Float(0, 1) | quantile, rounded |
+| ``log_uniform``, ``q_log_uniform``, ``inv_log_uniform`` | refused: bounds that are exponents | |
 
+*Rounded* is to the nearest multiple of q, as W&B's package ``sweeps`` 0.3.0 does it: of ``q_uniform`` from
+1500 to 2500 by 500 each end is drawn half as often as 2000, and from 10 to 70 by 8 the values are 8 to 72.
 *Quantile* means that Optuna searches u in [0, 1] and the value is the distribution's inverse cumulative
-function at u, so any sampler of Optuna's works on it. A rounded (``q_``) value is the nearest multiple of q
-that lies in the bounds. The defaults are W&B's: mu 0, sigma 1, a 1, b 1, q 1.
+function at u, so any sampler of Optuna's works on it. The defaults are W&B's: mu 0, sigma 1, a 1, b 1, q 1.
 
-Source: W&B, "Sweep configuration options", Parameters; Optuna 5, ``optuna.distributions``.
+``method: grid`` goes through ``values``, each once; through ``int_uniform``; and through ``q_uniform`` by
+min, min + q, min + 2 q, ... below max, as W&B does: of 1 to 10 by 2 these are 1, 3, 5, 7 and 9.
+
+The three that take exponents are drawn by ``sweeps`` 0.3.0 and refused by its own check of a sweep: most
+files that name them mean values.
+
+Source: W&B, "Sweep configuration options", Parameters; ``sweeps`` 0.3.0, ``params.py`` and
+``grid_search.py``; Optuna 5, ``optuna.distributions``.
 """
 
 from __future__ import annotations
@@ -36,13 +44,12 @@ from harness.study.document import shown
 
 __all__ = [
     "DISTRIBUTIONS",
+    "EXPONENTS",
     "MAX_EXACT",
     "POSITIVE_BOUNDS",
     "Distribution",
     "Span",
     "contains",
-    "exp",
-    "multiples",
 ]
 
 _RANGE: dict[str, Any] = {"min": None, "max": None}
@@ -56,11 +63,8 @@ DISTRIBUTIONS: Mapping[str, Mapping[str, Any]] = {
     "int_uniform": _RANGE,
     "uniform": _RANGE,
     "q_uniform": _RANGE | _Q,
-    "log_uniform": _RANGE,
     "log_uniform_values": _RANGE,
-    "inv_log_uniform": _RANGE,
     "inv_log_uniform_values": _RANGE,
-    "q_log_uniform": _RANGE | _Q,
     "q_log_uniform_values": _RANGE | _Q,
     "normal": _NORMAL,
     "q_normal": _NORMAL | _Q,
@@ -71,8 +75,14 @@ DISTRIBUTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """The arguments of each distribution with W&B's defaults; None marks one that must be given."""
 
+EXPONENTS = {
+    "log_uniform": "log_uniform_values",
+    "q_log_uniform": "q_log_uniform_values",
+    "inv_log_uniform": "inv_log_uniform_values",
+}
+"""The distributions whose bounds are exponents, and what to write instead."""
+
 POSITIVE_BOUNDS = ("log_uniform_values", "inv_log_uniform_values", "q_log_uniform_values")
-_MAX_GRID = 10_000
 MAX_EXACT = 2**53
 _LEAST_U = 2.0**-53
 # An interior point at which no round number hides that a range over an integer option draws fractions.
@@ -87,6 +97,7 @@ class Distribution:
         name: W&B's name of the distribution.
         arguments: all of its arguments, defaults filled in.
         when: the arms it applies to, as the values that keys of the ablation must have; empty is all.
+        in_grid: whether ``method: grid`` goes through it, which makes other values of ``q_uniform``.
 
     Raises:
         ValueError: the arguments describe no distribution.
@@ -95,6 +106,7 @@ class Distribution:
     name: str
     arguments: Mapping[str, Any]
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    in_grid: bool = False
 
     def __post_init__(self) -> None:
         if self.interval is None and self.name not in ("constant", "categorical"):
@@ -140,52 +152,74 @@ class Distribution:
         if not found.low - slack <= param <= found.high + slack:
             raise ValueError(f"{param} is outside [{found.low}, {found.high}]")
         param = min(max(param, found.low), found.high)
-        if self.interval is None:
-            return self._quantile(param)
+        if self._is_stepped:
+            return _stepped(self.arguments["min"], int(param), self.arguments["q"])
         if found.integer:
             return int(param)
-        return _multiple(round(param / found.step), found.step) if found.step else float(param)
+        value = float(param) if self.interval is not None else self._quantile(param)
+        q = self.arguments.get("q")
+        return value if q is None or not math.isfinite(value / q) else _stepped(0, round(value / q), q)
+
+    def at(self, share: float) -> Value:
+        """The value below which a share of what is drawn lies; of `values`, that far down their list.
+
+        Args:
+            share: from 0 to 1.
+        """
+        if self.name == "categorical":
+            values = self.arguments["values"]
+            return values[min(int(share * len(values)), len(values) - 1)]  # type: ignore[no-any-return]
+        found = self.interval
+        if found is None:
+            return self.value(share)
+        if found.integer:
+            count = int(found.high - found.low) + 1
+            return self.value(int(found.low) + min(int(share * count), count - 1))
+        return self.value(found.at(share))
 
     @cached_property
     def probes(self) -> tuple[Value, ...]:
-        """Values that stand for the whole: both ends and one inside, or every choice."""
+        """Values that stand for the whole: one inside and both ends, or every choice."""
         if self.name == "constant":
             return (self.arguments["value"],)
         if self.name.startswith("categorical"):
             return tuple(self.arguments["values"])
-        found = self.interval
-        if found is None:
-            return tuple(self._quantile(u) for u in (_INTERIOR, 0.0, 1.0))
-        if found.log:
-            inside = math.exp((1 - _INTERIOR) * math.log(found.low) + _INTERIOR * math.log(found.high))
-        else:
-            inside = (1 - _INTERIOR) * found.low + _INTERIOR * found.high
-        if found.integer or found.step:
-            step = found.step or 1
-            inside = found.low + step * round((inside - found.low) / step)
-        return tuple(self.value(point) for point in (inside, found.low, found.high))
+        return tuple(self.at(share) for share in (_INTERIOR, 0.0, 1.0))
 
-    def grid(self) -> list[tuple[Any, Value]] | None:
-        """Every value after the parameter that is Optuna's for it, or None where they cannot be counted."""
+    @property
+    def num_points(self) -> int | None:
+        """How many values ``method: grid`` goes through; None where they cannot be counted."""
         if self.name == "categorical":
-            values = self.arguments["values"]
-            return [(index if self.by_index else value, value) for index, value in enumerate(values)]
+            return len(self._distinct)
         found = self.interval
-        if found is None or found.log or not (found.integer or found.step):
-            return None
-        step = found.step or 1
-        count = round((found.high - found.low) / step) + 1
-        if count > _MAX_GRID:
-            return None
-        values = [self.value(found.low + step * index) for index in range(count)]
-        return [(value, value) for value in values]
+        return int(found.high - found.low) + 1 if found is not None and found.integer else None
+
+    def point(self, index: int) -> tuple[Any, Value]:
+        """A value of the grid after the parameter that is Optuna's for it.
+
+        Args:
+            index: from 0 to `num_points` - 1.
+        """
+        if self.name == "categorical":
+            found = self._distinct[index]
+            value = self.arguments["values"][found]
+            return (found if self.by_index else value), value
+        assert self.interval is not None
+        param = int(self.interval.low) + index
+        return param, self.value(param)
 
     @cached_property
     def by_index(self) -> bool:
         """Optuna's choices must be scalars that differ by ``==``, which 1, 1.0 and true do not."""
         values = self.arguments["values"]
         plain = all(value is None or isinstance(value, (bool, int, float, str)) for value in values)
-        return not plain or any(a == b for a, b in itertools.combinations(values, 2))
+        return not plain or len(set(values)) < len(values)
+
+    @cached_property
+    def _distinct(self) -> tuple[int, ...]:
+        """The indices of the values, each value once: a grid trains no point twice."""
+        values = self.arguments["values"]
+        return tuple(index for index, value in enumerate(values) if not contains(values[:index], value))
 
     @cached_property
     def interval(self) -> Span | None:
@@ -193,71 +227,34 @@ class Distribution:
         if "min" not in self.arguments:
             return None
         low, high = self.arguments["min"], self.arguments["max"]
-        if self.name in ("log_uniform", "q_log_uniform"):
-            low, high = exp(low), exp(high)
-        elif self.name == "inv_log_uniform":
-            low, high = exp(-high), exp(-low)
         if self.name == "int_uniform":
             return Span(low=low, high=high, integer=True)
-        if self.name == "q_uniform":
-            return self._stepped(low, high)
-        if self.name.startswith("q_log_uniform"):
-            return self._counted(low, high)
+        if self._is_stepped:
+            # The number of values that NumPy's arange has, by whose arithmetic W&B counts them.
+            return Span(low=0, high=math.ceil((high - low) / self.arguments["q"]) - 1, integer=True)
         return Span(low=float(low), high=float(high), log="log" in self.name)
 
-    def _stepped(self, low: float, high: float) -> Span | None:
-        q = self.arguments["q"]
-        first, last = multiples(low, high, q)
-        low, high = float(_multiple(first, q)), float(_multiple(last, q))
-        integer = float(q).is_integer()
-        # Optuna counts steps in decimals: where float noise would break the last one, search u instead.
-        if not integer and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(q)) != 0:
-            return None
-        return Span(low=low, high=high, integer=integer, step=int(q) if integer else q)
+    @property
+    def _is_stepped(self) -> bool:
+        """Whether its values are counted in steps from the least, not rounded."""
+        return self.in_grid and self.name == "q_uniform"
 
-    def _counted(self, low: float, high: float) -> Span | None:
-        near_low, near_high = round(low), round(high)
-        whole = math.isclose(low, near_low, rel_tol=1e-9) and math.isclose(high, near_high, rel_tol=1e-9)
-        if self.arguments["q"] == 1 and whole and near_low >= 1:
-            return Span(low=near_low, high=near_high, integer=True, log=True)
-        return None
+    def _quantile(self, u: float) -> Any:
+        """The value below which a share u of the distribution lies, before it is rounded."""
+        from scipy import stats
 
-    def _quantile(self, u: float) -> Value:
-        """The value below which a share u of the distribution lies."""
         u = min(max(u, _LEAST_U), 1 - _LEAST_U)
         given = self.arguments
         if self.name == "categorical_w_probabilities":
             shares = list(itertools.accumulate(given["probabilities"]))
             likely = [index for index, share in enumerate(given["probabilities"]) if share > 0]
-            index = min(bisect.bisect_right(shares, u * shares[-1]), likely[-1])
-            return given["values"][index]  # type: ignore[no-any-return]
-        q: float | None = given.get("q")
-        if "min" in given:
-            assert q is not None
-            low, high = given["min"], given["max"]
-            if self.name == "q_uniform":
-                value = low + u * (high - low)
-            else:
-                if self.name == "q_log_uniform":
-                    low, high = exp(low), exp(high)
-                value = math.exp((1 - u) * math.log(low) + u * math.log(high))
-            first, last = multiples(low, high, q)
-            return _multiple(min(max(round(value / q), first), last), q)
-        value = self._ppf(u)
-        if q is None or not math.isfinite(value / q):
-            return value
-        return _multiple(round(value / q), q)
-
-    def _ppf(self, u: float) -> float:
-        from scipy import stats
-
-        given = self.arguments
+            return given["values"][min(bisect.bisect_right(shares, u * shares[-1]), likely[-1])]
         if self.name.endswith("beta"):
             return float(stats.beta.ppf(u, given["a"], given["b"]))
-        if self.name.endswith("log_normal"):
-            exponent = float(stats.norm.ppf(u, given["mu"], given["sigma"]))
-            return math.exp(exponent) if exponent < 709.0 else math.inf
-        return float(stats.norm.ppf(u, given["mu"], given["sigma"]))
+        found = float(stats.norm.ppf(u, given["mu"], given["sigma"]))
+        if not self.name.endswith("log_normal"):
+            return found
+        return math.exp(found) if found < 709.0 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,14 +266,19 @@ class Span:
         high: the largest.
         integer: whether only whole numbers are meant.
         log: whether they are searched by their logarithm.
-        step: distance between two of them from `low` up, or None where all are meant.
     """
 
     low: float
     high: float
     integer: bool = False
     log: bool = False
-    step: float | None = None
+
+    def at(self, share: float) -> float:
+        """The number below which a share of them lies, by their logarithm where `log` says so."""
+        if not self.log:
+            return (1 - share) * self.low + share * self.high
+        found = math.exp((1 - share) * math.log(self.low) + share * math.log(self.high))
+        return min(max(found, self.low), self.high)
 
 
 def contains(values: tuple[Any, ...] | list[Any], value: Any) -> bool:
@@ -284,24 +286,8 @@ def contains(values: tuple[Any, ...] | list[Any], value: Any) -> bool:
     return any(known == value and isinstance(known, bool) == isinstance(value, bool) for known in values)
 
 
-def exp(exponent: float) -> float:
-    """e to the power of an exponent."""
-    return math.exp(exponent)
-
-
-def multiples(low: float, high: float, q: float) -> tuple[int, int]:
-    """The first and the last k with low <= k q <= high, float noise forgiven.
-
-    Args:
-        low: least k q.
-        high: largest k q.
-        q: the step, positive.
-    """
-    return math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9)
-
-
-def _multiple(count: int, q: float) -> int | float:
-    """count times q: an int where q is whole, and 0.3 rather than 0.30000000000000004 where it is not."""
-    if float(q).is_integer():
-        return count * int(q)
-    return float(Decimal(count) * Decimal(str(q)))
+def _stepped(start: float, count: int, q: float) -> int | float:
+    """start + count q: an int where both are whole, and 0.3 rather than 0.30000000000000004 where not."""
+    if float(q).is_integer() and float(start).is_integer():
+        return int(start) + count * int(q)
+    return float(Decimal(str(start)) + Decimal(count) * Decimal(str(q)))

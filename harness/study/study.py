@@ -10,7 +10,8 @@ A study is one of four kinds:
 ``grid``
     It has ``method: grid``, or nothing to search. Each arm is trained with every seed, without a baseline.
 ``search``
-    It has ``method: random`` or ``bayes``. ``run_cap`` trials are trained with every seed.
+    It has ``method: random`` or ``bayes``. ``run_cap`` trials are trained with every seed. So are the points
+    of ``method: grid`` with ``early_terminate``, which stops trials that others beat.
 
 The grammar is described in `harness.study.grammar`, the distributions in `harness.study.space`.
 """
@@ -18,7 +19,6 @@ The grammar is described in `harness.study.grammar`, the distributions in `harne
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import re
@@ -351,7 +351,8 @@ class Study:
         searched = any(found.is_searched for found in self.parameters.values())
         if self.ablate is not None:
             return "tuned-ablation" if searched else "ablation"
-        return "search" if searched and self.method != "grid" else "grid"
+        in_trials = self.method != "grid" or self.early_terminate is not None
+        return "search" if searched and in_trials else "grid"
 
     @property
     def base(self) -> Recipe:
@@ -398,18 +399,22 @@ class Study:
         if self.kind not in ("search", "tuned-ablation"):
             return 0
         if self.method == "grid":
-            size = math.prod(len(points) for points in axes_of(self, arm.overrides).values())
+            size = math.prod(num_points(self, self.space(arm)).values())
             return min(size, self.run_cap or size)
         assert self.run_cap is not None
         return self.run_cap
 
-    def grid(self, arm: Arm) -> list[dict[str, Any]]:
-        """Optuna's parameters of each trial of an arm that is tuned by `method: grid`, in order."""
-        axes = axes_of(self, arm.overrides)
-        points = itertools.product(*([param for param, _ in points] for points in axes.values()))
-        return [
-            dict(zip(axes, point, strict=True)) for point in itertools.islice(points, self.num_trials(arm))
-        ]
+    def grid_point(self, arm: Arm, index: int) -> dict[str, Any]:
+        """Optuna's parameters of a trial of an arm that is tuned by `method: grid`.
+
+        Args:
+            arm: the arm.
+            index: the trial's number, from 0 to `num_trials` - 1.
+        """
+        space = self.space(arm)
+        sizes = num_points(self, space)
+        chosen = grid_indices(sizes, index, cut=self.num_trials(arm) < math.prod(sizes.values()))
+        return {key: space[key].point(chosen[key])[0] for key in space}
 
     def trial_overrides(self, arm: Arm, params: Mapping[str, Any]) -> dict[str, Value]:
         """The settings of a trial, by dotted key: the arm's, and those that Optuna's parameters stand for.
@@ -574,19 +579,24 @@ def grid_arms(study: Study) -> Iterator[Arm]:
             yield _arm(study, name, chosen, ("ablate", "arms", name))
         return
     section = ("ablate", "parameters") if ablate is not None else ("parameters",)
-    axes: dict[str, list[Value]]
+    space = {key: found for key, found in study.parameters.items() if found.is_searched}
     if ablate is not None:
-        axes = {key: list(values) for key, values in ablate.parameters.items()}
+        sizes = {key: len(values) for key, values in ablate.parameters.items()}
     else:
-        axes = {key: [value for _, value in points] for key, points in axes_of(study, {}).items()}
-    size = math.prod(len(values) for values in axes.values())
+        sizes = num_points(study, space)
+
+    def value(key: str, at: int) -> Value:
+        return space[key].point(at)[1] if ablate is None else ablate.parameters[key][at]
+
+    size = math.prod(sizes.values())
     wanted = size if ablate is not None else min(size, study.run_cap or size)
     if wanted > _MAX_ARMS:
         raise FieldError(
             section, f"`{section[0]}` makes a grid of {size} arms; at most {_MAX_ARMS} are planned."
         )
-    for point in itertools.islice(itertools.product(*axes.values()), wanted):
-        chosen = dict(zip(axes, point, strict=True))
+    for index in range(wanted):
+        numbers = grid_indices(sizes, index, cut=wanted < size)
+        chosen = {key: value(key, at) for key, at in numbers.items()}
         yield _arm(study, arm_name(chosen) or study.recipe, chosen, section)
 
 
@@ -605,28 +615,42 @@ def _arm(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPat
     )
 
 
-def axes_of(study: Study, arm: Mapping[str, Value]) -> dict[str, list[tuple[Any, Value]]]:
-    """The values of each searched key of an arm, after Optuna's parameters for them.
+def num_points(study: Study, space: Mapping[str, Distribution]) -> dict[str, int]:
+    """How many values a grid goes through, by dotted key.
 
     Args:
         study: the study.
-        arm: settings of the arm, which decide what is searched in it.
+        space: what its grid, or that of one of its arms, is made of.
 
     Raises:
         FieldError: a distribution that has no countable values.
     """
-    axes = {}
-    for key, found in study.parameters.items():
-        if found.is_searched and found.applies(arm):
-            points = found.grid()
-            if points is None:
-                raise FieldError(
-                    ("parameters", key),
-                    f"`parameters.{key}`: a grid cannot go through {found.name}; list its `values`, or take "
-                    "method: random.",
-                )
-            axes[key] = points
-    return axes
+    sizes = {}
+    for key, found in space.items():
+        count = found.num_points
+        if count is None:
+            raise FieldError(
+                ("parameters", key),
+                f"`parameters.{key}`: a grid cannot go through {found.name}; list its `values`, or take "
+                "method: random.",
+            )
+        sizes[key] = count
+    return sizes
+
+
+def grid_indices(sizes: Mapping[str, int], index: int, *, cut: bool) -> dict[str, int]:
+    """The point of a grid that has a number, as the number of each key's value; the last key goes fastest.
+
+    Args:
+        sizes: how many values each key has.
+        index: the point's number.
+        cut: whether `run_cap` leaves points out. Then the keys go by the alphabet, as in W&B, so that the
+            same points are left.
+    """
+    found = {}
+    for key in reversed(sorted(sizes) if cut else list(sizes)):
+        index, found[key] = divmod(index, sizes[key])
+    return {key: found[key] for key in sizes}
 
 
 def arm_name(chosen: Mapping[str, Value]) -> str:
@@ -701,11 +725,11 @@ def _check_kind(study: Study) -> None:
         raise FieldError(
             ("run_cap",), "`run_cap` would cut arms off an ablation that searches nothing; remove it."
         )
-    if study.early_terminate is not None and not sampled:
+    if study.early_terminate is not None and study.kind not in ("search", "tuned-ablation"):
         raise FieldError(
             ("early_terminate",),
-            "`early_terminate` stops hopeless trials of a search, but here every arm is trained to its end; "
-            "remove it, or take method: random or bayes.",
+            "`early_terminate` stops trials of a search that others beat, but here nothing is searched, and "
+            "every arm is trained to its end; remove it.",
         )
 
 

@@ -216,6 +216,15 @@ def test_hyperband_prunes_too(tmp_path: Path) -> None:
     assert 0 < len(pruned) < 12
 
 
+def test_points_of_a_grid_are_pruned_too(tmp_path: Path) -> None:
+    early = {"type": "hyperband", "min_iter": 2, "eta": 2}
+    values = {LR: {"values": [1e-4, 1e-3]}}
+    found = open_search(tmp_path, search(method="grid", run_cap=2, parameters=values, early_terminate=early))
+    assert [trial.parameters[LR] for trial in ask_all(found, cap=2)] == [1e-4, 1e-3]
+    assert not found.should_prune(0, 2, 0.1)
+    assert found.should_prune(1, 2, 0.8)
+
+
 def test_a_decision_to_prune_outlives_the_worker_that_made_it(tmp_path: Path) -> None:
     study = search(early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2})
     found = open_search(tmp_path, study)

@@ -1,10 +1,13 @@
-"""Distributions of a sweep file against their definitions in W&B's documentation."""
+"""Distributions of a sweep file against their definitions, and against what W&B's own package draws."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from harness.study.study import Study
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 NUM_SAMPLES = 1500
+NUM_RECORDED = 100_000
 
 
 def read(spec: dict[str, Any]) -> Distribution:
@@ -37,11 +41,6 @@ def samples(found: Distribution, num_samples: int = NUM_SAMPLES) -> list[Value]:
 def rounded(cdf: Callable[[float], float], q: float) -> Callable[[float], float]:
     """The cumulative function of round(X / q) q."""
     return lambda x: cdf(x + q / 2)
-
-
-def multiples(low: float, high: float, q: float) -> Callable[[float], float]:
-    count = round((high - low) / q) + 1
-    return lambda x: min(1.0, (round((x - low) / q) + 1) / count)
 
 
 LOG = stats.loguniform
@@ -64,21 +63,6 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[float], float], float, float, t
         1e-1,
         float,
     ),
-    "log_uniform": (
-        {"distribution": "log_uniform", "min": -5, "max": 1},
-        LOG(math.exp(-5), math.exp(1)).cdf,
-        math.exp(-5),
-        math.exp(1),
-        float,
-    ),
-    # log(1/X) is uniform between min and max.
-    "inv_log_uniform": (
-        {"distribution": "inv_log_uniform", "min": 1, "max": 4},
-        lambda x: 1 - float(stats.uniform(1, 3).cdf(math.log(1 / x))),
-        math.exp(-4),
-        math.exp(-1),
-        float,
-    ),
     "inv_log_uniform_values": (
         {"distribution": "inv_log_uniform_values", "min": 0.01, "max": 10},
         lambda x: 1 - float(stats.uniform(math.log(0.1), math.log(1000)).cdf(math.log(1 / x))),
@@ -86,27 +70,26 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[float], float], float, float, t
         10,
         float,
     ),
-    "q_uniform": ({"distribution": "q_uniform", "min": 0, "max": 40}, multiples(0, 40, 1), 0, 40, int),
+    "q_uniform": (
+        {"distribution": "q_uniform", "min": 0, "max": 40},
+        rounded(stats.uniform(0, 40).cdf, 1),
+        0,
+        40,
+        int,
+    ),
     "q_uniform 8": (
         {"distribution": "q_uniform", "min": 10, "max": 70, "q": 8},
-        multiples(16, 64, 8),
-        16,
-        64,
+        rounded(stats.uniform(10, 60).cdf, 8),
+        8,
+        72,
         int,
     ),
     "q_uniform 0.1": (
         {"distribution": "q_uniform", "min": 0.1, "max": 0.9, "q": 0.1},
-        multiples(0.1, 0.9, 0.1),
+        rounded(stats.uniform(0.1, 0.8).cdf, 0.1),
         0.1,
         0.9,
         float,
-    ),
-    "q_log_uniform": (
-        {"distribution": "q_log_uniform", "min": math.log(32), "max": math.log(256)},
-        rounded(LOG(32, 256).cdf, 1),
-        32,
-        256,
-        int,
     ),
     "q_log_uniform_values 1": (
         {"distribution": "q_log_uniform_values", "min": 32, "max": 256},
@@ -223,18 +206,97 @@ def test_every_distribution_of_the_table_is_tested() -> None:
     assert tested | {"constant", "categorical", "categorical_w_probabilities"} == set(DISTRIBUTIONS)
 
 
+RECORDED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "wandb_draws.json").read_text(encoding="utf-8")
+)["draws"]
+
+
+def furthest(drawn: Sequence[Value], shares: Mapping[str, float]) -> float:
+    """Kolmogorov's distance of draws from shares at or below some values, float noise forgiven."""
+    ordered = np.sort(np.asarray(drawn, dtype=float))
+    return max(
+        abs(
+            np.searchsorted(ordered, float(x) + 1e-9 * max(1.0, abs(float(x))), "right") / len(ordered)
+            - share
+        )
+        for x, share in shares.items()
+    )
+
+
+def test_random_search_draws_what_wandbs_own_package_draws(subtests: pytest.Subtests) -> None:
+    for case, recorded in RECORDED.items():
+        with subtests.test(case=case):
+            found = read(recorded["spec"])
+            # At p = 0.001, for as many draws as here and for those recorded.
+            assert furthest(samples(found), recorded["at_or_below"]) < 1.95 * math.sqrt(
+                1 / NUM_SAMPLES + 1e-5
+            )
+
+
+def test_quantiles_are_those_of_what_wandbs_own_package_draws(subtests: pytest.Subtests) -> None:
+    for case, recorded in RECORDED.items():
+        with subtests.test(case=case):
+            found = read(recorded["spec"])
+            even = [found.at((index + 0.5) / 20_000) for index in range(20_000)]
+            if found.name != "categorical":
+                assert even == sorted(even, key=float)
+            assert furthest(even, recorded["at_or_below"]) < 1.95 / math.sqrt(NUM_RECORDED)
+            assert min(found.probes) <= recorded["least"] + 1e-5 * abs(recorded["least"])
+            assert max(found.probes) >= recorded["largest"] - 1e-5 * abs(recorded["largest"])
+
+
+def test_every_distribution_is_compared_with_wandbs_own_package() -> None:
+    assert {read(recorded["spec"]).name for recorded in RECORDED.values()} == set(DISTRIBUTIONS) - {
+        "constant"
+    }
+
+
+GRIDS = [
+    # What `sweeps` 0.3.0 goes through, in its order.
+    ({"distribution": "q_uniform", "min": 1, "max": 10, "q": 2}, [1, 3, 5, 7, 9]),
+    ({"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.25}, [0.0, 0.25]),
+    ({"distribution": "q_uniform", "min": 0.1, "max": 0.4, "q": 0.1}, [0.1, 0.2, 0.3, 0.4]),
+    ({"distribution": "q_uniform", "min": 1, "max": 3}, [1, 2]),
+    ({"min": 1, "max": 3}, [1, 2, 3]),
+    ({"values": [1, 2, 1, 1.0, True]}, [1, 2, True]),
+    ({"values": ["b", "a"]}, ["b", "a"]),
+]
+
+
+def test_a_grid_goes_through_the_values_of_wandbs(subtests: pytest.Subtests) -> None:
+    for spec, expected in GRIDS:
+        with subtests.test(spec=spec):
+            found = dataclasses.replace(read(spec), in_grid=True)
+            assert found.num_points == len(expected)
+            points = [found.point(index) for index in range(len(expected))]
+            assert [value for _, value in points] == expected
+            assert [type(value) for _, value in points] == [type(value) for value in expected]
+            assert [found.value(json.loads(json.dumps(param))) for param, _ in points] == expected
+
+
+def test_a_grid_goes_through_no_other_distribution(subtests: pytest.Subtests) -> None:
+    for case, recorded in RECORDED.items():
+        with subtests.test(case=case):
+            found = dataclasses.replace(read(recorded["spec"]), in_grid=True)
+            countable = found.name in ("categorical", "int_uniform", "q_uniform")
+            assert (found.num_points is not None) == countable
+
+
+def test_a_value_listed_twice_is_drawn_twice_as_often() -> None:
+    drawn = samples(read({"values": [64, 128, 64]}))
+    assert drawn.count(64) / len(drawn) == pytest.approx(2 / 3, abs=0.05)
+
+
 TABLE = [
     ({"distribution": "log_uniform_values", "min": 1e-5, "max": 0.1}, ("float", 1e-5, 0.1, True, None)),
-    ({"distribution": "log_uniform", "min": 0, "max": 1}, ("float", 1.0, math.e, True, None)),
-    ({"distribution": "inv_log_uniform", "min": 0, "max": 1}, ("float", 1 / math.e, 1.0, True, None)),
     ({"min": 1, "max": 4}, ("int", 1, 4, False, 1)),
     ({"min": 1, "max": 4.0}, ("float", 1.0, 4.0, False, None)),
-    ({"distribution": "q_uniform", "min": 0, "max": 9, "q": 3}, ("int", 0, 9, False, 3)),
-    ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, ("float", 0.0, 1.0, False, 0.25)),
-    ({"distribution": "q_log_uniform_values", "min": 1, "max": 64}, ("int", 1, 64, True, 1)),
+    ({"distribution": "q_uniform", "min": 0, "max": 9, "q": 3}, ("float", 0.0, 9.0, False, None)),
+    ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, ("float", 0.0, 1.0, False, None)),
+    ({"distribution": "q_log_uniform_values", "min": 1, "max": 64}, ("float", 1.0, 64.0, True, None)),
     (
         {"distribution": "q_log_uniform_values", "min": 1, "max": 64, "q": 2},
-        ("float", 0.0, 1.0, False, None),
+        ("float", 1.0, 64.0, True, None),
     ),
     ({"distribution": "normal"}, ("float", 0.0, 1.0, False, None)),
 ]
@@ -338,7 +400,6 @@ WRONG = [
     ({"min": 0, "max": 1, "q": 1}, r"add distribution: q_uniform"),
     ({"values": []}, r"must be a list of at least one value, but got \[\]"),
     ({"values": 3}, r"must be a list of at least one value, but got 3"),
-    ({"values": [1, 2, 1]}, r"holds 1 twice"),
     ({"values": list(range(5000))}, r"lists 5000 values; at most 1000 are read"),
     ({"values": [1, 2], "probabilities": [1]}, r"has 1 entries for 2 values"),
     ({"values": [1, 2], "probabilities": [0.5, 0.6]}, r"must add up to 1, but add up to 1\.1"),
@@ -351,13 +412,22 @@ WRONG = [
     ({"distribution": "uniform", "min": 0, "mx": 1}, r"no argument `mx`; did you mean `max`"),
     ({"distribution": "log_uniform_values", "min": 0, "max": 1}, r"must be positive, but got 0"),
     ({"distribution": "log_uniform", "min": 0, "max": 9999}, r"exponents.*log_uniform_values"),
-    ({"distribution": "normal", "sigma": 0}, r"`parameters\.x\.sigma` must be positive, but got 0"),
+    (
+        {"distribution": "log_uniform"},
+        r"log_uniform_values, as W&B asks too, with values as bounds\.",
+    ),
+    ({"distribution": "log_uniform", "min": "a", "max": 1}, r"exponents.*log_uniform_values"),
+    ({"distribution": "log_unifrm", "min": 1, "max": 2}, r"did you mean `log_uniform_values`\?"),
+    ({"distribution": "normal", "sigma": 0, "mu": 2}, r"`parameters\.x\.sigma` .* got 0: W&B .*\{value: 2\}"),
+    ({"distribution": "log_normal", "sigma": 0}, r"draws nan; write \{value: 1\.0\}"),
+    ({"distribution": "beta", "b": 0}, r"`parameters\.x\.b` .* draws nan; write b: 1"),
+    ({"distribution": "normal", "sigma": -1}, r"must be zero or more, but got -1"),
     ({"distribution": "log_normal", "sigma": 500}, r"log_normal reaches inf; narrow it"),
-    ({"distribution": "beta", "a": -1}, r"must be positive, but got -1"),
+    ({"distribution": "beta", "a": -1}, r"must be zero or more, but got -1"),
     ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, r"q` must be positive, but got 0"),
     (
         {"distribution": "q_uniform", "min": 1, "max": 2, "q": 10},
-        r"no multiple of q = 10 lies in \[1, 2\]",
+        r"`parameters\.x\.q` 10 is too coarse: W&B rounds all that it draws in \[1, 2\] to 0; make q smaller",
     ),
     ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-300}, r"too fine"),
     ({"valeus": [1]}, r"unknown key `valeus`; did you mean `values`"),
@@ -373,3 +443,34 @@ def test_a_wrong_parameter_is_named_with_its_fix(subtests: pytest.Subtests) -> N
             with pytest.raises(ValueError, match=message) as caught:
                 read(spec)
             assert "\n" not in str(caught.value)
+
+
+EXPONENTS = [
+    # the file's words, the range of its bounds as exponents, the range as values
+    ({"distribution": "log_uniform", "min": 0.0001, "max": 0.1}, (1.0001, 1.10517), (0.0001, 0.1)),
+    ({"distribution": "log_uniform", "min": -12, "max": -3}, (6.14421e-06, 0.0497871), None),
+    ({"distribution": "q_log_uniform", "min": 1, "max": 4, "q": 2}, (2.71828, 54.5982), (1, 4)),
+    ({"distribution": "inv_log_uniform", "min": 1, "max": 4}, (0.0183156, 0.367879), (1, 4)),
+    ({"distribution": "log_uniform", "min": 1e-9, "max": 2e-9}, (1 + 1e-9, 1 + 2e-9), (1e-9, 2e-9)),
+]
+
+
+def test_exponents_are_refused_with_the_range_of_either_reading_and_the_advice_works(
+    subtests: pytest.Subtests,
+) -> None:
+    for spec, powers, values in EXPONENTS:
+        with subtests.test(spec=spec):
+            with pytest.raises(ValueError, match=r"the bounds of \w+ are exponents of e") as caught:
+                read(spec)
+            message = str(caught.value)
+            by = f"by values {values[0]:g} to {values[1]:g};" if values else "by values nothing;"
+            assert by in message
+            advised = re.search(r"distribution: (\w+), as W&B.* min: (\S+), max: (\S+)\.$", message)
+            assert advised is not None, message
+            name, low, high = advised[1], float(advised[2]), float(advised[3])
+            assert (low, high) == pytest.approx(powers, rel=1e-12)
+            by_exponents = read(spec | {"distribution": name, "min": low, "max": high})
+            assert (by_exponents.interval.low, by_exponents.interval.high) == (low, high)  # type: ignore[union-attr]
+            if values:
+                by_values = read(spec | {"distribution": name})
+                assert (by_values.interval.low, by_values.interval.high) == values  # type: ignore[union-attr]

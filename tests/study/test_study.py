@@ -113,11 +113,14 @@ def test_tuned_arms_by_grid_list_their_trials() -> None:
     text = text.replace("min: 0.0, max: 0.95", "values: [0.0, 0.5, 0.9]").replace("random", "grid")
     study = Study.parse(text)
     assert study.num_trials(study.arms[0]) == 5
-    trials = study.grid(study.arms[2])
-    assert trials[0] == {"optimizer.lr": 1e-4, "optimizer.beta1": 0.0}
-    assert len(trials) == 5
+    trials = [study.grid_point(study.arms[2], index) for index in range(5)]
+    assert trials[:2] == [
+        {"optimizer.lr": 1e-4, "optimizer.beta1": 0.0},
+        {"optimizer.lr": 1e-3, "optimizer.beta1": 0.0},
+    ]
+    assert len({tuple(trial.values()) for trial in trials}) == 5
     study = Study.parse(text.replace("run_cap: 5\n", "").replace("  run_cap: 2\n", ""))
-    assert len(study.grid(study.arms[1])) == 6
+    assert study.num_trials(study.arms[1]) == 6
     message = error(
         text.replace("run_cap: 5\n", "").replace("values: [0.0, 0.5, 0.9], when", "values: [0.5], when", 1)
     )
@@ -153,13 +156,56 @@ def test_a_wandb_file_runs_as_it_is_once_it_names_a_recipe() -> None:
 def test_a_grid_has_cells_without_a_baseline_and_stops_at_its_run_cap() -> None:
     study = Study.parse(GRID)
     assert study.kind == "grid"
-    assert len(study.arms) == 3 * 2 * 3
+    assert len(study.arms) == 3 * 2 * 2
     assert not any(arm.is_baseline for arm in study.arms)
     assert study.arms[1].name == "discriminator_steps=1, reuse_fakes=true, ema=0.25"
     assert study.arms[1].recipe.train.epochs == 7
     assert study.target.goal == "minimize"
     capped = Study.parse(GRID + "run_cap: 4\n")
-    assert capped.arms == study.arms[:4]
+    assert [arm.name for arm in capped.arms] == [
+        "discriminator_steps=1, reuse_fakes=true, ema=0",
+        "discriminator_steps=1, reuse_fakes=false, ema=0",
+        "discriminator_steps=1, reuse_fakes=true, ema=0.25",
+        "discriminator_steps=1, reuse_fakes=false, ema=0.25",
+    ]
+    assert all(arm in study.arms for arm in capped.arms)
+
+
+STOPPED = [
+    # what the file says, (min_iter, max_iter, s, eta) of it, what W&B too passes over
+    ("min_iter: 3", (3, None, None, 3), ()),
+    ("min_iter: 3, s: 2", (3, None, None, 3), ("early_terminate.s",)),
+    ("min_iter: 3, max_iter: 27, s: 2", (None, 27, 2, 3), ("early_terminate.min_iter",)),
+    ("s: 5, max_iter: 27", (None, 27, 3, 3), ()),
+    ("s: 1000000000, max_iter: 1000000000, eta: 2", (None, 10**9, 29, 2), ()),
+    ("min_iter: 3, eta: 2.0", (3, None, None, 2), ()),
+]
+
+
+def test_hyperband_means_what_it_does_in_wandb(subtests: pytest.Subtests) -> None:
+    for said, expected, unused in STOPPED:
+        with subtests.test(said=said):
+            text = TUNED.replace("min_iter: 3, eta: 2", said)
+            study = Study.parse(text)
+            found = study.early_terminate
+            assert found is not None
+            assert (found.min_iter, found.max_iter, found.s, found.eta) == expected
+            assert study.unused == unused
+            assert Study.from_json(study.to_json()) == study
+
+
+def test_a_grid_that_stops_early_is_a_search_of_its_points() -> None:
+    study = Study.parse(
+        GRID.replace("modes, goal: minimize", "sliced_w2")
+        + "early_terminate: {type: hyperband, min_iter: 2}\n"
+    )
+    assert study.kind == "search"
+    (arm,) = study.arms
+    assert study.num_trials(arm) == 12
+    points = [study.trial_overrides(arm, study.grid_point(arm, index)) for index in range(12)]
+    plain = Study.parse(GRID)
+    assert points == [dict(found.overrides) for found in plain.arms]
+    assert [study.build(point) for point in points] == [found.recipe for found in plain.arms]
 
 
 def test_a_study_of_one_recipe_repeats_it() -> None:

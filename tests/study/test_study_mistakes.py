@@ -61,7 +61,7 @@ MISTAKES_IN_AN_ABLATION = [
     (
         "seeds: 4",
         "seeds: 4\nearly_terminate: {type: hyperband, min_iter: 2}",
-        r"`early_terminate` stops hopeless trials of a search, but here every arm is trained to its end",
+        r"`early_terminate` stops trials of a search that others beat, but here nothing is searched",
     ),
     ("name: optimizers", "name: my study!", r"`name` names a folder, .* write name: my-study\."),
     ("name: optimizers", "name: ../up", r"`name` names a folder.*write name: up"),
@@ -192,7 +192,7 @@ MISTAKES_IN_A_SEARCH = [
     (
         "log_uniform_values",
         "log_unifrm",
-        r"unknown distribution 'log_unifrm'; did you mean `log_uniform`",
+        r"unknown distribution 'log_unifrm'; did you mean `log_uniform_values`",
     ),
     ("max: 0.95", "max: 1.0", r"^s\.yaml:16:23: `optimizer\.momentum` must be in \[0, 1\), but got 1"),
     (
@@ -219,7 +219,11 @@ MISTAKES_IN_A_SEARCH = [
     ),
     ("run_cap: 5", "run_cap: 0", r"`run_cap` must be an integer of at least 1, but got 0"),
     ("run_cap: 5", "run_cap: 2.5", r"`run_cap` must be an integer of at least 1, but got 2\.5"),
-    ("method: random", "method: grid", r"`early_terminate` stops|a grid cannot go through"),
+    (
+        "method: random",
+        "method: grid",
+        r"`parameters\.optimizer\.lr`: a grid cannot go through log_",
+    ),
     (
         "final_seeds: 3",
         "final_seeds: [1, 7]",
@@ -228,14 +232,18 @@ MISTAKES_IN_A_SEARCH = [
     ("final_seeds: 3", "final_seeds: 0", r"`final_seeds` must be between 1 and 1000, but got 0"),
     ("final_seeds: 3", "final_seeds: []", r"`final_seeds` must list 1 to 1000 seeds"),
     ("type: hyperband", "type: median", r"`early_terminate\.type` must be hyperband, but got 'median'"),
-    ("min_iter: 3", "max_iter: 9", r"takes `min_iter` .* or `max_iter` with `s`"),
-    ("min_iter: 3", "min_iter: 3, max_iter: 9, s: 1", r"takes `min_iter` .* or `max_iter` with `s`"),
-    ("min_iter: 3", "max_iter: 9, s: 5", r"`early_terminate\.s` 5 is too large"),
+    ("min_iter: 3", "max_iter: 9", r"`early_terminate\.max_iter` needs `s`, .* without which W&B fails too"),
+    ("min_iter: 3", "min_iter: 3, max_iter: 9", r"`early_terminate\.max_iter` needs `s`"),
+    ("min_iter: 3", "s: 3", r"takes `min_iter` .* or `max_iter` with `s` .*, but got s; write min_iter: 3"),
+    ("min_iter: 3, eta: 2", "max_iter: 2, s: 1", r"`early_terminate\.max_iter` 2 is less than `eta` 3"),
+    ("min_iter: 3", "min_iter: 0", r"`early_terminate\.min_iter` must be an integer of at least 1"),
     (
         "min_iter: 3, eta: 2",
         "min_iter: 3, eta: 1.5",
-        r"`early_terminate\.eta` must be an integer of at least 2",
+        r"`early_terminate\.eta` is 1\.5: W&B takes any number above 1, .* write eta: 2\.",
     ),
+    ("eta: 2", "eta: 1", r"`early_terminate\.eta` must be an integer of at least 2, but got 1"),
+    ("eta: 2", "eta: true", r"`early_terminate\.eta` must be an integer of at least 2, but got True"),
     ("min_iter: 3", "min_itr: 3", r"unknown key `early_terminate\.min_itr`; did you mean `min_iter`"),
     (
         "eval/sliced_w2, at: best",
@@ -290,7 +298,7 @@ def test_nested_and_dotted_keys_cannot_meet() -> None:
 
 def test_a_grid_of_too_many_cells_is_refused() -> None:
     text = GRID.replace("{min: 1, max: 3}", "{min: 1, max: 900}")
-    assert "`parameters` makes a grid of 5400 arms; at most 1000 are planned" in error(text)
+    assert "`parameters` makes a grid of 3600 arms; at most 1000 are planned" in error(text)
     assert len(Study.parse(text + "run_cap: 3\n").arms) == 3
 
 

@@ -64,7 +64,7 @@ parameters:
   optimizer:
     parameters:
       name: {value: adam}
-      lr: {distribution: log_uniform, min: -12, max: -3}
+      lr: {distribution: log_uniform_values, min: 6e-6, max: 5e-2}
       beta1: {min: 0.0, max: 0.9}
   train.batch_size: {values: [64, 128, 256]}
   train.discriminator_steps: {min: 1, max: 5}
