@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"version"},
-    {"files", "words", "machine", "leases"},
+    {"files", "words", "machine", "leases", "terminal"},
     {"recipe", "verdict"},
     {"data", "study", "optim", "distances"},
     {"objective", "features", "search", "tracking"},

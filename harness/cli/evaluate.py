@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from harness.cli.options import data_root, directory, import_option, read_settings
+from harness.terminal import new_console, say
 from harness.words import joined
 
 if TYPE_CHECKING:
@@ -68,8 +69,6 @@ def evaluate(
     RUN is the run's folder, or the first digits of its id. FOLDER holds images of the data's size, of
     whatever origin, and needs --against.
     """
-    from rich.console import Console
-
     from harness.evaluation import evaluate as evaluate_source
 
     found = evaluate_source(
@@ -82,9 +81,9 @@ def evaluate(
         directory=directory,
     )
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(found.to_json(), indent=2, allow_nan=False))
         return
-    console = Console()
+    console = new_console()
     console.width = max(console.width, _TABLE_WIDTH)
     console.print(f"{_title(found)}\n", highlight=False, soft_wrap=True, markup=False)
     console.print(_table(found))

@@ -12,6 +12,7 @@ import click
 
 from harness.cli.runs import Command, class_numbers, load_run, mirrored_study, run_options
 from harness.files import csv_text, write_text
+from harness.terminal import new_console, say
 
 if TYPE_CHECKING:
     from harness.latent import Attributes, Effects, Explored
@@ -81,8 +82,8 @@ def generate(asked: _Asked, num: int) -> None:
 
     folder = asked.out or asked.run.directory / "generated"
     made = write_samples(asked.run, num, directory=folder, labels=asked.labels, seed=asked.seed)
-    click.echo(f"{made.num} images: {made.folder}")
-    click.echo(f"grid: {made.grid}")
+    say(f"{made.num} images: {made.folder}")
+    say(f"grid: {made.grid}")
     _mirror(asked, "generated", made.grid, {"num": num})
 
 
@@ -139,10 +140,10 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
     header = ("rank", "dimension", "change_per_unit", "standard_error")
     rows = [(one.rank, one.dim, f"{one.per_unit:.6g}", f"{one.error:.6g}") for one in ranked.ranked]
     write_text(asked.folder / "effects.csv", csv_text([header, *rows]))
-    click.echo()
+    say()
     for line in finding(table, ranked):
-        click.echo(line)
-    click.echo(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
+        say(line)
+    say(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
     _mirror(asked, "latent_edit", path, made_with)
 
 
@@ -169,7 +170,7 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     picture = walk_figure(run.generator, path, labels=classes, classes=names, title=title)
     file = asked.folder / f"interpolate_{mode}.png"
     write_png(picture, file)
-    click.echo(f"figure: {file}")
+    say(f"figure: {file}")
     _mirror(asked, "latent_interpolate", file, {"mode": mode, "steps": steps, "num": num})
 
 
@@ -185,7 +186,7 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     type=click.Choice(["lab", "original"]),
     default="lab",
     show_default=True,
-    help="lab: weights and codes as they are, −2 to 2; original: both normalised, −3 to 3.",
+    help="lab: weights and codes as they are, -2 to 2; original: both normalised, -3 to 3.",
 )
 @click.option(
     "--num-samples", type=click.IntRange(1, 50), default=5, show_default=True, help="How many samples."
@@ -264,20 +265,20 @@ def sefa(
         class_names=() if loaded is None else loaded.class_names,
         num_latents=attribute_latents,
         num_random=num_random,
-        say=lambda line: click.echo(line, err=True),
+        say=functools.partial(say, err=True),
     )
     if made.attributes is not None:
         _print_attributes(made.attributes, made.scalars)
-        click.echo()
+        say()
     for line in made.words:
-        click.echo(line)
-    click.echo()
+        say(line)
+    say()
     for file in made.files:
-        click.echo(file)
+        say(file)
     if subject.generator is None:
-        click.echo("Its style weights alone were read, so there are directions, but no images.")
+        say("Its style weights alone were read, so there are directions, but no images.")
     elif find_ffmpeg() is None:
-        click.echo("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
+        say("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
     if checkpoint is not None:
         study = directory / f"sefa-{checkpoint.stem}-{variant}"
         _mirror_directions(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})
@@ -309,7 +310,6 @@ def _mirror(asked: _Asked, series: str, picture: Path, made_with: Mapping[str, o
 
 
 def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -320,7 +320,7 @@ def _print_effects(ranked: Effects, dims: tuple[int, ...]) -> None:
             shown = "shown" if effect.dim in dims else ""
             numbers = (f"{effect.per_unit:.4f}", f"{effect.error:.4f}")
             table.add_row(str(effect.rank), f"z[{effect.dim}]", *numbers, shown)
-    console = Console()
+    console = new_console()
     console.print(
         f"Mean absolute change of a pixel, in [−1, 1], over {ranked.num_latents} latents; "
         f"{len(ranked.ranked)} dimensions in all.",
@@ -349,7 +349,6 @@ def _mirror_directions(made: Explored, study: Path, name: str, step: int, config
 
 
 def _print_attributes(found: Attributes, scalars: dict[str, float]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from harness.latent import attribute_table
@@ -360,8 +359,8 @@ def _print_attributes(found: Attributes, scalars: dict[str, float]) -> None:
     for row in rows:
         table.add_row(*row)
     classes = "; samples whose class changes" if found.class_names else ""
-    console = Console()
-    console = Console(width=max(console.width, _TABLE_WIDTH))
+    console = new_console()
+    console.width = max(console.width, _TABLE_WIDTH)
     console.print(
         "A unit along each direction: mean absolute change of a pixel; attributes in standard deviations "
         f"among samples,\n* beyond all {found.num_random} random directions{classes}. "

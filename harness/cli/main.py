@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,9 +18,12 @@ from harness.cli import show as cli_show
 from harness.cli.options import data_root, import_option, imported, read_settings, set_option
 from harness.cli.options import directory as directory_option
 from harness.recipe.registry import nearest
+from harness.terminal import degrade_output, new_console, say
 from harness.version import __version__
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.planning.plan import Plan
     from harness.recipe import Recipe
     from harness.runs.job import PlannedRun
@@ -35,6 +37,7 @@ KINDS = ("recipes", "generators", "discriminators", "losses", "optimizers", "dat
 
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit status 2, never a traceback."""
+    degrade_output()
     try:
         status = harness.main(standalone_mode=False)
     except click.ClickException as error:
@@ -53,7 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    say(f"error: {' '.join(message.split())}", err=True)
     sys.exit(2)
 
 
@@ -109,7 +112,7 @@ def list_entries(kind: str | None) -> None:
     """List what there is: recipes, networks, losses, optimisers, data sets, metrics or sweeps."""
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind `{kind}`{nearest(kind, KINDS) or '.'} Known: {', '.join(KINDS)}.")
-    console = Console()
+    console = new_console()
     for name in (kind,) if kind else KINDS:
         table = Table(box=None, show_header=False, pad_edge=False)
         for entry, summary in _entries(name):
@@ -165,7 +168,7 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
     from harness.tracking import ConsoleTracker
 
     resolved = _recipe(recipe, settings)
-    console = Console()
+    console = new_console()
     for line in resolved.warnings():
         console.print(f"[yellow]warning:[/yellow] {line}")
     shown: list[ConsoleTracker] = []
@@ -196,8 +199,8 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
 
     made = plan_study(_study(sweep, **options), directory=directory, workers=workers, device=device)
     for line in made.remarks:
-        click.echo(line)
-    _print_plan(made, Console())
+        say(line)
+    _print_plan(made, new_console())
 
 
 @harness.command()
@@ -212,11 +215,11 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, **optio
     try:
         result = run_study(study, directory=directory, workers=workers, device=device)
     except WorkerError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(1)
-    click.echo(f"report: {result.report}")
+    say(f"report: {result.report}")
     if lacking := without_value(result.summary):
-        click.echo(f"error: {lacking}", err=True)
+        say(f"error: {lacking}", err=True)
         sys.exit(1)
 
 
@@ -239,11 +242,11 @@ def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
     if not StudyFolder(folder).plan.exists():
         raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
     for line in read_plan(folder, renew=True).remarks:
-        click.echo(line)
+        say(line)
     if judge_anew:
         changed = judge_study_anew(folder)
-        click.echo(f"judged anew: {plural(changed, 'run')} with another verdict at the end.")
-    click.echo(f"report: {write_report(folder) / 'index.html'}")
+        say(f"judged anew: {plural(changed, 'run')} with another verdict at the end.")
+    say(f"report: {write_report(folder) / 'index.html'}")
 
 
 def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
@@ -260,7 +263,7 @@ def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, .
     if modules := imported():
         overrides["imports"] = modules
     path = find_study(sweep)
-    click.echo(f"study: {path}")
+    say(f"study: {path}")
     return Study.load(path, smoke=smoke, seeds=seeds, overrides=overrides)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from harness.cli.options import data_root, import_option
+from harness.terminal import say
 from harness.words import listed
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run_options(command: Command) -> Command:
         ),
         click.option("--seed", type=seed, default=0, show_default=True, help="Seed of the latents."),
         click.option(
-            "--labels", metavar="A,B,…", help="Classes, by number or name, to go round in; all by default."
+            "--labels", metavar="A,B,...", help="Classes, by number or name, to go round in; all by default."
         ),
         click.option(
             "--from",
@@ -67,7 +68,7 @@ def load_run(text: str, directory: Path, chosen: str | None) -> Run:
     latent.check_images(run)
     if run.changed:
         files = listed([f"`{file}`" for file in run.changed])
-        click.echo(f"note: {files} changed since run {run.run_id} was trained.", err=True)
+        say(f"note: {files} changed since run {run.run_id} was trained.", err=True)
     return run
 
 

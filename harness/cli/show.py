@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from harness.cli.options import data_root, import_option, read_settings, set_option
 from harness.recipe.registry import Value
+from harness.terminal import new_console
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +42,7 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
         latent = torch.empty(1, resolved.latent_dim)
         sample = torch.empty(1, *data.sample_shape)
     known = _check_growth(resolved, generator)
-    console = Console()
+    console = new_console()
     console.print(f"[bold]{resolved.name}[/bold]  {resolved.description}\n")
     for title, network, example in (
         ("Generator", generator, latent),

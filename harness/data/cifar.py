@@ -92,7 +92,7 @@ def _read_png(folder: Path, names: tuple[str, ...]) -> CifarPart:
         raise ValueError(f"`{folder}` lacks {kind}_labels.json, the classes of {names[0]}.png{_HINT}")
     path = there[0]
     try:
-        labels = np.asarray(json.loads(path.read_text()))
+        labels = np.asarray(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ValueError(f"`{path}` is damaged ({error}){_HINT}") from error
     if labels.shape != (len(images),):

@@ -24,6 +24,7 @@ from harness.data.oddities import oddities
 from harness.recipe import Choice
 from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, datasets
+from harness.terminal import new_console
 
 __all__ = [
     "MIN_HELD_OUT",
@@ -440,10 +441,9 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
 
 
 def _show_notes(title: Value, notes: tuple[str, ...]) -> None:
-    from rich.console import Console
-
+    console = new_console(stderr=True)
     for note in notes:
-        Console(stderr=True).print(f"`{title}`: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"`{title}`: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _stamp(choice: Choice) -> tuple[object, ...]:

@@ -26,6 +26,7 @@ from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve
 from harness.data.decode import REMARKS, decode_rows
 from harness.files import write_text
 from harness.machine import num_cores
+from harness.terminal import new_console
 from harness.words import listed, plural
 
 __all__ = ["FolderImages", "ImageFile", "find_images", "read_images"]
@@ -208,7 +209,7 @@ def _ordered(
     lines = [f"{file.path.absolute()} {stamp}" for file, stamp in zip(files, stamps, strict=True)]
     index = cache / f"{digest_of('index', VERSION, *lines)}.index"
     try:
-        digests = index.read_text().split()
+        digests = index.read_text(encoding="utf-8").split()
     except (OSError, ValueError):
         digests = []
     if len(digests) != len(files):
@@ -328,9 +329,8 @@ def _results(
 
 
 def _progress() -> Any:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = new_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

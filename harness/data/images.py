@@ -361,7 +361,11 @@ def _celeba_parts(images: Path) -> Mapping[str, str]:
     path = images.parent / "list_eval_partition.txt"
     if not path.is_file():
         return {}
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows = [
+        line.split()
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        if line.strip()
+    ]
     if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
         raise ValueError(f"`{path}` must hold a file name and 0, 1 or 2 a line; copy or download it again.")
     return {row[0]: row[1] for row in rows}

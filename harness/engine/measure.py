@@ -233,13 +233,15 @@ def _memory_allowed(device: torch.device, threads: int) -> float:
 def _free_memory() -> float:
     """Bytes of the machine that are free, as far as the system tells it."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024.0
     except (OSError, StopIteration, ValueError):
         return math.inf
     try:  # a container's limit
         group = Path("/sys/fs/cgroup")
-        limit, used = (float((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        limit, used = (
+            float((group / f"memory.{name}").read_text(encoding="utf-8")) for name in ("max", "current")
+        )
         return min(free, limit - used)
     except (OSError, ValueError):
         return free

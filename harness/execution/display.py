@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.execution.status import StudyStatus
+from harness.terminal import new_console
 from harness.words import compact, counted, duration
 
 __all__ = ["SweepDisplay"]
@@ -38,7 +39,7 @@ class SweepDisplay:
 
     def __init__(self, study: str, *, console: Console | None = None, line_every_sec: float = 30.0) -> None:
         self._study = study
-        self._console = console or Console()
+        self._console = console or new_console()
         self._line_every_sec = line_every_sec
         self._started = time.monotonic()
         self._status: StudyStatus | None = None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.files import read_json, write_json
 from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
+from harness.terminal import degrade_output
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -174,6 +175,7 @@ def _work(
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.close(log)
+    degrade_output("utf-8")
 
     import torch
 

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.terminal import new_console
 from harness.tracking.history import STEP
 from harness.tracking.tracker import Histogram
 from harness.words import compact, duration, plural
@@ -38,7 +39,7 @@ class ConsoleTracker:
     def __init__(self, *, label: str, total_steps: int, console: Console | None = None) -> None:
         self._label = label
         self._total_steps = max(total_steps, 1)
-        self._console = console or Console()
+        self._console = console or new_console()
         self._line_every_steps = self._total_steps / NUM_LINES
         self._next_line_at = 0.0
         self._row: dict[str, float] = {}
