@@ -1,26 +1,45 @@
-"""What holds for every test."""
+"""What holds for every test: an environment of its own, from before torch and matplotlib look at theirs.
+
+The test processes and those they start see the variables named here and no other: no key and mode of W&B, no
+data folder, no colours and widths of a terminal, no numbers of threads, no proxies, no locale, no home.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import locale
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import tempfile
 
-import pytest
-import torch
+_KEPT = re.compile(
+    "PATH|LD_.*|DYLD_.*|TMPDIR|TEMP|TMP|USER|LOGNAME|VIRTUAL_ENV|CONDA_PREFIX|CI|PYTEST_.*|COV.*|"
+    "PYTHON(PATH|HOME|DONTWRITEBYTECODE|PYCACHEPREFIX)"
+)
+"""Where programs are found, where temporary files go, and what steers pytest itself."""
 
-_SETTINGS = ("WANDB_", "HARNESS_")
-_VARIABLES = ("COLUMNS", "FORCE_COLOR", "MKL_NUM_THREADS", "MPLBACKEND", "NO_COLOR", "OMP_NUM_THREADS")
+
+def _clean_environment() -> None:
+    """Called once a process: the tests' workers inherit what is left, and the home with it."""
+    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    kept.setdefault("PYTEST_DATA", os.environ.get("HARNESS_DATA", ""))  # for tests of real data sets
+    if "PYTEST_HOME" not in kept:
+        kept["PYTEST_HOME"] = tempfile.mkdtemp(prefix="harness-tests-home-")
+        atexit.register(shutil.rmtree, kept["PYTEST_HOME"], ignore_errors=True)
+    kept |= {"HOME": kept["PYTEST_HOME"], "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    os.environ.clear()
+    os.environ.update(kept)
+    # Python has read the locale by now, but for the encoding of files that are opened without one.
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_ALL, "C.UTF-8")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _clean_environment() -> Iterator[None]:
-    """None of the machine's own settings, and no key for W&B: tests set what they need."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(_SETTINGS) or name in _VARIABLES:
-                patch.delenv(name)
-        patch.setenv("NETRC", os.devnull)
-        yield
+_clean_environment()
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")

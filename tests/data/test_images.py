@@ -19,7 +19,7 @@ from harness.data.decode import resized
 from harness.recipe import Choice, choose
 from harness.recipe.registry import datasets
 
-REAL = Path(os.environ.get("HARNESS_DATA", "/usr/share/datasets"))
+REAL = Path(os.environ["PYTEST_DATA"] or "/usr/share/datasets")
 
 
 @pytest.fixture(autouse=True)
