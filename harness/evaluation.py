@@ -23,7 +23,7 @@ from harness.metrics.images.folder import read_images
 from harness.metrics.scores import Scores
 from harness.objective.objective import chance_loss
 from harness.recipe import choose
-from harness.recipe.registry import Value, datasets, metrics
+from harness.recipe.registry import Value, datasets, metrics, plain_value
 from harness.runs.folder import Checkpoint, RunFolder, find_runs, load_result
 from harness.runs.load import load_run
 from harness.runs.sampling import draw_latents, sample, scores_of
@@ -149,8 +149,9 @@ def evaluate(
         >>> found.scores["sliced_w2"] == result.scores["sliced_w2"]["last"], found.null["sliced_w2"] > 0
         (True, True)
     """
-    if num < 0:
-        raise ValueError(f"`num` must be at least 1, or 0 for the default, but got {num}.")
+    num = plain_value(num)
+    if isinstance(num, bool) or not isinstance(num, int) or num < 0:
+        raise ValueError(f"`num` must be at least 1, or 0 for the default, but got {num!r}.")
     folder = Path(source).expanduser()
     if folder.is_file() or (len(folder.parts) > 1 and not folder.exists()):
         problem = "is a file" if folder.is_file() else "does not exist"

@@ -15,7 +15,7 @@ from rich.table import Table
 from harness.cli import evaluate as cli_evaluate
 from harness.cli import latent as cli_latent
 from harness.cli import show as cli_show
-from harness.cli.options import data_root, import_option, imported, read_settings, set_option
+from harness.cli.options import SEED, data_root, import_option, imported, read_settings, set_option
 from harness.cli.options import directory as directory_option
 from harness.recipe.registry import nearest
 from harness.terminal import degrade_output, new_console, say
@@ -157,7 +157,7 @@ def _summary(entry: Any) -> str:
 @harness.command()
 @click.argument("recipe")
 @set_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @_device
 @directory_option
 @data_root

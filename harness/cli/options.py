@@ -9,9 +9,12 @@ import click
 
 from harness.recipe.plugins import import_modules
 from harness.recipe.registry import Value
+from harness.recipe.seeds import MAX_SEED
 
-__all__ = ["data_root", "directory", "import_option", "imported", "read_settings", "set_option"]
+__all__ = ["SEED", "data_root", "directory", "import_option", "imported", "read_settings", "set_option"]
 
+SEED = click.IntRange(min=0, max=MAX_SEED)
+"""The seeds that a command takes, those of sweep files."""
 set_option = click.option(
     "--set",
     "settings",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from harness.cli.options import data_root, import_option
+from harness.cli.options import SEED, data_root, import_option
 from harness.terminal import say
 from harness.words import listed
 
@@ -22,7 +22,6 @@ Command: TypeAlias = Callable[..., None]
 
 def run_options(command: Command) -> Command:
     """The options of every command on a generator."""
-    seed = click.IntRange(min=0)
     folder = click.Path(path_type=Path)
     for option in (
         import_option,
@@ -35,7 +34,7 @@ def run_options(command: Command) -> Command:
         click.option(
             "--directory", type=folder, default=Path("runs"), show_default=True, help="Where runs are."
         ),
-        click.option("--seed", type=seed, default=0, show_default=True, help="Seed of the latents."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the latents."),
         click.option(
             "--labels", metavar="A,B,...", help="Classes, by number or name, to go round in; all by default."
         ),

@@ -162,8 +162,8 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _remarks(study: Study) -> list[str]:
-    """What a user should know before hours are spent: words without meaning here, and doubtful recipes."""
-    lines = [f"note: `{key}` means nothing here and is passed over." for key in study.unused]
+    """What a user should know before hours are spent: recipes that are known to go badly."""
+    lines: list[str] = []
     for arm in study.arms:
         lines += [f"warning: {arm.name}: {line}" for line in arm.recipe.warnings()]
     return list(dict.fromkeys(lines))

@@ -10,7 +10,8 @@ from harness.machine import describe_environment, resolve_device
 from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.recipe import Recipe
-from harness.recipe.registry import metrics, plain_value
+from harness.recipe.registry import metrics
+from harness.recipe.seeds import checked_seed
 from harness.runs.callbacks import Callback
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Job, PlannedRun, Progress
@@ -40,7 +41,7 @@ def train(
 
     Args:
         recipe: What to train.
-        seed: Seed of everything that is random in the run, not negative.
+        seed: Seed of everything that is random in the run, from 0 to 2**63 - 1.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         directory: Where its files go; its last part is the study's name in W&B.
         wandb: ``auto``, ``online``, ``offline`` or ``disabled``; see `harness.tracking.wandb_mode`.
@@ -76,9 +77,7 @@ def train(
     """
     if not isinstance(recipe, Recipe):
         raise ValueError(f"`recipe` must be a Recipe, but got {recipe!r}; find_recipe({recipe!r}) finds one.")
-    seed = plain_value(seed)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"`seed` must be an integer of at least 0, but got {seed!r}.")
+    seed = checked_seed(seed)
     if not isinstance(callbacks, Iterable):
         raise ValueError(f"`callbacks` must be a list of functions of an event, but got {callbacks!r}.")
     for callback in callbacks:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from harness.recipe.registry import plain_value
 from harness.runs.sampling import draw_latents, sample
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def generate(
     from harness.figures import write_images, write_png
 
     check_images(run)
-    if num < 1:
-        raise ValueError(f"`num` must be at least 1, but got {num}.")
+    num = plain_value(num)
+    if isinstance(num, bool) or not isinstance(num, int) or num < 1:
+        raise ValueError(f"`num` must be at least 1, but got {num!r}.")
     classes = run.cycle_labels(num, labels)
     latents = draw_latents(num, run.latent_dim, seed=seed)
     folder = directory / "images"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.runs.job import PlannedRun
 from harness.runs.result import Phase
-from harness.words import duration, listed
+from harness.words import duration, joined, listed
 
 if TYPE_CHECKING:
     from harness.study.study import Arm, Study
@@ -185,6 +185,11 @@ class Plan:
         """What a user should know of the plan before it is carried out."""
         warning = self.study.target.warning
         told = [f"warning: {warning}"] if warning else []
+        told += [f"note: {line}" for line in self.study.notes]
+        if self.study.unused:
+            keys = joined([f"`{key}`" for key in self.study.unused])
+            mean = "means" if len(self.study.unused) == 1 else "mean"
+            told.append(f"note: {keys} {mean} nothing here; passed over.")
         if not self.changed:
             return told
         files = listed([f"`{file}`" for file in self.changed])

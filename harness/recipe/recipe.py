@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.recipe.loss import build_loss
+from harness.recipe.naming import called_elsewhere, nearest_key
 from harness.recipe.plugins import Source, code_of, import_recorded
 from harness.recipe.registry import (
     Option,
@@ -262,7 +263,7 @@ class Recipe:
             section, _, option = str(key).partition(".")
             sections = _OPTIMIZERS if section == "optimizer" else (section,)
             if not option or any(name not in SECTIONS for name in sections):
-                hint = nearest(str(key), self.keys()) or "."
+                hint = nearest_key(str(key), self.keys()) or "."
                 raise ValueError(f"unknown key `{key}`{hint} See `harness show {self.name}`.")
             for name in sections:
                 by_section.setdefault(name, {})[option] = (str(key), value)
@@ -291,7 +292,7 @@ class Recipe:
             name, allowed = section, _options(section, self)
         for option, (key, value) in wanted.items():
             if option not in allowed:
-                raise ValueError(_unknown_option(key, name, option, allowed))
+                raise ValueError(_unknown_option(key, name, option, allowed, self))
             values[option] = allowed[option].check(value, key)
         if section in _CHOICES:
             return Choice(name=name, options=values)
@@ -314,7 +315,7 @@ class Recipe:
             if option in named:
                 continue
             if option not in allowed:
-                raise ValueError(_unknown_option(key, loss.name, option, {**settings, **allowed}))
+                raise ValueError(_unknown_option(key, loss.name, option, {**settings, **allowed}, self))
             options[option] = allowed[option].check(value, key)
         return dataclasses.replace(loss, options=options)
 
@@ -493,7 +494,25 @@ def _unknown_name(key: str, given: object, registry: Registry[Any]) -> str:
     return f"`{key}`: unknown {registry.noun} `{given}`{hint} Known: {', '.join(registry.names())}."
 
 
-def _unknown_option(key: str, owner: str, option: str, allowed: Mapping[str, Option]) -> str:
+def _unknown_option(
+    key: str, owner: str, option: str, allowed: Mapping[str, Option], recipe: Recipe | None = None
+) -> str:
+    """That an option's owner lacks it, and where it is: in other entries, or by another name or section."""
     hint = nearest(option, allowed) or "."
+    if recipe is not None:
+        section, known = key.partition(".")[0], recipe.keys()
+        owners = [name for name, options in _options_by_entry(section).items() if option in options]
+        elsewhere = [other for other in known if other.rpartition(".")[2] == option]
+        if owners:
+            have = "has" if len(owners) == 1 else "have"
+            hint = f", but {', '.join(owners)} {have}; choose by `{section}.name`."
+        elif elsewhere or called_elsewhere(key):
+            hint = nearest_key(key, known).replace(f"`{section}.", "`")
     listed = ", ".join(allowed) or "none"
     return f"`{key}`: {owner} has no option `{option}`{hint} Its options: {listed}."
+
+
+def _options_by_entry(section: str) -> dict[str, Mapping[str, Option]]:
+    """The options of each entry that a section could choose; nothing for a section that chooses none."""
+    registry = {**_CHOICES, "optimizer": optimizers, "loss": losses}.get(section)
+    return {name: registry.options(name) for name in registry} if registry is not None else {}

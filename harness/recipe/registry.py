@@ -53,22 +53,27 @@ __all__ = [
 Value = bool | int | float | str
 """What an option's value may be: all of it survives a round trip through JSON."""
 
+_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Words that YAML 1.1 reads as truth values, and YAML 1.2 as words."""
+
 T = TypeVar("T")
 E = TypeVar("E")
 
 
 def plain_value(value: Any) -> Any:
-    """A NumPy scalar as the Python value that it reads as; anything else as it is.
+    """A NumPy scalar, or an array of no dimensions, as the Python value that it reads as; else as it is.
 
     A float32 becomes the shortest decimal that stands for it, not the binary fraction that it holds:
     ``np.float32(0.1)`` is 0.1, and not 0.10000000149011612, so that it names the same setting as in a file.
 
     Example:
         >>> import numpy as np
-        >>> plain_value(np.float32(0.1)), plain_value(np.int64(3)), plain_value(np.True_)
+        >>> plain_value(np.float32(0.1)), plain_value(np.array(3)), plain_value(np.True_)
         (0.1, 3, True)
     """
     numpy = sys.modules.get("numpy")  # where nobody has imported it there is no such scalar
+    if numpy is not None and isinstance(value, numpy.ndarray) and not value.ndim:
+        value = value[()]
     if numpy is None or not isinstance(value, numpy.generic):
         return value
     return float(str(value)) if isinstance(value, numpy.floating) else value.item()
@@ -164,7 +169,9 @@ class Option:
         checked = self._convert(value)
         if checked is None:
             noun = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[self.kind]
-            raise ValueError(f"`{field}` must be {noun}, but got {value!r}.")
+            meant = _SWITCHES.get(value.lower()) if self.kind is bool and isinstance(value, str) else None
+            fix = f"; write {meant}." if meant else "."
+            raise ValueError(f"`{field}` must be {noun}, but got {value!r}{fix}")
         if isinstance(checked, float) and not math.isfinite(checked):
             raise ValueError(f"`{field}` must be finite, but got {checked}.")
         if self.bounds is not None and not isinstance(checked, (bool, str)) and checked not in self.bounds:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.data import scaled
 from harness.engine.seeding import generator_for, seeded
+from harness.recipe.seeds import checked_seed
 
 __all__ = ["Generator", "draw_latents", "evaluating", "sample", "scores_of"]
 
@@ -90,10 +91,14 @@ def draw_latents(num: int, latent_dim: int, *, seed: int, purpose: str = "genera
     Args:
         num: how many.
         latent_dim: numbers in each.
-        seed: any integer.
+        seed: from 0 to 2**63 - 1.
         purpose: names the stream; those of other names are independent.
 
     Returns:
         (num, latent_dim), on the CPU.
+
+    Raises:
+        ValueError: it is no seed.
     """
-    return torch.randn(num, latent_dim, generator=generator_for(seed, purpose, 0, torch.device("cpu")))
+    draw = generator_for(checked_seed(seed), purpose, 0, torch.device("cpu"))
+    return torch.randn(num, latent_dim, generator=draw)

@@ -2,16 +2,22 @@
 
 The reader is strict where a sweep file gains nothing from more: one document, string keys, finite numbers,
 no tags. Anchors and merge keys work, and are expanded on a budget, so a few lines cannot unfold into
-millions. YAML 1.2 rules apply: 1e-3 is a number and `no` a word.
+millions.
+
+YAML 1.2 rules apply: 1e-3 is a number and `no` a word. W&B reads sweep files by YAML 1.1, as PyYAML does.
+Where that makes another value of an unquoted word, `Document.notes` says so: 010 is 10 here and 8 there,
+`yes` a word and true, 0o10 the number 8 and a word, 1:30 a word and 90, 2026-01-01 a word and a date. Nothing
+is said of 1e-3 and 08, which are words there, but the same numbers for the program that is given them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,12 +77,14 @@ class Document:
         data: the top mapping.
         values: line and column (from 1) of each value.
         keys: line and column (from 1) of each key.
+        notes: what W&B would read as another value, a line each.
     """
 
     source: str = ""
     data: Mapping[str, Any]
     values: dict[FieldPath, tuple[int, int]] = field(default_factory=dict)
     keys: dict[FieldPath, tuple[int, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def alias(self, path: FieldPath, target: FieldPath) -> None:
         """Let errors at `path`, and below it, point at where `target` was written.
@@ -224,7 +232,7 @@ def read_yaml(text: str, *, source: str = "<text>") -> Document:
             raise FieldError((), f"a sweep file is a mapping of keys to values, but got {shown(data)}.")
     except FieldError as error:
         raise document.locate(error) from None
-    return Document(source=source, data=data, values=document.values, keys=document.keys)
+    return dataclasses.replace(document, data=data)
 
 
 class _Reader:
@@ -251,9 +259,18 @@ class _Reader:
         if isinstance(node, SequenceNode) and kind == "seq":
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and kind in _SCALARS:
-            return _scalar(node, kind, path)
+            read = _scalar(node, kind, path)
+            if node.style is None and (told := _note(node.value, read)):
+                line, column = _position(node)
+                self._note(f"{self.document.source}:{line}:{column}: {told}")
+            return read
         name = f"`{dotted(path)}`" if path else "the sweep file"
         raise FieldError(path, f"{name} has the tag `{node.tag}`; write a plain value without tags.")
+
+    def _note(self, line: str) -> None:
+        """Keep a note, once for an anchor that is used often."""
+        if line not in self.document.notes:
+            self.document.notes.append(line)
 
     def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -326,6 +343,42 @@ def _scalar(node: ScalarNode, kind: str, path: FieldPath) -> bool | int | float 
     if _CONTROL.search(text):
         raise FieldError(path, f"{name} holds a control character; remove it: {shown(text)}.")
     return str(text)
+
+
+_ELSEWHERE: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    (r"(?i:yes|on)", lambda text: True),
+    (r"(?i:no|off)", lambda text: False),
+    (r"[-+]?0[0-7_]+", lambda text: int(text.replace("_", ""), 8)),
+    (r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+", lambda text: _sexagesimal(text)),
+    (r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*", lambda text: _sexagesimal(text)),
+    (r"[0-9]{4}-[0-9][0-9]?-[0-9][0-9]?([Tt]|[ \t]+[0-9].*)?", lambda text: "a date"),
+    (r"[-+]?0o[0-7_]+", lambda text: "a word"),
+)
+"""What YAML 1.1 makes of a plain word, where YAML 1.2 makes something else of it."""
+
+
+def _note(text: str, read: bool | int | float | str | None) -> str:
+    """That W&B's YAML reads a plain word as something else than what was `read` here; empty where not."""
+    for pattern, value in _ELSEWHERE:
+        if re.fullmatch(pattern, text):
+            theirs = value(text)
+            if theirs == read and type(theirs) is type(read):
+                return ""
+            ours = "a word" if isinstance(read, str) else read
+            return (
+                f"`{text}` is {ours} here, by YAML 1.2, and {str(theirs).lower()} in W&B's YAML 1.1; write "
+                "which is meant, a word in quotes."
+            )
+    return ""
+
+
+def _sexagesimal(text: str) -> int | float:
+    """1:30 as YAML 1.1 has it, 90: digits to the base of 60."""
+    sign = -1 if text.startswith("-") else 1
+    value: int | float = 0
+    for part in text.replace("_", "").lstrip("+-").split(":"):
+        value = value * 60 + (float(part) if "." in part else int(part))
+    return sign * value
 
 
 def _integer(text: str) -> int:

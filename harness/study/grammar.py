@@ -50,8 +50,12 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     What was changed of the file when it was run, by ``--set`` and ``--seeds``: the harness notes it in the
     ``study.yaml`` that it leaves, and the report says it at the top. It changes nothing.
 
-``program``, ``command``, ``project`` and the like are read and reported as unused. A setting is given once:
-under ``ablate.parameters`` or under ``parameters``.
+``program``, ``command``, ``project``, ``entity`` and the like are read and reported as unused. A setting is
+given once: under ``ablate.parameters`` or under ``parameters``. A parameter ``seed``, as many W&B files have,
+is refused with the line of ``seeds`` that asks the same.
+
+A file is YAML 1.2, W&B's are 1.1: what is another value there, ``010`` or ``yes``, is reported; see
+`harness.study.document`.
 
 Source: W&B, "Sweep configuration options".
 """
@@ -66,6 +70,7 @@ from typing import Any, get_args
 
 from harness.recipe.plugins import import_modules
 from harness.recipe.registry import metrics, nearest
+from harness.recipe.seeds import MAX_SEED, checked_seed
 from harness.study.arms import read_ablate
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.parameters import read_mapping, read_parameters, read_setting
@@ -104,9 +109,18 @@ _KEYS = (
     "changed",
 )
 _UNUSED = ("program", "command", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri")
+_ELSEWHERE = {
+    **dict.fromkeys(("num_trials", "n_trials", "trials", "max_trials", "count"), "run_cap"),
+    **dict.fromkeys(("num_runs", "n_runs", "max_runs"), "run_cap"),
+    **dict.fromkeys(("seed", "random_seed", "num_seeds", "n_seeds"), "seeds"),
+    **dict.fromkeys(("search_space", "params", "hyperparameters", "config"), "parameters"),
+    **dict.fromkeys(("objective", "metrics", "optimize"), "metric"),
+    **dict.fromkeys(("strategy", "algorithm", "search_method", "scheduler"), "method"),
+    **dict.fromkeys(("model", "base", "base_recipe"), "recipe"),
+}
+"""What other tools call the keys of a sweep file."""
 _UNUSED_METRIC = ("target", "impute", "impute_while_running")
-_MAX_SEEDS = 1000
-_MAX_SEED = 2**32
+_MAX_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +170,10 @@ def read_sections(document: Document, *, name: str = "", folder: Path | None = N
     unused = [key for key in data if key in _UNUSED]
     for key, value in data.items():
         if key not in _KEYS and key not in _UNUSED:
-            hint = nearest(key, _KEYS) or "."
+            meant = _ELSEWHERE.get(key.lower())
+            hint = f"; did you mean `{meant}`?" if meant else nearest(key, _KEYS) or "."
+            if meant == "seeds" and key.endswith("seed"):
+                hint = f"; write seeds: [{value}], a list."
             raise FieldError((key,), f"unknown key `{key}`{hint} Known: {', '.join(_KEYS)}.", at_key=True)
         if value is None and key not in _UNUSED:
             raise FieldError((key,), f"`{key}` is empty; give it a value, or remove the line.", at_key=True)
@@ -207,6 +224,7 @@ def read_sections(document: Document, *, name: str = "", folder: Path | None = N
         "smoke": _smoke(data.get("smoke", {})),
         "changed": _noted(data.get("changed", {})),
         "unused": (*unused, *unused_metric, *unused_early),
+        "notes": tuple(document.notes),
     }
 
 
@@ -258,6 +276,8 @@ def read_seeds(value: Any, path: FieldPath, *, after: int = -1) -> tuple[int, ..
             raise FieldError(
                 path, f"`{name}` must be between 1 and {_MAX_SEEDS}, but got {value}; write {name}: 8."
             )
+        if after + value > MAX_SEED:
+            raise FieldError(path, f"`{name}` {value} counts up from {after}, beyond 2**63 - 1; list them.")
         return tuple(range(after + 1, after + 1 + value))
     if not isinstance(value, list):
         raise FieldError(
@@ -267,15 +287,15 @@ def read_seeds(value: Any, path: FieldPath, *, after: int = -1) -> tuple[int, ..
     if not 1 <= len(value) <= _MAX_SEEDS:
         raise FieldError(path, f"`{name}` must list 1 to {_MAX_SEEDS} seeds, but lists {len(value)}.")
     for index, seed in enumerate(value):
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _MAX_SEED:
-            raise FieldError(
-                (*path, index), f"`{name}` must hold integers from 0 to 2**32 - 1, but got {shown(seed)}."
-            )
-    repeated = [seed for index, seed in enumerate(value) if seed in value[:index]]
-    if repeated:
-        raise FieldError(
-            path, f"`{name}` holds {repeated[0]} twice: equal seeds make equal runs; remove one."
-        )
+        try:
+            checked_seed(seed, f"{name}[{index}]")
+        except ValueError as error:
+            raise FieldError((*path, index), str(error)) from None
+    known: set[int] = set()
+    for seed in value:
+        if seed in known:
+            raise FieldError(path, f"`{name}` holds {seed} twice: equal seeds make equal runs; remove one.")
+        known.add(seed)
     return tuple(value)
 
 

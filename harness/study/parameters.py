@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from harness.recipe.naming import is_seed
 from harness.recipe.registry import Value, nearest
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.space import (
@@ -168,6 +169,8 @@ def read_parameters(
     overrides: dict[str, Value] = {}
     parameters: dict[str, Distribution] = {}
     for key, (spec, where) in flatten(value, ("parameters",), document).items():
+        if is_seed(key):
+            raise FieldError(where, f"`{dotted(where)}`: {_as_seeds(spec)}", at_key=True)
         found = read_distribution(spec, where)
         if key in (ablated or {}):
             raise FieldError(
@@ -183,6 +186,20 @@ def read_parameters(
         else:
             overrides[key] = found.arguments["value"]
     return overrides, parameters
+
+
+def _as_seeds(spec: Any) -> str:
+    """The line of `seeds` that asks for what a parameter called seed does."""
+    given = spec if isinstance(spec, Mapping) else {"value": spec}
+    listed = given["values"] if isinstance(given.get("values"), list) else [given.get("value")]
+    whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0]
+    seeds = list(dict.fromkeys(whole))
+    fits = len(whole) == len(listed) and 1 <= len(seeds) <= 20
+    written = f"[{', '.join(map(str, seeds))}]" if fits else max(len(listed), 8)
+    return (
+        "a recipe has no seed, and every configuration is trained with each of the study's; remove it, and "
+        f"write seeds: {written}."
+    )
 
 
 def _when(

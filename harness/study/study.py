@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.recipe import Recipe, find_recipe
+from harness.recipe.naming import nearest_key
 from harness.recipe.plugins import Source, code_of, module_source
 from harness.recipe.registry import Value, metrics, nearest, recipes
 from harness.study.arms import Ablate
@@ -116,6 +117,7 @@ class Study:
         smoke: changes for the two-minute version; empty once they are applied.
         changed: what was changed of its file when it was loaded: dotted key, `seeds` or the like → value.
         unused: keys of W&B's that mean nothing here.
+        notes: what of its file W&B would read as another value, a line each.
 
     Raises:
         ValueError: anything that could not be trained as it is asked; one line that names the field.
@@ -153,6 +155,7 @@ class Study:
     smoke: Mapping[str, Any]
     changed: Mapping[str, Any] = field(compare=False)
     unused: tuple[str, ...] = field(compare=False)
+    notes: tuple[str, ...] = field(compare=False)
 
     def __init__(
         self,
@@ -297,7 +300,8 @@ class Study:
             raise document.locate(error) from None
         changes = dict(overrides or {})
         if seeds is not None:
-            changes["seeds"] = list(seeds) if isinstance(seeds, Iterable) else seeds
+            given = plain(seeds)
+            changes["seeds"] = list(given) if isinstance(given, Iterable) else given
         return study._changed(changes, noted=True) if changes else study
 
     def smoked(self) -> Study:
@@ -329,7 +333,7 @@ class Study:
                 nested[key] = list(dict.fromkeys((*self.imports, *read_imports(value))))
                 continue
             if "." not in key:
-                hint = nearest(key, CHANGEABLE) or "."
+                hint = nearest(key, CHANGEABLE) or nearest_key(key, self.base.keys()) or "."
                 raise FieldError(
                     (key,),
                     f"`{key}` cannot be changed here{hint} Give a dotted recipe key, or one of "
@@ -343,7 +347,7 @@ class Study:
         if not fixed:
             del nested["parameters"]
         sections = read_sections(Document(data=plain(nested)))
-        return Study._of(sections | {"unused": self.unused})
+        return Study._of(sections | {"unused": self.unused, "notes": self.notes})
 
     @property
     def kind(self) -> Kind:

@@ -107,6 +107,8 @@ def test_numbers_become_the_option_s_type(
 
 SCALARS = [
     ("lr", np.float32(0.1), 0.1),
+    ("lr", np.array(0.1, np.float32), 0.1),
+    ("steps", np.array(3), 3),
     ("lr", np.float16(1e-3), 1e-3),
     ("lr", np.float64(1 / 3), 1 / 3),
     ("lr", np.int8(2), 2.0),

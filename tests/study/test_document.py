@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.study.document import FieldError, dotted, one_line, plain, read_file, read_yaml, shown
 
@@ -26,6 +28,53 @@ def test_scalars_follow_yaml_1_2() -> None:
         "k": 1.0,
         "l": 15,
     }
+
+
+READ_OTHERWISE = [
+    # a plain word, what it is here, what it is by YAML 1.1
+    ("010", 10, 8),
+    ("-010", -10, -8),
+    ("0o10", 8, "0o10"),
+    ("yes", "yes", True),
+    ("Off", "Off", False),
+    ("1:30", "1:30", 90),
+    ("1:30:00", "1:30:00", 5400),
+    ("1:30.5", "1:30.5", 90.5),
+    ("2026-01-01", "2026-01-01", datetime.date(2026, 1, 1)),
+    # the same, or a word that a program reads as the same number
+    ("1_000", 1000, 1000),
+    ("0x1f", 31, 31),
+    ("0b11", 3, 3),
+    ("0", 0, 0),
+    ("007", 7, 7),
+    ("true", True, True),
+    ("~", None, None),
+    ("1.5e+3", 1500.0, 1500.0),
+    ("1e-5", 1e-5, "1e-5"),
+    ("08", 8, "08"),
+    ("y", "y", "y"),
+    ("word", "word", "word"),
+]
+
+
+def test_what_wandbs_yaml_reads_otherwise_is_said_once(subtests: pytest.Subtests) -> None:
+    for text, here, there in READ_OTHERWISE:
+        with subtests.test(text=text):
+            # PyYAML is what W&B reads sweep files with.
+            assert yaml.safe_load(f"a: {text}") == {"a": there}
+            document = read_yaml(f"a: &x {text}\nb: *x\n", source="f")
+            assert document.data["a"] == here
+            assert type(document.data["a"]) is type(here)
+            alike = here == there and type(here) is type(there)
+            same_for_a_program = isinstance(there, str) and isinstance(here, (int, float)) and text != "0o10"
+            if alike or same_for_a_program:
+                assert document.notes == []
+                continue
+            (note,) = document.notes
+            assert note.startswith(f"f:1:4: `{text}` is {'a word' if isinstance(here, str) else here} here")
+            told = {str: "a word", datetime.date: "a date"}.get(type(there), str(there).lower())
+            assert f" and {told} in W&B's YAML 1.1; write which is meant" in note
+            assert read_yaml(f"a: '{text}'").notes == []
 
 
 def test_positions_count_from_one() -> None:

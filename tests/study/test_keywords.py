@@ -106,7 +106,7 @@ def test_a_recipe_with_changes_is_that_recipe_in_every_arm() -> None:
 
 
 MISTAKES = [
-    ({"seeds": 0}, "`seeds` must be between 1 and 1000, but got 0"),
+    ({"seeds": 0}, "`seeds` must be between 1 and 1000000, but got 0"),
     ({"seeds": "three"}, "`seeds` must be a number of seeds or a list of them, but got 'three'"),
     ({"seeds": None}, "`seeds` is missing: an ablation compares arms over several seeds"),
     ({"metric": "sliced_w3"}, "`metric.name`: unknown metric `sliced_w3`; did you mean"),
