@@ -5,6 +5,7 @@ Shapes: N samples of `sample_shape`, M held-out ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -96,6 +97,7 @@ class Evaluation:
                     "real": self.null.get(name),
                     "goal": metrics[name].goal,
                     "ideal": metrics[name].ideal,
+                    "absurd": metrics[name].is_absurd(value, self.null.get(name, math.nan)),
                 }
                 for name, value in self.scores.items()
             },

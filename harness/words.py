@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 __all__ = [
+    "ABSURD",
     "compact",
     "counted",
     "digits",
     "duration",
+    "flagged",
     "in_words",
     "joined",
     "listed",
@@ -20,6 +22,11 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = bool | int | float | str
+
+ABSURD = (
+    "(!) marks a score so far off that it tells of something broken, a run that ran away or data without "
+    "contrast, say, and nothing of quality."
+)
 
 
 def in_words(value: Scalar | None) -> str:
@@ -57,6 +64,11 @@ def plain(value: Scalar | None) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def flagged(text: str, is_absurd: bool) -> str:
+    """A score as it is written, with the mark that `ABSURD` explains where it is absurd."""
+    return f"{text} (!)" if is_absurd and text else text
 
 
 def duration(seconds: float) -> str:

@@ -240,6 +240,14 @@ def _flags_of(summary: Summary, arm: ArmResult) -> Iterator[Flag]:
             f"{': ' + reasons if reasons else ''}). Such a run counts with the worse of its untrained "
             "generator's score and the last it had; it is not left out.",
         )
+    if absurd := summary.absurd_scores(arm):
+        values = ", ".join(f"{name} {rounded(value)}" for name, value in absurd.items())
+        yield Flag(
+            arm=arm.name,
+            label="absurd scores",
+            text=f"Of {arm.name} something is broken, a run that ran away or data without contrast, say: "
+            f"{values} (!). Such a score tells nothing of quality; the figures leave it out.",
+        )
     yield from _failed_scores(arm, summary.metric)
     if summary.study.kind == "search":
         return
@@ -261,7 +269,7 @@ def _too_few(summary: Summary) -> str:
     needed = max(compared.min_num_pairs for compared in few)
     planned = summary.baseline.num_planned if summary.baseline else 0
     if planned < needed:
-        option = "SEEDS={}" if summary.study.kind == "ablation" else "`final_seeds: {}`"
+        option = "`--seeds {}`" if summary.study.kind == "ablation" else "`--set final_seeds={}`"
         cure = f"Run the study with {option.format(needed)} or more."
     elif not summary.is_complete:
         cure = "The runs that have not finished may bring them."
@@ -319,8 +327,7 @@ def _barely_moved(summary: Summary, arm: ArmResult) -> str:
     gain, start = _gain(summary, arm)
     if math.isnan(gain):
         return ""
-    end = summary.estimates[arm.name].mean
-    moved = f"its {summary.metric} went from {rounded(start)} untrained to {rounded(end)}"
+    moved = f"its {summary.metric} went from {rounded(start)} untrained to {_mean(summary, arm)}"
     if gain <= 0:
         return f"{arm.name} did not improve on its untrained generator: {moved}."
     # An arm whose untrained score is unknown has no gain, and a NaN must not decide a maximum.
@@ -345,9 +352,9 @@ def _far_behind(summary: Summary, arm: ArmResult) -> str:
     if gap <= _FAR * spread or _overlap(worst.interval, others_worst.interval):
         return ""
     return (
-        f"{arm.name} is worst by far: {summary.metric} {rounded(worst.mean)}, where the next worst arm, "
-        f"{ranking[-2].name}, has {rounded(others_worst.mean)} and the best, {ranking[0].name}, "
-        f"{rounded(best.mean)}."
+        f"{arm.name} is worst by far: {summary.metric} {_mean(summary, arm)}, where the next worst arm, "
+        f"{ranking[-2].name}, has {_mean(summary, ranking[-2])} and the best, {ranking[0].name}, "
+        f"{_mean(summary, ranking[0])}."
     )
 
 
@@ -376,8 +383,11 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
         "too-few-seeds": _few(found, arm.name, base),
     }
     own, other = (one.values(summary.metric, summary.at) for one in (arm, summary.baseline))
-    means = (mean([values[seed] for seed in own if seed in other]) for values in (own, other))
-    evidence = f"{summary.metric} {' against '.join(map(rounded, means))}, {_over(found.num_pairs)}"
+    shown = [
+        one.in_words(mean([values[seed] for seed in own if seed in other]), summary.metric, summary.at)
+        for one, values in ((arm, own), (summary.baseline, other))
+    ]
+    evidence = f"{summary.metric} {' against '.join(shown)}, {_over(found.num_pairs)}"
     if math.isnan(found.p_holm):
         evidence += "; no test, for a seed has no finite value."
     else:
@@ -434,10 +444,14 @@ def _standing(summary: Summary, arm: ArmResult) -> str:
     if not arm.runs:
         return "No run has finished yet."
     found = summary.estimates[arm.name]
-    text = f"{summary.metric} {rounded(found.mean)}, {_over(len(arm.runs))}"
+    text = f"{summary.metric} {_mean(summary, arm)}, {_over(len(arm.runs))}"
     if ends := found.interval.in_words():
         text += f", 95 % interval {ends}"
     return f"{text}."
+
+
+def _mean(summary: Summary, arm: ArmResult) -> str:
+    return arm.in_words(summary.estimates[arm.name].mean, summary.metric, summary.at)
 
 
 def _place(summary: Summary, arm: ArmResult) -> str:

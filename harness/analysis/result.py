@@ -188,8 +188,8 @@ class StudyResult:
         for arm in self.arms:
             found, other = self.summary.estimates[arm.name], compared.get(arm.name)
             row = [arm.name, *(in_words(arm.parameters.get(key)) for key in settings)]
-            row += [f"{len(arm.runs)}/{arm.num_planned}", str(len(arm.failed)), rounded(found.mean)]
-            row.append(found.interval.in_words())
+            row += [f"{len(arm.runs)}/{arm.num_planned}", str(len(arm.failed))]
+            row += [arm.in_words(found.mean, self.target.metric, self.target.at), found.interval.in_words()]
             if other is not None:
                 ends = other.interval.in_words(sign=True)
                 row += [rounded(other.difference, sign=True), ends and f"{ends} ({other.interval.level})"]

@@ -24,10 +24,11 @@ from harness.analysis.statistics import (
     mean,
 )
 from harness.recipe.registry import Value, metrics
-from harness.runs.result import RunResult, last_on_half, score
+from harness.runs.result import RunResult, is_absurd, last_on_half, score
 from harness.search.trial import best_trial
 from harness.study.folder import StudyFolder
 from harness.study.target import At, Target
+from harness.words import flagged, rounded
 
 if TYPE_CHECKING:
     from harness.recipe import Recipe
@@ -94,6 +95,26 @@ class ArmResult:
         """
         return {run.seed: known_score(run, metric, at, self.target) for run in self.runs}
 
+    def absurd(self, metric: str, at: At) -> dict[int, float]:
+        """Seed → score, of those runs whose score tells that something is broken.
+
+        Args:
+            metric: name of the metric.
+            at: which summary of a run's curve.
+        """
+        values = self.values(metric, at)
+        return {run.seed: x for run in self.runs if is_absurd(run, metric, x := values[run.seed])}
+
+    def in_words(self, value: float, metric: str, at: At) -> str:
+        """What the arm's scores come to as people read it, marked where one of them is absurd.
+
+        Args:
+            value: a mean of theirs, or the like.
+            metric: name of the metric.
+            at: which summary of a run's curve.
+        """
+        return flagged(rounded(value), bool(self.absurd(metric, at)))
+
     def last_on_half(self, metric: str) -> dict[int, float]:
         """Seed → what stands beside each run's best score; see `harness.runs.result.last_on_half`."""
         return {run.seed: last_on_half(run, metric, goal=self.target.goal) for run in self.runs}
@@ -138,6 +159,17 @@ class TrialResult:
     runs: tuple[RunResult, ...]
     state: str
     value: float
+
+    def is_absurd(self, target: Target) -> bool:
+        """Whether its value is of a score that tells that something is broken.
+
+        Args:
+            target: what the study compares by.
+        """
+        return any(
+            is_absurd(run, target.metric, known_score(run, target.metric, target.at, target))
+            for run in self.runs
+        )
 
     @property
     def num_failed(self) -> int:
@@ -207,6 +239,19 @@ class Summary:
         others = [name for name in (*order, *sorted(seen - set(order))) if name != self.metric]
         return (self.metric, *others)
 
+    def absurd_scores(self, arm: ArmResult) -> dict[str, float]:
+        """Metric → one value, where it tells of something broken: the study's anywhere, others at the end.
+
+        Args:
+            arm: the arm whose runs are looked at.
+        """
+        found: dict[str, float] = {}
+        for name in self.metric_names:
+            looks: tuple[At, ...] = ("last", "best", "area") if name == self.metric else ("last",)
+            values = [value for at in looks for value in arm.absurd(name, at).values()]
+            found |= {name: max(values, key=abs)} if values else {}
+        return found
+
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """The study's metric of each arm, by the arm's name."""
@@ -265,7 +310,7 @@ def summarise(directory: Path) -> Summary:
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
     _, study, recipes = read_planned(directory)
     results = read_results(directory)
-    check_measured_alike(results, recipes)
+    check_measured_alike(results, recipes, directory)
     searched = {run.run_id: run for run in results if run.phase == "search"}
     trials = [trial for arm in study.arms for trial in _trials(study, arm, directory, searched)]
     if study.kind == "search":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ import click
 
 from harness.cli.options import data_root, directory, import_option, read_settings
 from harness.terminal import new_console, say
-from harness.words import joined
+from harness.words import ABSURD, flagged, joined
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,12 +121,19 @@ def _table(found: Evaluation) -> Table:
         info, null = metrics[name], found.null.get(name)
         ideal = "" if info.ideal is None else f", {info.ideal:g} is right"
         real = "–" if null is None else f"{null:.4g}"
-        table.add_row(found.titles[name], f"{value:.4g}", real, info.direction + ideal)
+        score = flagged(f"{value:.4g}", _is_absurd(found, name))
+        table.add_row(found.titles[name], score, real, info.direction + ideal)
     return table
 
 
+def _is_absurd(found: Evaluation, name: str) -> bool:
+    from harness.recipe.registry import metrics
+
+    return bool(metrics[name].is_absurd(found.scores[name], found.null.get(name, math.nan)))
+
+
 def _lines(found: Evaluation) -> list[str]:
-    lines = []
+    lines = [ABSURD] if any(_is_absurd(found, name) for name in found.scores) else []
     if found.missing_classes:
         lines.append(f"classes with less than a fifth of their images: {', '.join(found.missing_classes)}")
     if found.verdict.missing:

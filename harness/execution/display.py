@@ -18,7 +18,7 @@ from rich.text import Text
 
 from harness.execution.status import StudyStatus
 from harness.terminal import new_console
-from harness.words import compact, counted, duration
+from harness.words import ABSURD, compact, counted, duration, flagged
 
 __all__ = ["SweepDisplay"]
 
@@ -69,6 +69,8 @@ class SweepDisplay:
             if self._status.done != self._printed_done:
                 self._print_line(self._status)
             self._console.print(self._standing(self._status))
+        if self._status is not None and any(arm.is_absurd for arm in self._status.arms):
+            self.say(ABSURD)
 
     def update(self, status: StudyStatus) -> None:
         """Show how the study stands now. Call it as often as you like; drawing is limited here."""
@@ -109,7 +111,8 @@ class SweepDisplay:
             )
         if status.best is not None and status.best.mean is not None:
             metric = status.target.metric if status.target else "score"
-            parts.append(f"{metric} {compact(status.best.mean)} ({status.best.name}) leads")
+            mean = flagged(compact(status.best.mean), status.best.is_absurd)
+            parts.append(f"{metric} {mean} ({status.best.name}) leads")
         parts.append(self._times(status))
         self._console.print(Text(", ".join(parts)), soft_wrap=True)
 
@@ -153,7 +156,10 @@ class SweepDisplay:
             cells = [
                 Text(arm.name),
                 Text(f"{arm.done}/{arm.total}"),
-                Text("" if arm.mean is None else compact(arm.mean), style="bold green" if leads else ""),
+                Text(
+                    "" if arm.mean is None else flagged(compact(arm.mean), arm.is_absurd),
+                    style="bold green" if leads else "",
+                ),
                 Text(str(arm.failed) if arm.failed else "", style="red"),
             ]
             if status.bad_verdicts:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from harness.runs.folder import find_results
-from harness.runs.result import RunResult, score
+from harness.runs.result import RunResult, is_absurd, score
 from harness.search.trial import Trial, best_trial
 from harness.study.folder import StudyFolder
 from harness.study.target import Target
@@ -40,6 +40,7 @@ class ArmStatus:
         bad_verdicts: Verdict → how many runs have it, finished or in training. Only verdicts that say that
             something is wrong, the worst first.
         saved_steps: Training steps that stopped runs were spared.
+        is_absurd: Whether a score in the mean tells that something is broken.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ArmStatus:
     failed: int = 0
     bad_verdicts: Mapping[str, int] = field(default_factory=dict)
     saved_steps: int = 0
+    is_absurd: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +244,7 @@ class StatusReader:
             failed=sum(result.failed for result in results),
             bad_verdicts=self._bad_verdicts(arm, results, progress),
             saved_steps=sum(result.saved_steps for result in results),
+            is_absurd=any(map(self._is_absurd, results)),
         )
 
     def _bad_verdicts(
@@ -275,6 +278,10 @@ class StatusReader:
 
     def _of(self, arm: str) -> list[RunResult]:
         return [result for result in self._results.values() if result.arm == arm]
+
+    def _is_absurd(self, result: RunResult) -> bool:
+        (value,) = self._scores([result])
+        return is_absurd(result, self._plan.study.target.metric, value)
 
     def _scores(self, results: Sequence[RunResult]) -> list[float]:
         target = self._plan.study.target

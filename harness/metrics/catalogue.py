@@ -28,9 +28,14 @@ Compute: TypeAlias = Callable[[Any, Any, Any], float]
 C = TypeVar("C", bound=Compute)
 
 _SIGNED = frozenset(
-    ("mmd2", "symmetry", "ms_ssim", "ms_ssim_excess", "memorised", "frechet_minus_null", "kid")
+    ("mmd2", "symmetry", "ms_ssim", "ms_ssim_excess", "memorised", "repeated", "frechet_minus_null", "kid")
 )
 """Scores of ours that can be negative: estimates without bias, differences, correlations."""
+
+_ABSURD = 1e6
+_ROUNDING = 1e-6
+_DISTANCES = ("data units", "units of distance", "squared units of distance")
+"""Units that depend on the data and on what embeds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,27 @@ class Metric:
             return -math.inf, math.inf
         least = -math.inf if self.name in _SIGNED else 0.0
         return least, 1.0 if self.unit in ("share", "probability") else math.inf
+
+    def is_absurd(self, value: float, untrained: float = math.nan) -> bool:
+        """Whether a score tells that something is broken, a run or the data, and nothing of quality.
+
+        It lies beyond `bounds`, or beyond a million times its unit: ratios, standard deviations and counts
+        come nowhere near, whatever a network draws. Distances, and scores of one's own, have no such unit:
+        they are held against a million times what the untrained generator got, and 1 at least.
+
+        Args:
+            value: the score.
+            untrained: the same score of the untrained generator, or of real samples; NaN where not known.
+        """
+        has_scale = self.compute is None and self.unit not in _DISTANCES
+        scale = 1.0 if has_scale else math.inf if math.isnan(untrained) else max(1.0, abs(untrained))
+        least, most = self.bounds
+        return (
+            math.isinf(value)
+            or abs(value) > _ABSURD * scale
+            or value < least - _ROUNDING
+            or value > most + _ROUNDING
+        )
 
 
 @overload

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.summary import ArmResult, Summary
 from harness.runs.folder import RunFolder, run_directory
-from harness.runs.result import RunResult
+from harness.runs.result import RunResult, is_absurd
 from harness.tracking.history import read_history
-from harness.words import rounded
+from harness.words import flagged, rounded
 
 if TYPE_CHECKING:
     from harness.figures import Panel
@@ -286,7 +286,8 @@ def words_of(summary: Summary, run: RunResult, step: int | None = None) -> str:
         value = math.nan if is_lost else run.scores.get(summary.metric, {}).get("last", math.nan)
     else:
         value = _scores(summary, run).get(step, math.nan)
-    return f"seed {run.seed}, {summary.metric} {rounded(value) or 'unknown'}"
+    shown = flagged(rounded(value), is_absurd(run, summary.metric, value))
+    return f"seed {run.seed}, {summary.metric} {shown or 'unknown'}"
 
 
 def _files(summary: Summary, run: RunResult) -> RunFolder:

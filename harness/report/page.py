@@ -34,7 +34,7 @@ from harness.report.rates import rates_csv, rates_latex, rates_markdown, rates_t
 from harness.runs.folder import RunFolder, find_runs, read_recipe, run_directory
 from harness.study.folder import StudyFolder
 from harness.verdict.judge import BLIND, MEANING, VERDICTS
-from harness.words import in_words, rounded
+from harness.words import ABSURD, flagged, in_words, rounded
 
 __all__ = ["write_pages", "write_report"]
 
@@ -142,6 +142,8 @@ def _page(summary: Summary, pictures: Sequence[Picture], failed: Sequence[Failur
         "single_run": _single_run(summary),
         "in_words": in_words,
         "rounded": rounded,
+        "flagged": flagged,
+        "absurd": ABSURD if any(map(summary.absurd_scores, summary.arms)) else "",
     }
     return rendered(_TEMPLATE, values)
 
@@ -197,6 +199,8 @@ def _trial_rows(summary: Summary) -> list[list[str]]:
         ),
     )
     names, rows = tables.trials_table(ranked[:_MAX_TRIALS], setting=in_words, value=rounded)
+    for row, trial in zip(rows, ranked, strict=False):
+        row[-1] = flagged(row[-1], trial.is_absurd(summary.target))
     return [["arm", "trial", *names, "seeds", "failed", "state", summary.metric], *rows]
 
 

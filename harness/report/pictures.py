@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness.report.gallery import Picture, draw_gallery, words_of
 from harness.report.outcomes import score_strips, verdict_timeline
 from harness.runs.folder import RunFolder, run_directory
 from harness.runs.result import RunResult
+from harness.words import listed, rounded
 
 __all__ = ["MAX_DOTS", "Picture", "draw_pictures", "metric_label", "selection_note", "shown_arms"]
 
@@ -53,8 +55,16 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
     label = metric_label(summary.metric, summary)
     if shown:
         arms = summary.arms if len(summary.arms) <= MAX_DOTS else summary.ranking[:MAX_DOTS]
-        untrained = mean([v for arm in shown for v in arm.values(summary.metric, "first").values()])
-        dots = [_dots(summary, arm, styles.get(arm.name, _OTHERS)) for arm in arms if arm.runs]
+        starts = {arm.name: arm.absurd(summary.metric, "first") for arm in shown}
+        untrained = mean(
+            [
+                value
+                for arm in shown
+                for seed, value in arm.values(summary.metric, "first").items()
+                if seed not in starts[arm.name]
+            ]
+        )
+        dots = _dots(summary, [arm for arm in arms if arm.runs], styles)
         figures.dot_and_interval(
             dots,
             folder / "arms",
@@ -73,7 +83,7 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 "table's intervals of differences), faint dots the single seeds, crosses failed runs. The "
                 "dashed line is the untrained generators' mean. Where "
                 "the scale is logarithmic, equal distances are equal factors, and an interval that ends at "
-                f"zero runs to the edge.{left_out}",
+                f"zero runs to the edge.{left_out}{_absurd_note(summary, arms)}",
             )
         )
         named = [arm for arm in dots if len(dots) <= _MAX_COSTS or arm.label in styles]
@@ -105,7 +115,7 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
                 path=folder / "trials.png",
                 title="The search",
                 caption="Every finished trial against each number that was searched; a trial's value is the "
-                "mean over its seeds.",
+                "mean over its seeds. Trials whose value is absurd, (!) in their table, are left out.",
             )
         )
     return pictures
@@ -122,19 +132,46 @@ def shown_arms(summary: Summary) -> list[ArmResult]:
     return sorted(chosen, key=lambda arm: arm.position)
 
 
-def _dots(summary: Summary, arm: ArmResult, style: int) -> Any:
+def _dots(summary: Summary, arms: Sequence[ArmResult], styles: Mapping[str, int]) -> list[Any]:
+    """The arms' scores; an absurd one would leave no room for the others, and is left to the caption."""
     from harness.figures import Dots
 
-    found = summary.estimates[arm.name]
-    values = arm.values(summary.metric, summary.at)
-    return Dots(
-        label=arm.name,
-        style=style,
-        values=np.array(list(values.values())),
-        failed=np.array([run.failed for run in arm.runs], dtype=bool),
-        mean=found.mean,
-        low=found.interval.low,
-        high=found.interval.high,
+    broken = {arm.name: arm.absurd(summary.metric, summary.at) for arm in arms}
+    keep_all = all(len(broken[arm.name]) == len(arm.runs) for arm in arms)
+    dots = []
+    for arm in arms:
+        found, values = summary.estimates[arm.name], arm.values(summary.metric, summary.at)
+        drawn = [keep_all or seed not in broken[arm.name] for seed in values]
+        whole = all(drawn)
+        dots.append(
+            Dots(
+                label=arm.name,
+                style=styles.get(arm.name, _OTHERS),
+                values=np.array(list(values.values()))[drawn],
+                failed=np.array([run.failed for run in arm.runs], dtype=bool)[drawn],
+                mean=found.mean if whole else math.nan,
+                low=found.interval.low if whole else math.nan,
+                high=found.interval.high if whole else math.nan,
+            )
+        )
+    return dots
+
+
+def _absurd_note(summary: Summary, arms: Sequence[ArmResult]) -> str:
+    """Which scores of the study's metric a figure leaves out, and what they are; or that all are absurd."""
+    found = {arm.name: arm.absurd(summary.metric, summary.at) for arm in arms}
+    count = sum(map(len, found.values()))
+    if not count:
+        return ""
+    if count == sum(len(arm.runs) for arm in arms):
+        return " All of these scores are absurd (!): they tell of something broken, and nothing of quality."
+    told = [
+        f"{name} seed {seed}: {rounded(value)} (!)"
+        for name, one in found.items()
+        for seed, value in one.items()
+    ]
+    return (
+        f" Left out, with the means that they are in, for they tell of something broken: {listed(told, 8)}."
     )
 
 
@@ -148,13 +185,15 @@ def _curves(
     from harness import figures
 
     def series(key: str) -> list[Any]:
-        found = (_series(arm.name, styles[arm.name], histories[arm.name], key) for arm in shown)
-        return [one for one in found if one is not None and len(one.steps) > 1]
+        found = [_series(arm.name, styles[arm.name], histories[arm.name], key) for arm in shown]
+        drawn = [one for one in found if one is not None and len(one.steps) > 1]
+        return _without_absurd(key.removeprefix("eval/"), drawn)
 
     some = "" if len(shown) == sum(bool(arm.runs) for arm in summary.arms) else f" {selection_note(summary)}"
     words = (
         "Lines are means over the seeds, bands reach from the lowest to the highest seed. A run that "
-        f"diverged ends where it did, and is not in the mean from there on.{some}"
+        "diverged ends where it did, and is not in the mean from there on. An absurd score, (!) in the "
+        f"tables, is not drawn where there are others.{some}"
     )
     pictures = []
     if score := series(f"eval/{summary.metric}"):
@@ -229,12 +268,33 @@ def _series(label: str, style: int, histories: Sequence[Sequence[Mapping[str, fl
     )
 
 
+def _without_absurd(metric: str, series: Sequence[Any]) -> list[Any]:
+    """Curves of a score with gaps for what tells of something broken; as they are if nothing else is left.
+
+    Args:
+        metric: name of the score; of what is none, like a loss, nothing is left out.
+        series: the arms' curves.
+    """
+    if metric not in metrics:
+        return list(series)
+    kept = []
+    for one in series:
+        first = one.values[:, 0]
+        broken = [
+            [metrics[metric].is_absurd(value, start) for value in row]
+            for row, start in zip(one.values, first, strict=True)
+        ]
+        kept.append(replace(one, values=np.where(broken, math.nan, one.values)))
+    return kept if any(np.isfinite(one.values).any() for one in kept) else list(series)
+
+
 def _trials(summary: Summary, styles: Mapping[str, int]) -> list[Any]:
     from harness.figures import Trials
 
     found = []
     for position, (arm, group) in enumerate(groupby(summary.trials, key=lambda trial: trial.arm)):
         trials = [trial for trial in group if math.isfinite(trial.value)]
+        trials = [trial for trial in trials if not trial.is_absurd(summary.target)] or trials
         keys = dict.fromkeys(key for trial in trials for key in trial.parameters)
         parameters = {
             key: np.array([_number(trial.parameters.get(key)) for trial in trials])

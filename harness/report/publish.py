@@ -55,6 +55,7 @@ def _mirror(summary: Summary, folder: Path, wandb: str) -> None:
     for arm in summary.arms:
         found = summary.estimates[arm.name]
         row = {"num_seeds": len(arm.runs), "num_failed": len(arm.failed), "mean": found.mean}
+        row |= {"num_absurd": len(arm.absurd(summary.metric, summary.at))}
         row |= {"iqm": found.iqm, "ci_low": found.interval.low, "ci_high": found.interval.high}
         row |= {"iqm_ci_low": found.iqm_interval.low, "iqm_ci_high": found.iqm_interval.high}
         numbers |= {f"table/{arm.name}/{column}": value for column, value in row.items()}

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from harness.analysis.findings import changes_in_words
 from harness.analysis.statistics import Interval, mean
-from harness.analysis.summary import Summary, TrialResult
+from harness.analysis.summary import ArmResult, Summary, TrialResult
 from harness.files import csv_text
 from harness.recipe.registry import Value
 from harness.study.target import At
-from harness.words import digits, in_words, plain, plural, rounded
+from harness.words import ABSURD, digits, flagged, in_words, plain, plural, rounded
 
 __all__ = [
     "comparisons_csv",
@@ -63,12 +63,13 @@ def table_csv(summary: Summary) -> str:
     `<metric>_last`, `<metric>_best` and `<metric>_area` are its means at each summary, and
     `<metric>_last_on_half` is the last checkpoint's on the half of the held-out data that the best's is of.
     The other metrics are taken at the last evaluation. A value that does not exist is an empty field.
+    `absurd` names the metrics that tell that something is broken, with spaces between.
     """
     others = summary.metric_names[1:]
     fields = ("mean", "iqm", "ci_low", "ci_high", "iqm_ci_low", "iqm_ci_high")
     header = ["arm", *summary.parameter_names, "num_seeds", "num_failed", *fields]
     header += [f"{summary.metric}_{at}" for at in _SUMMARIES] + [f"{summary.metric}_last_on_half"]
-    header += [f"{metric}_{field}" for metric in others for field in fields]
+    header += [f"{metric}_{field}" for metric in others for field in fields] + ["absurd"]
     rows = []
     for arm in summary.arms:
         row = [arm.name, *(plain(arm.parameters.get(key)) for key in summary.parameter_names)]
@@ -80,7 +81,7 @@ def table_csv(summary: Summary) -> str:
             if metric == summary.metric:
                 row += [digits(mean(list(arm.values(metric, each).values()))) for each in _SUMMARIES]
                 row.append(digits(mean(list(arm.last_on_half(metric).values()))))
-        rows.append(row)
+        rows.append([*row, " ".join(summary.absurd_scores(arm))])
     return csv_text([header, *rows])
 
 
@@ -88,13 +89,16 @@ def comparisons_csv(summary: Summary) -> str:
     """One row for each arm that is compared with the baseline; the header alone if there is no baseline.
 
     `difference` is the pseudo-median of the paired differences, by which `decision` is made; `ci_low` to
-    `ci_high` is its interval at the confidence `ci_level`; `mean_difference` is the mean of the same pairs.
+    `ci_high` is its interval at the confidence `ci_level`; `mean_difference` is the mean of the same pairs;
+    `absurd` is true where one of the scores tells that something is broken.
     """
     header = ["baseline", "arm", "num_pairs", "difference", "ci_low", "ci_high", "ci_level"]
-    header += ["mean_difference", "p_value", "p_holm", "probability_of_improvement", "decision"]
+    header += ["mean_difference", "p_value", "p_holm", "probability_of_improvement", "decision", "absurd"]
+    broken = {arm.name for arm in summary.arms if arm.absurd(summary.metric, summary.at)}
+    base = summary.baseline.name if summary.baseline else ""
     rows = [
         [
-            summary.baseline.name if summary.baseline else "",
+            base,
             found.arm,
             str(found.num_pairs),
             digits(found.difference),
@@ -106,6 +110,7 @@ def comparisons_csv(summary: Summary) -> str:
             digits(found.p_holm),
             digits(found.probability_of_improvement),
             found.decision,
+            plain(bool(broken & {base, found.arm})),
         ]
         for found in summary.comparisons
     ]
@@ -115,7 +120,11 @@ def comparisons_csv(summary: Summary) -> str:
 def trials_csv(summary: Summary) -> str:
     """One row a trial: its arm, its number, its parameters, its seeds and its value."""
     names, rows = trials_table(summary.trials, setting=plain, value=digits)
-    return csv_text([["arm", "trial", *names, "num_seeds", "num_failed", "state", "value"], *rows])
+    rows = [
+        [*row, plain(trial.is_absurd(summary.target))]
+        for row, trial in zip(rows, summary.trials, strict=True)
+    ]
+    return csv_text([["arm", "trial", *names, "num_seeds", "num_failed", "state", "value", "absurd"], *rows])
 
 
 def trials_table(
@@ -170,17 +179,22 @@ def reading_table(summary: Summary) -> list[list[str]]:
     header += ["at the end (half)"] * halved + [of_half.get(at, _IN_HEADER[at]) for at in others]
     header += ["difference", "its interval", "p (Holm)", "P(better)"] * compared
     rows = [header]
+
+    def score(value: float, arm: ArmResult, at: At) -> str:
+        return arm.in_words(value, summary.metric, at)
+
     for arm in summary.arms:
         found, versus = summary.estimates[arm.name], decisions.get(arm.name)
         row = [arm.name, *(in_words(arm.parameters.get(key)) for key in names)]
         row += [versus.decision if versus else "baseline"] * compared
         row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
-        row += [rounded(found.mean), found.interval.in_words()]
-        row += [rounded(found.iqm), found.iqm_interval.in_words()]
-        row += [rounded(mean(list(arm.last_on_half(summary.metric).values())))] * halved
-        row += [rounded(mean(list(arm.values(summary.metric, at).values()))) for at in others]
+        row += [score(found.mean, arm, summary.at), found.interval.in_words()]
+        row += [score(found.iqm, arm, summary.at), found.iqm_interval.in_words()]
+        row += [score(mean(list(arm.last_on_half(summary.metric).values())), arm, "last")] * halved
+        row += [score(mean(list(arm.values(summary.metric, at).values())), arm, at) for at in others]
         if versus is not None:
-            row += [rounded(versus.difference, sign=True), _with_level(versus.interval)]
+            broken = any(one and one.absurd(summary.metric, summary.at) for one in (arm, summary.baseline))
+            row += [flagged(rounded(versus.difference, sign=True), broken), _with_level(versus.interval)]
             row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
         rows.append(row + [""] * (len(header) - len(row)))
     return rows
@@ -269,6 +283,8 @@ def _caption(summary: Summary) -> str:
         )
     if changes := changes_in_words(summary):
         text += f" Changed from its file: {changes}."
+    if any(map(summary.absurd_scores, summary.arms)):
+        text += f" {ABSURD}"
     if not summary.is_complete:
         text += f" Not complete: {summary.num_finished} of {summary.num_planned} runs have finished."
     return text

@@ -216,6 +216,18 @@ def score(result: RunResult, metric: str, at: At = "last", *, goal: Goal | None 
     return failed_score(Target(metric=metric, goal=goal), summary["first"], summary["last"], *over_training)
 
 
+def is_absurd(result: RunResult, metric: str, value: float) -> bool:
+    """Whether a value of a run's score tells of something broken; see `Metric.is_absurd`.
+
+    Args:
+        result: The run.
+        metric: Name of the metric; of one that is not registered, nothing is known.
+        value: The score of the run at any time.
+    """
+    untrained = result.scores.get(metric, {}).get("first", math.nan)
+    return metric in metrics and bool(metrics[metric].is_absurd(value, untrained))
+
+
 def last_on_half(result: RunResult, metric: str, *, goal: Goal | None = None) -> float:
     """The last checkpoint's score against the half of the held-out reals that the best's is of.
 

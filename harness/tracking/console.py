@@ -16,8 +16,9 @@ from rich.text import Text
 
 from harness.terminal import new_console
 from harness.tracking.history import STEP
+from harness.tracking.mirror import absurd
 from harness.tracking.tracker import Histogram
-from harness.words import compact, duration, plural
+from harness.words import ABSURD, compact, duration, flagged, plural
 
 __all__ = ["ConsoleTracker"]
 
@@ -98,15 +99,20 @@ class ConsoleTracker:
         if isinstance(scores, Mapping) and scores:
             table = Table(box=None, pad_edge=False, header_style="bold")
             table.add_column("score")
-            columns = ["first", "last", "best", "area"]
+            columns, any_absurd = ["first", "last", "best", "area"], False
             for column in columns:
                 table.add_column(column, justify="right")
             for name, values in scores.items():
-                table.add_row(
-                    Text(str(name)),
-                    *(compact(float(values[key])) if key in values else "" for key in columns),
-                )
+                known = {key: float(values[key]) for key in columns if key in values}
+                broken = absurd(name, known)
+                cells = [
+                    flagged(compact(known[key]), key in broken) if key in known else "" for key in columns
+                ]
+                any_absurd |= bool(broken)
+                table.add_row(Text(str(name)), *cells)
             self._console.print(table)
+            if any_absurd:
+                self._console.print(Text(ABSURD, style="yellow"), soft_wrap=True)
         failed = result.get("failed_scores")
         for name, failure in failed.items() if isinstance(failed, Mapping) else ():
             times = plural(int(failure["count"]), "evaluation")

@@ -6,16 +6,18 @@ out: both raise into training when a server dies, and both are lost when an offl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from harness.recipe.registry import metrics
 from harness.tracking.history import STEP, replay
 from harness.tracking.mode import Mode, wandb_mode
 from harness.tracking.tracker import Histogram
 from harness.tracking.wandb import WandbRun, finite_or_nan, media, plain, short_tags
 
-__all__ = ["WandbTracker", "chart_key"]
+__all__ = ["WandbTracker", "absurd", "chart_key"]
 
 
 @final
@@ -131,9 +133,15 @@ class WandbTracker:
         Args:
             result: `outcome`, `reason`, `scores`, `ledger`, `environment`, `verdict`, where there is one.
         """
-        summary = {
+        summary: dict[str, object] = {
             key: result[key] for key in ("outcome", "reason", "scores", "environment") if key in result
         }
+        scores = result.get("scores")
+        if isinstance(scores, Mapping) and (
+            broken := [name for name in scores if absurd(name, scores[name])]
+        ):
+            summary["absurd_scores"] = ", ".join(broken)
+            self._run.add_tag("absurd-scores")
         ledger = result.get("ledger")
         if isinstance(ledger, Mapping):
             summary |= {f"ledger/{key}": value for key, value in ledger.items()}
@@ -169,6 +177,19 @@ class WandbTracker:
 def chart_key(key: str) -> str:
     """A history's key as a chart's: all that concerns the verdict is in one section."""
     return {"verdict/code": "collapse/verdict", "verdict/score": "collapse/score"}.get(key, key)
+
+
+def absurd(name: str, scores: Mapping[str, float]) -> set[str]:
+    """Which of a score's values, `first` to `area`, tell of something broken; see `Metric.is_absurd`.
+
+    Args:
+        name: the score; of one that is not registered, nothing is known.
+        scores: its values, the untrained generator's as `first`.
+    """
+    if name not in metrics:
+        return set()
+    untrained = float(scores.get("first", math.nan))
+    return {key for key, value in scores.items() if metrics[name].is_absurd(float(value), untrained)}
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, object]:

@@ -142,7 +142,7 @@ def test_the_last_score_on_the_half_of_the_best_stands_beside_it_and_says_so(tmp
 def test_comparisons_have_the_columns_promised_and_the_paired_values(optimizers: Path) -> None:
     rows = _rows(optimizers / "report" / "comparisons.csv")
     columns = "baseline,arm,num_pairs,difference,ci_low,ci_high,ci_level,mean_difference,p_value,p_holm"
-    assert list(rows[0]) == [*columns.split(","), "probability_of_improvement", "decision"]
+    assert list(rows[0]) == [*columns.split(","), "probability_of_improvement", "decision", "absurd"]
     assert [(row["baseline"], row["arm"], row["decision"]) for row in rows] == [
         ("rmsprop", "sgd", "worse"),
         ("rmsprop", "adam", "worse"),
@@ -330,7 +330,7 @@ def test_too_few_seeds_are_named_with_the_number_it_takes(tmp_path: Path) -> Non
     assert {row["decision"] for row in _rows(folder / "report" / "comparisons.csv")} == {"too-few-seeds"}
     text = " ".join(_page(folder).text.split())
     assert "no outcome whatever of the test that decides (exact signed-rank, Holm-corrected)" in text
-    assert "it takes 7 seeds whose two values differ. Run the study with SEEDS=7 or more." in text
+    assert "it takes 7 seeds whose two values differ. Run the study with `--seeds 7` or more." in text
     assert "3 seeds are too few to decide between sgd and rmsprop; it takes at least 7" in text
     assert "+0.475, +0.465 to +0.482 in the widest interval that 3 seeds can give, of 75 %" in text
     assert {row["ci_level"] for row in _rows(folder / "report" / "comparisons.csv")} == {"0.75"}
