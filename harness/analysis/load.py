@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.features.find import check_comparable
-from harness.planning.plan_file import planned_seeds
-from harness.runs.folder import find_results
+from harness.planning.plan_file import how_to_go_on, planned_seeds
+from harness.runs.folder import find_results, run_directory
 from harness.runs.result import RunResult
 from harness.search.trial import read_winners
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["check_measured_alike", "read_results"]
 
 
-def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Recipe]) -> None:
+def check_measured_alike(
+    results: Sequence[RunResult], recipes: Mapping[str, Recipe], directory: Path
+) -> None:
     """Refuse runs on the same data whose scores were measured against something else.
 
     Arms that differ in their data on purpose are each held against their own data, and are not compared
@@ -27,6 +29,7 @@ def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Rec
     Args:
         results: The runs that a report puts side by side.
         recipes: Name of each arm to its recipe.
+        directory: The study's folder.
 
     Raises:
         ValueError: Two runs differ; one line that names them and the difference.
@@ -43,8 +46,9 @@ def check_measured_alike(results: Sequence[RunResult], recipes: Mapping[str, Rec
             check_comparable(other.environment["fingerprint"], result.environment["fingerprint"])
         except ValueError as error:
             raise ValueError(
-                f"runs {other.run_id} and {result.run_id} cannot stand in one report: {error} Delete the "
-                "result.json of those to be trained again, or give the study another name."
+                f"runs {other.run_id} and {result.run_id} cannot stand in one report: {error} Remove "
+                f"{run_directory(directory, other.run_id)} or {run_directory(directory, result.run_id)}, and "
+                f"run the study again, which trains that run anew; or {how_to_go_on(directory)}"
             ) from None
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "PLAN_VERSION",
     "PlannedCosts",
     "extended",
+    "how_to_go_on",
     "planned_costs",
     "planned_seeds",
     "read_plan",
@@ -86,7 +87,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
         if differences:
             raise ValueError(
                 f"recipe `{arm.asked.recipe.name}` of arm {arm.name} has changed since {path} was written: "
-                f"{differences}; {_how_to_go_on(directory)}"
+                f"{differences}; {how_to_go_on(directory)}"
             )
     by_name = {arm.name: arm for arm in arms}
     try:
@@ -100,7 +101,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
     if other:
         groups = tuple(group for group, id_then in zip(groups, known, strict=True) if group.id == id_then)
     elif [group.id for group in groups] != known:
-        raise ValueError(f"{path} lists other runs than its recipes make; {_how_to_go_on(directory)}")
+        raise ValueError(f"{path} lists other runs than its recipes make; {how_to_go_on(directory)}")
     return Plan(
         study=study,
         directory=directory,
@@ -206,12 +207,12 @@ def _content(directory: Path) -> dict[str, Any]:
     try:
         values = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{str(error).rstrip('.')}; {_how_to_go_on(directory)}") from None
+        raise ValueError(f"{str(error).rstrip('.')}; {how_to_go_on(directory)}") from None
     version = values.get("version") if isinstance(values, dict) else None
     if version != PLAN_VERSION:
         raise ValueError(
             f"{path} has version {version}, but this harness ({__version__}) reads {PLAN_VERSION}; "
-            f"{_how_to_go_on(directory)}"
+            f"{how_to_go_on(directory)}"
         )
     return dict(values)
 
@@ -219,7 +220,7 @@ def _content(directory: Path) -> dict[str, Any]:
 def _unusable(directory: Path, error: Exception) -> ValueError:
     reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
     path = StudyFolder(directory).plan
-    return ValueError(f"{path} cannot be used by this harness ({reason}); {_how_to_go_on(directory)}")
+    return ValueError(f"{path} cannot be used by this harness ({reason}); {how_to_go_on(directory)}")
 
 
 def extended(old: Plan, study: Study) -> Plan:
@@ -241,7 +242,7 @@ def extended(old: Plan, study: Study) -> Plan:
     if differences:
         raise ValueError(
             f"{old.directory} holds another study named `{study.name}` ({'; '.join(differences)}); "
-            f"{_how_to_go_on(old.directory)}"
+            f"{how_to_go_on(old.directory)}"
         )
     known = {arm.name: arm for arm in old.arms}
     arms = tuple(replace(known.get(arm.name, ArmPlan(asked=arm)), asked=arm) for arm in study.arms)
@@ -352,5 +353,10 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seeds" if len(seeds) > 8 else ", ".join(map(str, seeds))
 
 
-def _how_to_go_on(directory: Path) -> str:
-    return f"give the study another name, move {directory} away, or choose another folder with --directory."
+def how_to_go_on(directory: Path) -> str:
+    """What to do where a study's folder is in the way.
+
+    Args:
+        directory: the folder.
+    """
+    return f"give the study another `name` in its file, move {directory} away, or choose another --directory."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.machine import num_cores, resolve_device
 from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
-from harness.planning.plan_file import extended, read_plan
+from harness.planning.plan_file import extended, how_to_go_on, read_plan
 from harness.recipe.registry import plain_value
 from harness.study.folder import StudyFolder
 from harness.study.study import Study, check_is_study
@@ -108,7 +108,7 @@ def _same_device(plan: Plan, device: str) -> str:
     if resolved.partition(":")[0] != plan.device.partition(":")[0]:
         raise ValueError(
             f"{plan.directory} was begun on {plan.device}, whose numbers do not continue on {resolved}; "
-            "leave `device` out, or give the study another name."
+            f"leave `device` out, or {how_to_go_on(plan.directory)}"
         )
     return resolved
 
@@ -126,7 +126,7 @@ def _check_folder(folder: Path) -> None:
     if foreign:
         raise ValueError(
             f"{folder} holds {foreign[0].name} but no plan.json, so it is not a study of this harness; "
-            "give the study another name, or move the folder away."
+            f"{how_to_go_on(folder)}"
         )
 
 
@@ -164,7 +164,7 @@ def _check_same_data(plan: Plan, arm: ArmPlan, dataset: Dataset) -> None:
     if arm.data not in ("", dataset.fingerprint):
         raise ValueError(
             f"the data of arm {arm.name} ({dataset.name}) has changed since {plan.directory} was begun; "
-            "give the study another name, or move the folder away."
+            f"{how_to_go_on(plan.directory)}"
         )
 
 

@@ -254,7 +254,8 @@ def test_another_study_of_the_same_name_is_refused_with_the_difference(
         plan_study(other, directory=tmp_path)
     assert difference in str(caught.value)
     assert str(caught.value).endswith(
-        f"give the study another name, move {plan.directory} away, or choose another folder with --directory."
+        f"give the study another `name` in its file, move {plan.directory} away, or choose another "
+        "--directory."
     )
     assert "\n" not in str(caught.value)
     assert (plan.directory / "plan.json").read_bytes() == before
