@@ -12,7 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["csv_text", "encode", "leftovers", "read_json", "replaced", "write_json", "write_text"]
+__all__ = [
+    "UNENCODABLE",
+    "csv_text",
+    "encodable",
+    "encode",
+    "json_text",
+    "leftovers",
+    "read_json",
+    "replaced",
+    "write_json",
+    "write_text",
+]
+
+UNENCODABLE = "backslashreplace"
+"""How text is encoded that no UTF-8 stands for: a file's name may be any bytes, and reads as surrogates."""
 
 
 def read_json(path: Path) -> Any:
@@ -34,13 +48,26 @@ def write_json(path: Path, value: Any) -> None:
         path: Where to; the folder must exist.
         value: Mappings, sequences, strings and numbers; non-finite numbers become strings.
     """
-    write_text(path, json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value) + "\n")
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON that any file and stream takes; see `write_json`."""
+    return encodable(json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def encodable(text: str) -> str:
+    """Text that is UTF-8: bytes of file names that are not as ``\\udce9``."""
+    return text.encode("utf-8", UNENCODABLE).decode("utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text`, as UTF-8, to the file `path` in one move: it is on the disk before it has its name."""
+    """Write `text`, as UTF-8, to the file `path` in one move: it is on the disk before it has its name.
+
+    Bytes of file names that are not UTF-8 are written as ``\\udce9``, which in JSON stands for them.
+    """
     with replaced(path, durable=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=UNENCODABLE)
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
-__all__ = ["degrade_output", "new_console", "say"]
+__all__ = ["degrade_output", "new_console", "new_progress", "say"]
 
 _ERRORS = "harness-ascii-forms"
 _FORMS = {
@@ -98,6 +99,15 @@ def new_console(*, stderr: bool = False) -> Console:
 
     degrade_output()
     return Console(stderr=stderr)
+
+
+def new_progress() -> Progress:
+    """Bars on standard error for what takes long, each gone when it is done; nothing where nobody looks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, text = new_console(stderr=True), TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def say(line: object = "", *, err: bool = False) -> None:

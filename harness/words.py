@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ __all__ = [
     "flagged",
     "in_words",
     "joined",
+    "legible",
     "listed",
     "plain",
     "plural",
@@ -27,6 +29,9 @@ ABSURD = (
     "(!) marks a score so far off that it tells of something broken, a run that ran away or data without "
     "contrast, say, and nothing of quality."
 )
+
+_ILLEGIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and the surrogates by which Python reads bytes that are not UTF-8."""
 
 
 def in_words(value: Scalar | None) -> str:
@@ -86,6 +91,11 @@ def counted(verdicts: Mapping[str, int]) -> str:
 def compact(value: float) -> str:
     """A number to four significant digits."""
     return f"{value:.4g}"
+
+
+def legible(name: object) -> str:
+    """A file's name as one line to print: bytes that are not UTF-8 as ``\\xe9``, newlines as ``\\n``."""
+    return _ILLEGIBLE.sub(lambda found: repr(found[0])[1:-1].replace("\\udc", "\\x"), str(name))
 
 
 def plural(count: int, noun: str) -> str:

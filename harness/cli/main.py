@@ -20,6 +20,7 @@ from harness.cli.options import directory as directory_option
 from harness.recipe.registry import nearest
 from harness.terminal import degrade_output, new_console, say
 from harness.version import __version__
+from harness.words import legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    say(f"error: {' '.join(message.split())}", err=True)
+    say(f"error: {legible(' '.join(message.split()))}", err=True)
     sys.exit(2)
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["Channels", "Given", "read_images", "read_labels", "read_points", "same_shape"]
+__all__ = ["Channels", "Given", "check_stored", "read_images", "read_labels", "read_points", "same_shape"]
 
 Given: TypeAlias = ArrayLike | Tensor
 Channels: TypeAlias = Literal["first", "last"]
@@ -148,12 +148,35 @@ def same_shape(train: Tensor, test: Tensor, field: str, test_field: str) -> None
     Raises:
         ValueError: their samples differ in shape or type.
     """
-    ours, theirs = ((tuple(part.shape[1:]), part.dtype) for part in (train, test))
+    ours, theirs = ((tuple(part.shape[1:]), str(part.dtype).removeprefix("torch.")) for part in (train, test))
     if ours != theirs:
-        words = [f"{'×'.join(map(str, shape))} {str(dtype)[6:]}" for shape, dtype in (ours, theirs)]
+        words = [f"{'×'.join(map(str, shape))} {dtype}" for shape, dtype in (ours, theirs)]
         raise ValueError(
             f"`{test_field}` must be samples as those of `{field}`, {words[0]}, but they are {words[1]}."
         )
+
+
+def check_stored(samples: Tensor, field: str, kind: Literal["points", "images"]) -> None:
+    """Check that samples are as a data set keeps them.
+
+    Args:
+        samples: (N, C, H, W) images, C 1 or 3, as uint8 or float32; or (N, D) points as float32.
+        field: what they are called in messages.
+        kind: what they are.
+
+    Raises:
+        ValueError: another type or shape, or none at all.
+    """
+    images, fix = kind == "images", f"Dataset.of_{kind} converts arrays"
+    types = ("uint8", "float32") if images else ("float32",)
+    name = str(samples.dtype)[6:] if isinstance(samples, Tensor) else type(samples).__name__
+    if name not in types or samples.requires_grad:
+        found = name + (" with a gradient" if name in types else "")
+        raise ValueError(f"`{field}` of {kind} must be {' or '.join(types)}, but is {found}; {fix}.")
+    shape = tuple(samples.shape)
+    if not samples.numel() or samples.ndim != (4 if images else 2) or (images and shape[1] not in _COLOURS):
+        wanted = "(N, C, H, W), C 1 or 3" if images else "(N, 2)"
+        raise ValueError(f"`{field}` of {kind} must have the shape {wanted}, but has {shape}; {fix}.")
 
 
 def _as_array(given: Given, field: str) -> _Array:

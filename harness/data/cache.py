@@ -28,8 +28,9 @@ VERSION = 1
 
 
 def digest_of(*parts: object) -> str:
-    """32 hexadecimal digits of the SHA-256 of these parts."""
-    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:32]
+    """32 hexadecimal digits of the SHA-256 of these parts, file names as the bytes that they are."""
+    text = "\n".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def cached(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Tensor, dict[str, Any]]:

@@ -18,19 +18,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.data.arrays import Channels, Given, read_images, read_labels, read_points, same_shape
+from harness.data import arrays
+from harness.data.arrays import Channels, Given
 from harness.data.mixture import Mixture
 from harness.data.oddities import oddities
 from harness.recipe import Choice
 from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, datasets
 from harness.terminal import new_console
+from harness.words import legible
 
 __all__ = [
     "MIN_HELD_OUT",
     "TEST_SHARE",
     "Dataset",
     "Outline",
+    "fitting_share",
     "from_points",
     "known_outline",
     "load_dataset",
@@ -105,14 +108,11 @@ class Dataset:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        same_shape(self.train, self.test, "train", "test")
-        stored = (torch.uint8, torch.float32) if self.kind == "images" else (torch.float32,)
-        if self.train.dtype not in stored:
-            raise ValueError(
-                f"`train` of {self.kind} must be {' or '.join(str(dtype)[6:] for dtype in stored)}, but is "
-                f"{str(self.train.dtype)[6:]}; Dataset.of_{self.kind} converts arrays."
-            )
+        if self.kind not in ("points", "images"):
+            raise ValueError(f"`kind` must be points or images, but got {self.kind!r}.")
+        arrays.same_shape(self.train, self.test, "train", "test")
         for part in ("train", "test"):
+            arrays.check_stored(getattr(self, part), part, self.kind)
             samples, labels = getattr(self, part), getattr(self, f"{part}_labels")
             if (labels is None) != (self.num_classes == 0):
                 raise ValueError(
@@ -177,8 +177,8 @@ class Dataset:
         """
         try:
             _check_parts(test, labels, test_labels, test_share)
-            train = read_images(images, "images", range=range, channels=channels, shared=test is None)
-            train_classes = None if labels is None else read_labels(labels, "labels", len(train))
+            train = arrays.read_images(images, "images", range=range, channels=channels, shared=test is None)
+            train_classes = None if labels is None else arrays.read_labels(labels, "labels", len(train))
             test_classes = None
             if test is None:
                 order, num_train = _split(len(train), TEST_SHARE if test_share is None else test_share)
@@ -187,11 +187,11 @@ class Dataset:
                 if train_classes is not None:
                     train_classes, test_classes = train_classes[kept], train_classes[held_out]
             else:
-                found = read_images(test, "test", range=range, channels=channels)
-                same_shape(train, found, "images", "test")
+                found = arrays.read_images(test, "test", range=range, channels=channels)
+                arrays.same_shape(train, found, "images", "test")
                 _check_enough(len(train), len(found))
                 if test_labels is not None:
-                    test_classes = read_labels(test_labels, "test_labels", len(found))
+                    test_classes = arrays.read_labels(test_labels, "test_labels", len(found))
             return cls(
                 name=name,
                 kind="images",
@@ -230,10 +230,10 @@ class Dataset:
         """
         try:
             _check_parts(test, None, None, test_share)
-            read = read_points(points, "points")
+            read = arrays.read_points(points, "points")
             if test is None:
                 return from_points(name, read, test_share=TEST_SHARE if test_share is None else test_share)
-            held_out = read_points(test, "test")
+            held_out = arrays.read_points(test, "test")
             _check_enough(len(read), len(held_out))
             train, found = (torch.from_numpy(part.astype(np.float32)) for part in (read, held_out))
             return cls(name=name, kind="points", train=train, test=found)
@@ -293,15 +293,31 @@ def from_points(
     )
 
 
+def fitting_share(num_rows: int, num_test: int) -> str:
+    """The nearest share, in as few digits as do, that leaves enough on both sides of 40 rows or more.
+
+    Args:
+        num_rows: how many there are.
+        num_test: how many the share that is wanted holds out.
+    """
+    low, high = MIN_HELD_OUT, num_rows - MIN_HELD_OUT
+    wanted = (low if num_test < low else high) / num_rows
+    texts = (f"{wanted:.{digits}g}" for digits in range(1, 18))
+    return next(text for text in texts if low <= round(num_rows * float(text)) <= high)
+
+
 def _split(num_rows: int, test_share: float) -> tuple[NDArray[np.int64], int]:
     """The rows in an order that a fixed seed gives, and how many of the first are to train on."""
     if not 0.0 < test_share < 1.0:
         raise ValueError(f"`test_share` must be in (0, 1), but got {test_share}.")
     num_test = round(num_rows * test_share)
     if min(num_test, num_rows - num_test) < MIN_HELD_OUT:
+        fix = f"give at least {2 * MIN_HELD_OUT} rows, with `test_share` 0.5"
+        if num_rows >= 2 * MIN_HELD_OUT:
+            fix = f"choose {fitting_share(num_rows, num_test)}"
         raise ValueError(
             f"`test_share` {test_share:g} splits {num_rows} rows into {num_rows - num_test} to train on and "
-            f"{num_test} held out, but both need at least {MIN_HELD_OUT}; change the share or give more rows."
+            f"{num_test} held out, but both need at least {MIN_HELD_OUT}; {fix}."
         )
     # RandomState's streams are frozen by numpy's promise (NEP 19), so the split is the same everywhere.
     return np.random.RandomState(_SPLIT_SEED).permutation(num_rows).astype(np.int64), num_rows - num_test
@@ -425,6 +441,18 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
             f"data set `{name}` must make a Dataset, but made {type(dataset).__name__}; return "
             "Dataset.of_images(...) or Dataset.of_points(...)."
         )
+    for part, labels in (("train", dataset.train_labels), ("test", dataset.test_labels)):
+        low, high = (0, 0) if labels is None else map(int, labels.aminmax())
+        samples, most = getattr(dataset, part), max(dataset.num_classes - 1, 0)
+        if low < 0 or high > most:
+            wrong = f"`{part}_labels` must be from 0 to {most}, but run from {low} to {high}"
+            raise ValueError(f"data set `{name}`: {wrong}.")
+        floats = dataset.kind == "images" and samples.dtype == torch.float32
+        if floats and (reach := max(map(abs, map(float, samples.aminmax())))) > 1:
+            raise ValueError(
+                f"data set `{name}`: float32 images must lie in [-1, 1], but `{part}` reaches {reach:g}; "
+                "Dataset.of_images brings them there by its `range`."
+            )
     dataset = dataset if dataset.name == name else replace(dataset, name=name)
     told = _outlines[name](dict(options)) if name in _outlines else None
     made = Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)
@@ -443,7 +471,8 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
 def _show_notes(title: Value, notes: tuple[str, ...]) -> None:
     console = new_console(stderr=True)
     for note in notes:
-        console.print(f"`{title}`: {note}", markup=False, highlight=False, soft_wrap=True)
+        line = legible(f"`{title}`: {note}")
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stamp(choice: Choice) -> tuple[object, ...]:

@@ -22,12 +22,13 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.data import decode
 from harness.data.cache import VERSION, cached, digest_of, drop_rows, reserve
 from harness.data.decode import REMARKS, decode_rows
 from harness.files import write_text
 from harness.machine import num_cores
-from harness.terminal import new_console
-from harness.words import listed, plural
+from harness.terminal import new_progress
+from harness.words import legible, listed, plural
 
 __all__ = ["FolderImages", "ImageFile", "find_images", "read_images"]
 
@@ -38,7 +39,7 @@ _NAMES = (
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 """Names that promise an image. Files without a suffix are tried too; others are counted and left alone."""
 
-_SHOWN = 5
+_SHOWN, _KINDS_SHOWN = 5, 12
 _CHUNK = 64  # files a task
 _POOL_FROM_FILES = 8192
 _POOL_FROM_BYTES = 128 * 2**20
@@ -128,8 +129,8 @@ def find_images(folder: Path, shown: str) -> tuple[list[ImageFile], str]:
         )
     note = ""
     if others:
-        kinds = ", ".join(sorted(others)[:_SHOWN])
-        note = f"{plural(others.total(), 'other file')} ({kinds}) left alone"
+        kinds = listed(sorted(others), _KINDS_SHOWN) + (" kinds" if len(others) > _KINDS_SHOWN else "")
+        note = legible(f"{plural(others.total(), 'other file')} ({kinds}) left alone")
     if not found:
         raise ValueError(
             f"`data.path` {shown!r} holds no images{f' ({note})' if note else ''}; name a folder of PNG, "
@@ -162,10 +163,10 @@ def read_images(
     Raises:
         ValueError: no file can be read, or the cache cannot be written to.
     """
-    with _progress() as progress:
+    with new_progress() as progress:
         ordered = _ordered(files, cache, title, progress)
         content = [f"{digest} {file.group} {file.label}" for digest, file in ordered]
-        key = digest_of("images", VERSION, size, channels, *content)
+        key = digest_of("images", decode.VERSION, size, channels, *content)
         chosen = [file for _, file in ordered]
 
         def make(target: Path) -> dict[str, Any]:
@@ -173,12 +174,13 @@ def read_images(
 
         pixels, facts = cached(cache, key, make)
     # Entries of older versions have the names in their notes, and nowhere else.
-    unreadable = [f"{name} ({reason})" for name, reason in facts.get("unreadable", ())]
+    unreadable = [f"{legible(name)} ({reason})" for name, reason in facts.get("unreadable", ())]
     names_path = _keep_names(cache / f"{key}.unreadable.txt", unreadable)
     notes = list(facts["notes"])
     if unreadable:
         note = f"{len(unreadable)} of {plural(len(files), 'file')} could not be read and left out: "
-        notes.insert(0, note + listed(unreadable, _SHOWN) + (f"; all in {names_path}" if names_path else ""))
+        place = f"; all in {legible(names_path)}" if names_path else ""
+        notes.insert(0, note + listed(unreadable, _SHOWN) + place)
     dropped = set(facts["dropped"])
     kept = [file for row, file in enumerate(chosen) if row not in dropped]
     return FolderImages(
@@ -272,7 +274,7 @@ def _decode_all(
     notes = [f"{plural(remarks[key], 'image')} {text}" for key, text in REMARKS.items() if remarks[key]]
     named = sorted((files[row].name, reason) for row, reason in unreadable.items())
     if len(unreadable) == len(files):
-        reasons = listed([f"{name} ({reason})" for name, reason in named], _SHOWN)
+        reasons = listed([f"{legible(name)} ({reason})" for name, reason in named], _SHOWN)
         raise ValueError(
             f"{title}: none of {plural(len(files), 'file')} can be read as an image: {reasons}; copy the "
             "images again, or name another folder."
@@ -288,7 +290,7 @@ def _decode_all(
 
 def _keep_names(path: Path, named: Sequence[str]) -> Path | None:
     """A file with a line a name, written anew where it is not what it should be; None where there is none."""
-    text = "".join(f"{name}\n" for name in named).encode("utf-8", "backslashreplace").decode()
+    text = "".join(f"{name}\n" for name in named)
     try:
         if not text:
             path.unlink(missing_ok=True)
@@ -326,11 +328,3 @@ def _results(
             pass
     for task in left.values():
         yield len(task[3]), decode_rows(*task)
-
-
-def _progress() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = new_console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

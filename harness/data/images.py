@@ -21,12 +21,13 @@ from torch import Tensor
 
 from harness.data import cifar
 from harness.data.cache import VERSION, cached, digest_of, reserve
-from harness.data.dataset import MIN_HELD_OUT, Dataset, Outline, outlined
+from harness.data.dataset import MIN_HELD_OUT, Dataset, Outline, fitting_share, outlined
 from harness.data.decode import resized
 from harness.data.folder import FolderImages, ImageFile, find_images, read_images
 from harness.data.idx import find_idx_files, read_idx_part
 from harness.data.places import cache_folder, expanded, find_set
 from harness.recipe.registry import Bounds, Value, datasets
+from harness.words import legible, plural
 
 __all__ = ["celeba", "cifar10", "digits", "fashion_mnist", "image_folder", "mnist", "stacked_mnist"]
 
@@ -40,16 +41,8 @@ _TestShare = Annotated[float, Bounds(low=0.0, high=1.0, open_low=True, open_high
 
 _DIGIT_NAMES = tuple("0123456789")
 _FASHION_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 _TRAIN_LABELS = {"65a50cbbf4e906d7": "mnist", "bad3541b69d91243": "fashion-mnist"}
 """First digits of the SHA-256 of the idx files of training labels: both sets' files have the same names."""
@@ -163,11 +156,16 @@ def image_folder(
     found = read_images(
         files, size=size, channels=channels, cache=cache_folder(), title=f"`data.path` {path!r}"
     )
-    num_test = max(MIN_HELD_OUT, round(len(found.names) * test_share))
-    if len(found.names) - num_test < MIN_HELD_OUT:
+    count, fewest = len(found.names), 2 * MIN_HELD_OUT
+    num_test = max(MIN_HELD_OUT, round(count * test_share))
+    if count - num_test < MIN_HELD_OUT:
+        fix = f"lower `data.test_share` to {fitting_share(max(count, fewest), max(num_test, fewest))}"
+        if count < fewest:
+            too_much = round(fewest * test_share) > MIN_HELD_OUT
+            fix = f"add images until there are {fewest}" + (f", and {fix}" if too_much else "")
         raise ValueError(
-            f"`data.path` {path!r} holds {len(found.names)} images, of which {num_test} would be held out, "
-            f"but {MIN_HELD_OUT} at least are needed to train on; add images, or lower `data.test_share`."
+            f"`data.path` {path!r} holds {plural(count, 'image')}, of which {min(num_test, count)} would be "
+            f"held out, but {MIN_HELD_OUT} at least are needed to train on; {fix}."
         )
     return _from_folder("image-folder", found, num_test, class_names, limit, (note,) if note else ())
 
@@ -348,7 +346,7 @@ def _labelled(files: list[ImageFile], path: str) -> tuple[list[ImageFile], tuple
     return [
         ImageFile(path=file.path, name=file.name, label=names.index(file.name.split("/")[0]))
         for file in files
-    ], tuple(names)
+    ], tuple(legible(name) for name in names)
 
 
 def _celeba_images(folder: Path) -> Path | None:

@@ -61,6 +61,7 @@ _LOOK: Any = {
     "lines.linewidth": 1.5,
     "pdf.fonttype": 42,
     "svg.hashsalt": "harness",
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 
 import optuna
 
+from harness.files import encodable
 from harness.study.study import Study
 
 __all__ = ["make_sampler"]
@@ -19,7 +20,8 @@ def make_sampler(study: Study, arm: str, index: int) -> optuna.samplers.BaseSamp
         arm: name of the arm that is searched.
         index: the trial's number within the arm's budget.
     """
-    seed = int.from_bytes(hashlib.sha256(f"{study.name}/{arm}/{index}".encode()).digest()[:4], "big")
+    name = encodable(f"{study.name}/{arm}/{index}").encode()
+    seed = int.from_bytes(hashlib.sha256(name).digest()[:4], "big")
     if study.method == "bayes":
         return optuna.samplers.TPESampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from harness.files import write_text
+from harness.files import UNENCODABLE, write_text
 from harness.tracking.tracker import Histogram, Tracker
 
 __all__ = ["HistoryTracker", "read_histograms", "read_history", "read_images", "replay"]
@@ -49,7 +49,7 @@ class HistoryTracker:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [] if resume_step is None else [row for row in _rows(self.path) if row[STEP] <= resume_step]
         write_text(self.path, "".join(_line(row) for row in kept))
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8", errors=UNENCODABLE)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Append one row of numbers; see `Tracker.log`."""

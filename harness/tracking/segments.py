@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from harness.files import write_text
+from harness.files import encodable, write_text
 
 __all__ = ["claim_id", "drop_segment", "find_segments", "is_first_alert", "settle_id"]
 
@@ -87,7 +87,7 @@ def _base(study: str, run_id: str) -> str:
     wanted = f"{study}-{run_id}"
     base = re.sub(r"[^A-Za-z0-9_.-]", "_", wanted)
     if base != wanted or len(base) > _MAX_BASE:
-        base = f"{base[:60]}-{sha256(wanted.encode()).hexdigest()[:12]}"
+        base = f"{base[:60]}-{sha256(encodable(wanted).encode()).hexdigest()[:12]}"
     return base
 
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from harness.files import encodable
 from harness.tracking.history import STEP
 from harness.tracking.mode import Mode, has_key
 from harness.tracking.segments import claim_id, drop_segment, find_segments, is_first_alert, settle_id
+from harness.words import legible
 
 if TYPE_CHECKING:
     import wandb
@@ -46,7 +48,7 @@ class _Session:
     def say(self, message: str) -> None:
         if message not in self.said:
             self.said.add(message)
-            print(f"W&B: {message}", file=sys.stderr, flush=True)
+            print(f"W&B: {legible(message)}", file=sys.stderr, flush=True)
 
 
 _session = _Session()
@@ -87,6 +89,14 @@ class WandbRun:
             mode = "offline"
         self.mode: Mode = mode
         if mode == "disabled":
+            return
+        if encodable(str(self._root)) != str(self._root):
+            _session.say(
+                f"runs are not mirrored, for W&B takes no folder whose name is not UTF-8, {self._root}; set "
+                "WANDB_DIR to another. Their history.jsonl is complete."
+            )
+            self.failures["init"] += 1
+            self.mode = "disabled"
             return
         claimed = self._guard("init", lambda: claim_id(self._folder, study, run_id, resumed=resumed))
         self._identity = claimed or ""
@@ -222,7 +232,7 @@ class WandbRun:
                         dir=str(self._root),
                         reinit="create_new",
                         settings=settings,
-                        **init,
+                        **plain(init),
                     )
                     run.define_metric("*", step_metric=STEP)
                     return run
@@ -296,9 +306,13 @@ def short_tags(tags: Iterable[str]) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Values for a run's summary: keys as text, numbers that are not finite as NaN."""
+    """Values that W&B takes: keys as text, text as UTF-8, numbers that are not finite as NaN."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {encodable(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return encodable(value)
     return finite_or_nan(value) if isinstance(value, float) else value
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from harness.data.decode import decode
+from harness.data.decode import Unreadable, decode
 
 Bytes = NDArray[np.uint8]
 
@@ -169,3 +169,50 @@ def test_colour_and_grey_become_each_other(tmp_path: Path, mode: str) -> None:
         pixels, _ = decode(tmp_path / "white.tif", 8, channels)
         assert pixels.shape == (channels, 8, 8)
         assert pixels.min() > 250
+
+
+def at_full_size(path: Path, size: int) -> Bytes:
+    """The pixels by the same steps, but for the reduction."""
+    with Image.open(path) as opened:
+        square = ImageOps.fit(opened.convert("RGB"), (size, size), method=Image.Resampling.BILINEAR)
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def photo(path: Path, height: int, width: int) -> Path:
+    """A JPEG with detail at every scale."""
+    random = np.random.RandomState(0)
+    levels = np.zeros((height, width, 3))
+    for side in (4, 16, 64, 256):
+        coarse = Image.fromarray(random.randint(256, size=(side, side, 3)).astype(np.uint8))
+        levels += np.asarray(coarse.resize((width, height))).astype(float) / 4
+    Image.fromarray(levels.astype(np.uint8)).save(path, quality=92)
+    return path
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_a_large_jpeg_is_reduced_as_it_is_decoded_and_hardly_differs(tmp_path: Path, size: int) -> None:
+    path = photo(tmp_path / "large.jpg", 1500, 2000)
+    apart = np.abs(decode(path, size, 3)[0].astype(int) - at_full_size(path, size))
+    assert 0 < apart.mean() < 0.6
+    assert apart.max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("suffix", "height", "width", "size"),
+    [("jpg", 1000, 1999, 16), ("png", 1500, 2000, 16), ("jpg", 1500, 2000, 512)],
+)
+def test_smaller_jpegs_other_formats_and_large_sizes_are_decoded_whole(
+    tmp_path: Path, suffix: str, height: int, width: int, size: int
+) -> None:
+    path = photo(tmp_path / "large.jpg", height, width)
+    if suffix != "jpg":
+        with Image.open(path) as opened:
+            opened.save(path := tmp_path / f"large.{suffix}")
+    assert np.array_equal(decode(path, size, 3)[0], at_full_size(path, size))
+
+
+def test_half_of_a_large_jpeg_is_still_damaged(tmp_path: Path) -> None:
+    path = photo(tmp_path / "large.jpg", 1500, 2000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Unreadable, match="truncated"):
+        decode(path, 64, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -329,7 +330,11 @@ def test_a_relative_path_starts_here_or_from_the_data_folder(
         ("file", r"`data\.path` 'file' is a file, not a folder; unpack it"),
         ("empty", r"`data\.path` 'empty' holds no images; name a folder of PNG"),
         ("texts", r"holds no images \(2 other files \(\.csv, \.txt\) left alone\)"),
-        ("few", r"holds 25 images, of which 20 would be held out, but 20 at least are needed to train on"),
+        (
+            "few",
+            r"holds 25 images, of which 20 would be held out, but 20 at least are needed to train on; add "
+            r"images until there are 40\.$",
+        ),
         (
             "bad",
             r"^`data\.path` 'bad': none of 2 files can be read as an image: a\.png \(the file is empty\), "
@@ -352,6 +357,35 @@ def test_a_folder_that_will_not_do_is_one_line(
     with pytest.raises(ValueError, match=message) as caught:
         load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "share"), [(1, 0.1), (25, 0.1), (25, 0.9), (39, 0.5), (40, 0.9), (45, 0.6), (300, 0.99)]
+)
+def test_what_a_folder_of_too_few_images_is_told_to_do_helps(
+    tmp_path: Path, count: int, share: float
+) -> None:
+    with pytest.raises(ValueError, match=r"at least are needed to train on") as caught:
+        load(fill(tmp_path, count), test_share=share)
+    more = re.search(r"until there are (\d+)", str(caught.value))
+    lower = re.search(r"lower `data\.test_share` to ([\d.]*\d)", str(caught.value))
+    assert (more is not None) == (count < 40)
+    assert (lower is not None) == (round(max(count, 40) * share) > 20)
+    fill(tmp_path, int(more[1]) if more else count)
+    data = load(tmp_path, test_share=float(lower[1]) if lower else share)
+    assert min(len(data.train), len(data.test)) >= 20
+
+
+def test_every_kind_of_file_left_alone_is_named_or_counted(tmp_path: Path) -> None:
+    for kind in ("csv", "db", "json", "mp4", "pth", "txt"):
+        (tmp_path / f"x.{kind}").write_text("")
+    told = load(fill(tmp_path)).notes[0]
+    assert told == "6 other files (.csv, .db, .json, .mp4, .pth, .txt) left alone"
+    for number in range(10, 30):
+        (tmp_path / f"x.{number}").write_text("")
+    told = load(tmp_path).notes[0]
+    assert told.startswith("26 other files (.10, .11, ")
+    assert told.endswith(" and 14 more kinds) left alone")
 
 
 def test_a_folder_is_loaded_anew_when_files_come(tmp_path: Path) -> None:

@@ -399,6 +399,13 @@ def test_points_that_will_not_do_are_one_line(points: Any, message: str) -> None
     assert "\n" not in str(caught.value)
 
 
+FLOATS = torch.ones(9, 1, 8, 8)
+
+
+def both(samples: Any) -> dict[str, Any]:
+    return {"train": samples, "test": samples}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -414,11 +421,69 @@ def test_points_that_will_not_do_are_one_line(points: Any, message: str) -> None
             "`train_labels` must be int64 of shape (171,), but are float32 of shape (171,).",
         ),
         ({"class_names": ("a",)}, "`class_names` must be 0 names or none, but got 1."),
+        ({"kind": "pictures"}, "`kind` must be points or images, but got 'pictures'."),
+        (
+            both(FLOATS[:, 0]),
+            "`train` of images must have the shape (N, C, H, W), C 1 or 3, but has (9, 8, 8)",
+        ),
+        (both(FLOATS.repeat(1, 2, 1, 1)), "(N, C, H, W), C 1 or 3, but has (9, 2, 8, 8)"),
+        (both(FLOATS[:0]), "(N, C, H, W), C 1 or 3, but has (0, 1, 8, 8)"),
+        (
+            both(FLOATS.numpy()),
+            "`train` of images must be uint8 or float32, but is ndarray; Dataset.of_images",
+        ),
+        (both(FLOATS.clone().requires_grad_()), "must be uint8 or float32, but is float32 with a gradient"),
+        (both(FLOATS) | {"kind": "points"}, "`train` of points must have the shape (N, 2), but has"),
     ],
 )
 def test_a_data_set_put_together_by_hand_is_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         replace(Dataset.of_images("own", IMAGES), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            both(FLOATS * 255),
+            "float32 images must lie in [-1, 1], but `train` reaches 255; Dataset.of_images",
+        ),
+        (
+            {"train_labels": torch.arange(9) - 1, "test_labels": torch.arange(9) % 2, "num_classes": 2},
+            "data set `own`: `train_labels` must be from 0 to 1, but run from -1 to 7.",
+        ),
+        (
+            {"train_labels": torch.zeros(9).long(), "test_labels": torch.ones(9).long(), "num_classes": 1},
+            "`test_labels` must be from 0 to 0, but run from 1 to 1.",
+        ),
+    ],
+)
+def test_a_data_set_of_numbers_that_no_network_makes_is_not_loaded(
+    register: Register, changes: dict[str, Any], message: str
+) -> None:
+    made = Dataset(name="own", kind="images", **(both(FLOATS) | changes))
+    register("own", lambda: made)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_dataset(choose(datasets, "own"))
+
+
+@pytest.mark.parametrize(
+    ("count", "share"),
+    [(9, None), (39, 0.5), (40, 0.1), (60, 0.9), (100, None), (5000, 0.999), (90_000, 1e-5)],
+)
+def test_what_too_few_points_are_told_to_do_helps(count: int, share: float | None) -> None:
+    points = np.random.default_rng(0).standard_normal((count, 2))
+    with pytest.raises(ValueError, match="but both need at least 20; ") as caught:
+        Dataset.of_points("own", points, test_share=share)
+    fix = str(caught.value).rpartition("; ")[2]
+    advised = float(re.findall(r"[\d.e-]*\d", fix)[-1])
+    if count < 40:
+        assert fix == "give at least 40 rows, with `test_share` 0.5."
+        points = np.random.default_rng(0).standard_normal((40, 2))
+    else:
+        assert re.fullmatch(r"choose [\d.e-]+\.", fix)
+    found = Dataset.of_points("own", points, test_share=advised)
+    assert min(len(found.train), len(found.test)) >= 20
 
 
 @pytest.mark.parametrize("entry", [Dataset.of_images, Dataset.of_points, plain_value])

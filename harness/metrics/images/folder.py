@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.data.decode import REMARKS, Unreadable, decode
 from harness.data.folder import SUFFIXES
+from harness.words import legible
 
 __all__ = ["read_images"]
 
@@ -67,7 +68,7 @@ def read_images(
                 )
             planes, found = decode(path, side, 3)
         except Unreadable as error:
-            unreadable.append(f"{path.name} ({error})")
+            unreadable.append(f"{legible(path.name)} ({error})")
             continue
         if channels == 1:
             if (planes != planes[:1]).any():
