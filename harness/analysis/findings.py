@@ -194,6 +194,9 @@ def flags(summary: Summary) -> list[Flag]:
         )
     if warning := summary.target.warning:
         found.append(Flag(arm="", label="a goal against the metric's own", text=warning))
+    for line in summary.limits:
+        text = f"{line[0].upper()}{line[1:]}."
+        found.append(Flag(arm="", label="few samples", text=text))
     if any(compared.decision == "too-few-seeds" for compared in summary.comparisons):
         found.append(Flag(arm="", label="too few seeds", text=_too_few(summary)))
     if summary.study.kind == "search" and len(summary.ranking) > 1:

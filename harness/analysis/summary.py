@@ -189,6 +189,7 @@ class Summary:
         trials: the trials that were told apart from arms: those of a search or of tuning.
         num_planned: runs that the study asks for, trials included.
         num_finished: how many of them have finished.
+        limits: what evaluations of few samples cannot show, a sentence each, without its full stop.
     """
 
     study: Study
@@ -198,6 +199,7 @@ class Summary:
     trials: tuple[TrialResult, ...]
     num_planned: int
     num_finished: int
+    limits: tuple[str, ...] = ()
 
     @property
     def saved_steps(self) -> int:
@@ -308,7 +310,7 @@ def summarise(directory: Path) -> Summary:
 
     if not StudyFolder(directory).plan.exists():
         raise ValueError(f"{directory} holds no study (there is no plan.json); run `harness sweep` first.")
-    _, study, recipes = read_planned(directory)
+    planned, study, recipes = read_planned(directory)
     results = read_results(directory)
     check_measured_alike(results, recipes, directory)
     searched = {run.run_id: run for run in results if run.phase == "search"}
@@ -332,6 +334,7 @@ def summarise(directory: Path) -> Summary:
         trials=tuple(trials),
         num_planned=len(tried) + untried * len(study.seeds) + sum(arm.num_planned for arm in finals),
         num_finished=len(tried & set(searched)) + sum(len(arm.runs) for arm in finals),
+        limits=tuple(dict.fromkeys(arm["limits"] for arm in planned["arms"] if arm.get("limits"))),
     )
 
 

@@ -84,6 +84,7 @@ class ArmPlan:
         price: What a run costs; None where it has not been measured.
         data: Fingerprint of its data set; empty where it has not been measured.
         alone: Why its runs are trained one at a time, where torch cannot train several together; else empty.
+        limits: What its evaluations cannot show, for they are of few samples; else empty.
     """
 
     asked: Arm
@@ -91,6 +92,7 @@ class ArmPlan:
     price: Price | None = None
     data: str = ""
     alone: str = ""
+    limits: str = ""
 
     @property
     def name(self) -> str:
@@ -190,6 +192,7 @@ class Plan:
             keys = joined([f"`{key}`" for key in self.study.unused])
             mean = "means" if len(self.study.unused) == 1 else "mean"
             told.append(f"note: {keys} {mean} nothing here; passed over.")
+        told += [f"note: {line}." for line in dict.fromkeys(arm.limits for arm in self.arms) if line]
         if not self.changed:
             return told
         files = listed([f"`{file}`" for file in self.changed])

@@ -68,6 +68,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
                 price=None if kept[arm.name]["price"] is None else Price(**kept[arm.name]["price"]),
                 data=kept[arm.name]["data"],
                 alone=kept[arm.name].get("alone", ""),
+                limits=kept[arm.name].get("limits", ""),
             )
             if not _is_stale(kept[arm.name])
             else ArmPlan(asked=arm)
@@ -311,6 +312,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
                 "data": arm.data,
                 "population": arm.population,
                 "alone": arm.alone,
+                "limits": arm.limits,
                 "price": None if arm.price is None else asdict(arm.price),
             }
             for arm in plan.arms

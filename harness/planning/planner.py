@@ -260,7 +260,9 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
     """The arms with their prices, each structure measured once."""
     from harness.engine.measure import measure
     from harness.engine.population import structure
+    from harness.planning.limits import limits
 
+    told: dict[tuple[str, int], str] = {}
     left = {structure(arm.asked.recipe) for arm in plan.arms if arm.price is None}
     measured: dict[Any, Measurement] = {}
     arms = []
@@ -289,8 +291,18 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
             memory_bytes=found.memory_bytes,
             multiply_adds=found.multiply_adds,
         )
+        few = (dataset.fingerprint, recipe.evaluate.num_samples)
+        if few not in told:
+            told[few] = limits(dataset, plan.study.target.metric, recipe.evaluate.num_samples)
         arms.append(
-            replace(arm, population=size, price=price, data=dataset.fingerprint, alone=found.obstacle)
+            replace(
+                arm,
+                population=size,
+                price=price,
+                data=dataset.fingerprint,
+                alone=found.obstacle,
+                limits=told[few],
+            )
         )
     return tuple(arms)
 
