@@ -72,7 +72,12 @@ def plain(value: Scalar | None) -> str:
 
 
 def flagged(text: str, is_absurd: bool) -> str:
-    """A score as it is written, with the mark that `ABSURD` explains where it is absurd."""
+    """A score with the mark that `ABSURD` explains where it is absurd; nothing where there is no text.
+
+    Args:
+        text: the score as it is written.
+        is_absurd: whether it is.
+    """
     return f"{text} (!)" if is_absurd and text else text
 
 

@@ -12,17 +12,20 @@ from pathlib import Path
 import click
 import pytest
 
+from harness import load_run, train
 from harness.analysis.findings import flags
 from harness.analysis.summary import summarise
 from harness.cli.main import harness
+from harness.engine import checkpoint as checkpoints
 from harness.execution.worker import Worker
+from harness.figures import find_ffmpeg
 from harness.files import read_json, write_json
 from harness.planning import planner
 from harness.planning.planner import plan_study
 from harness.recipe import find_recipe, list_recipes, registry
 from harness.study.study import Study
 from support.synthetic_study import OPTIMIZERS, make_ablation
-from support.tiny_studies import unmeasured_plan
+from support.tiny_studies import tiny_recipe, unmeasured_plan
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("README.md", "harness/**/*.jinja", "sweeps/**/*.yaml", "Makefile")
@@ -266,3 +269,29 @@ def test_runs_that_cannot_stand_in_one_report_can_once_one_is_trained_anew_as_th
     shutil.rmtree(named)
     Worker(plan.directory, wandb="disabled").work()
     assert len(summarise(plan.directory).arms) == 2
+
+
+def test_a_run_whose_networks_do_not_fit_is_trained_anew_once_it_is_removed_as_the_message_says(
+    tmp_path: Path,
+) -> None:
+    recipe = tiny_recipe()
+    kept = train(recipe, directory=tmp_path, wandb="disabled")
+    folder = tmp_path / "runs" / kept.run_id
+    state = checkpoints.load(folder / "checkpoint.pt")
+    lost = {key: {} for key in state if key.startswith("generator")}
+    checkpoints.save(folder / "checkpoint.pt", state | lost)
+    named = rf"; remove {re.escape(str(folder))} and train the run again\.$"
+    with pytest.raises(ValueError, match="does not fit the generator .*" + named):
+        load_run(folder)
+    checkpoints.save(folder / "checkpoint.pt", state | {"discriminator": {}})
+    with pytest.raises(ValueError, match="does not fit the discriminator .*" + named):
+        _ = load_run(folder).discriminator
+    shutil.rmtree(folder)
+    assert train(recipe, directory=tmp_path, wandb="disabled").scores == kept.scores
+    assert load_run(folder).discriminator is not None
+
+
+def test_films_are_made_once_the_package_is_there_that_the_message_names() -> None:
+    named = [match[1] for _, match in found_in_texts(r"ffmpeg.*pip install ([\w-]+)\.")]
+    assert set(named) == {"imageio-ffmpeg"}
+    assert find_ffmpeg() is not None

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness import find_recipe, run_study, train
+from harness.cli.main import main
 from harness.tracking import log_summary, wandb_mode
 from support.tiny_studies import ablation, tiny_recipe
+from support.untrained_runs import make_small_run
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = {
@@ -88,6 +90,21 @@ def test_an_unknown_mode_in_the_environment_is_refused_whatever_is_asked_for(
         with pytest.raises(ValueError, match=r"^`WANDB_MODE` must be auto, .*, but got 'loud'\.$"):
             train(find_recipe("ring-gan"), directory=tmp_path, wandb=wandb)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_mode_in_the_environment_is_refused_before_pictures_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "loud")
+    run = str(make_small_run(tmp_path, latent_dim=6))
+    before = sorted(tmp_path.rglob("*"))
+    for words in (["generate"], ["latent", "edit"], ["latent", "interpolate"], ["latent", "sefa"]):
+        monkeypatch.setattr(sys, "argv", ["harness", *words, run])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err.startswith("error: `WANDB_MODE` must be auto, ")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_part_of_the_suite_passes_in_a_hostile_environment(tmp_path: Path) -> None:

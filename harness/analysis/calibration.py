@@ -32,6 +32,7 @@ from harness.files import csv_text, write_text
 from harness.objective.objective import chance_loss
 from harness.runs.folder import RunFolder, find_results, read_recipe, run_directory
 from harness.runs.result import RunResult
+from harness.terminal import degrade_output
 from harness.tracking import read_history
 from harness.verdict.judge import HOPELESS, UNJUDGED, VERDICTS, Thresholds, judge_history, replayed
 
@@ -424,6 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     leaving = commands.add_parser("leave-out", help="judge each design by numbers chosen without it")
     leaving.add_argument("out", type=Path)
     given = parser.parse_args(arguments)
+    degrade_output()
     try:
         if given.command == "check":
             differences = check_calibration(given.out)

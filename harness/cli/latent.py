@@ -64,6 +64,9 @@ def _on_run(command: Command) -> Command:
         out: Path | None,
         **options: Any,
     ) -> None:
+        from harness.tracking import wandb_mode
+
+        wandb_mode()  # a mode that is unknown is refused before anything is drawn
         found = load_run(run, directory, chosen)
         command(_Asked(run=found, seed=seed, labels=class_numbers(found, labels), out=out), **options)
 
@@ -235,7 +238,9 @@ def sefa(
     from harness.figures import find_ffmpeg
     from harness.latent import explore, published_subject, run_classifier, run_subject
     from harness.machine import resolve_device
+    from harness.tracking import wandb_mode
 
+    wandb_mode()
     if (run is None) == (checkpoint is None):
         raise ValueError("`latent sefa` takes a run or --checkpoint, one of the two; give a run's id, say.")
     loaded, classes = None, None
@@ -278,7 +283,7 @@ def sefa(
     if subject.generator is None:
         say("Its style weights alone were read, so there are directions, but no images.")
     elif find_ffmpeg() is None:
-        say("There is no ffmpeg, so the film is a GIF alone; install gan-sweep-harness[video].")
+        say("There is no ffmpeg, so the film is a GIF alone; pip install imageio-ffmpeg.")
     if checkpoint is not None:
         study = directory / f"sefa-{checkpoint.stem}-{variant}"
         _mirror_directions(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})

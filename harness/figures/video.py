@@ -47,7 +47,7 @@ def write_mp4(pictures: Sequence[Image], path: Path, *, seconds: float = 4.0) ->
     size_of(pictures)
     program = find_ffmpeg()
     if program is None:
-        raise ValueError("there is no ffmpeg to write MP4 with; install the extra gan-sweep-harness[video].")
+        raise ValueError("there is no ffmpeg to write MP4 with; pip install imageio-ffmpeg.")
     frames = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
     height, width = (side + side % 2 for side in frames.shape[1:3])
     padding = ((0, 0), (0, height - frames.shape[1]), (0, width - frames.shape[2]), (0, 0))

@@ -108,7 +108,7 @@ def _same_device(plan: Plan, device: str) -> str:
     if resolved.partition(":")[0] != plan.device.partition(":")[0]:
         raise ValueError(
             f"{plan.directory} was begun on {plan.device}, whose numbers do not continue on {resolved}; "
-            f"leave `device` out, or {how_to_go_on(plan.directory)}"
+            f"leave `--device` out, or {how_to_go_on(plan.directory)}"
         )
     return resolved
 

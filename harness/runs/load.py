@@ -90,7 +90,8 @@ class Run:
             network.load_state_dict(state["discriminator"])
         except (KeyError, RuntimeError):
             raise ValueError(
-                f"{file} does not fit the discriminator that the recipe beside it names; train the run again."
+                f"{file} does not fit the discriminator that the recipe beside it names; remove "
+                f"{self.directory} and train the run again."
             ) from None
         return network.eval().requires_grad_(False)
 
@@ -267,10 +268,14 @@ def load_run(run: str | Path, *, directory: str | Path = "runs", checkpoint: Che
             generator = build_generator(recipe, known.sample_shape, known.num_classes)
         generator.load_state_dict(state["generator_average" if averaged else "generator"])
     except (KeyError, TypeError, RuntimeError, AttributeError):
-        since = f"{listed([f'`{path}`' for path in stale])} changed since" if stale else ""
+        # Other code makes another run; of the same code, the result that is there would be handed back.
+        why = (
+            f"{listed([f'`{path}`' for path in stale])} changed since; train the run again."
+            if stale
+            else f"another version of the harness wrote it; remove {path} and train the run again."
+        )
         raise ValueError(
-            f"{file} does not fit the generator that the recipe beside it names: "
-            f"{since or 'another version of the harness wrote it'}; train the run again."
+            f"{file} does not fit the generator that the recipe beside it names: {why}"
         ) from None
     return Run(
         directory=path,

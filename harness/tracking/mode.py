@@ -48,9 +48,9 @@ def has_key() -> bool:
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or _settings_url() or "https://api.wandb.ai").netloc
     chosen = os.environ.get("NETRC")
-    for path in [Path(chosen)] if chosen else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    for path in [chosen] if chosen else ["~/.netrc", "~/_netrc"]:
         try:
-            if netrc.netrc(path.expanduser()).authenticators(host):
+            if netrc.netrc(os.path.expanduser(path)).authenticators(host):
                 return True
         except (OSError, netrc.NetrcParseError):
             continue
@@ -59,7 +59,7 @@ def has_key() -> bool:
 
 def _settings_url() -> str | None:
     """The server chosen by `wandb login --host`."""
-    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
+    folder = os.environ.get("WANDB_CONFIG_DIR") or os.path.expanduser("~/.config/wandb")
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(Path(folder) / "settings", encoding="utf-8")

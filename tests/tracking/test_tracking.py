@@ -249,7 +249,8 @@ def test_offline_files_hold_every_row_config_image_and_result(tmp_path: Path) ->
         "optimizer.name=adam-s3",
     )
     assert (record.run_id[:-6], record.project) == ("optimizers-abc-", library.PROJECT)
-    assert list(record.tags) == ["ablate"]
+    assert list(record.tags) == ["ablate", "absurd-scores"]
+    assert run.summary["absurd_scores"] == "sliced_w2"
     assert run.step_metrics == {"*": "train/step"}
     assert (run.summary["outcome"], run.summary["reason"]) == ("diverged", "a parameter is not finite")
     assert run.summary["scores"]["sliced_w2"]["first"] == 0.59
