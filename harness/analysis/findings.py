@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from harness.analysis.statistics import Comparison, Interval, mean
 from harness.analysis.summary import ArmResult, Estimate, Summary, TrialResult, known_score
 from harness.verdict.rules import RULES_VERSION
-from harness.words import in_words, joined, plural, rounded
+from harness.words import flagged, in_words, joined, plural, rounded
 
 __all__ = [
     "Answer",
@@ -390,13 +390,14 @@ def _compared(summary: Summary, arm: ArmResult, found: Comparison) -> Answer:
         one.in_words(mean([values[seed] for seed in own if seed in other]), summary.metric, summary.at)
         for one, values in ((arm, own), (summary.baseline, other))
     ]
+    broken = any(one.absurd(summary.metric, summary.at) for one in (arm, summary.baseline))
     evidence = f"{summary.metric} {' against '.join(shown)}, {_over(found.num_pairs)}"
     if math.isnan(found.p_holm):
         evidence += "; no test, for a seed has no finite value."
     else:
         evidence += (
-            f". {_difference(found)}. p = {rounded(found.p_holm)} after correction. A run of {arm.name} "
-            f"beats a run of {base} {_percent(found.probability_of_improvement)} of the time."
+            f". {flagged(_difference(found), broken)}. p = {rounded(found.p_holm)} after correction. A run "
+            f"of {arm.name} beats a run of {base} {_percent(found.probability_of_improvement)} of the time."
         )
     return Answer(arm=arm.name, decision=found.decision, claim=claims[found.decision], evidence=evidence)
 
@@ -449,7 +450,7 @@ def _standing(summary: Summary, arm: ArmResult) -> str:
     found = summary.estimates[arm.name]
     text = f"{summary.metric} {_mean(summary, arm)}, {_over(len(arm.runs))}"
     if ends := found.interval.in_words():
-        text += f", 95 % interval {ends}"
+        text += f", 95 % interval {flagged(ends, bool(arm.absurd(summary.metric, summary.at)))}"
     return f"{text}."
 
 

@@ -19,7 +19,7 @@ from harness.report.gallery import Picture, draw_gallery, words_of
 from harness.report.outcomes import score_strips, verdict_timeline
 from harness.runs.folder import RunFolder, run_directory
 from harness.runs.result import RunResult
-from harness.words import listed, rounded
+from harness.words import flagged, listed, rounded
 
 __all__ = ["MAX_DOTS", "Picture", "draw_pictures", "metric_label", "selection_note", "shown_arms"]
 
@@ -65,8 +65,9 @@ def draw_pictures(summary: Summary, folder: Path) -> list[Picture]:
             ]
         )
         dots = _dots(summary, [arm for arm in arms if arm.runs], styles)
+        absurd = {arm.name for arm in arms if arm.absurd(summary.metric, summary.at)}
         figures.dot_and_interval(
-            dots,
+            [replace(dot, label=flagged(dot.label, dot.label in absurd)) for dot in dots],
             folder / "arms",
             label=label,
             reference=untrained,

@@ -188,13 +188,17 @@ def reading_table(summary: Summary) -> list[list[str]]:
         row = [arm.name, *(in_words(arm.parameters.get(key)) for key in names)]
         row += [versus.decision if versus else "baseline"] * compared
         row += [_count(len(arm.runs), arm.num_planned), *([str(len(arm.failed))] * any_failed)]
-        row += [score(found.mean, arm, summary.at), found.interval.in_words()]
-        row += [score(found.iqm, arm, summary.at), found.iqm_interval.in_words()]
+        broken = bool(arm.absurd(summary.metric, summary.at))
+        row += [rounded(found.mean), found.interval.in_words()]
+        row += [rounded(found.iqm), found.iqm_interval.in_words()]
+        row[-4:] = [flagged(cell, broken) for cell in row[-4:]]
         row += [score(mean(list(arm.last_on_half(summary.metric).values())), arm, "last")] * halved
         row += [score(mean(list(arm.values(summary.metric, at).values())), arm, at) for at in others]
         if versus is not None:
-            broken = any(one and one.absurd(summary.metric, summary.at) for one in (arm, summary.baseline))
-            row += [flagged(rounded(versus.difference, sign=True), broken), _with_level(versus.interval)]
+            base = summary.baseline
+            broken = broken or bool(base and base.absurd(summary.metric, summary.at))
+            shown = (rounded(versus.difference, sign=True), _with_level(versus.interval))
+            row += [flagged(cell, broken) for cell in shown]
             row += [rounded(versus.p_holm), rounded(versus.probability_of_improvement)]
         rows.append(row + [""] * (len(header) - len(row)))
     return rows

@@ -77,6 +77,7 @@ def test_tables_keep_the_number_and_mark_it(study: Path) -> None:
     for name in ("table.md", "table.tex"):
         text = (report / name).read_text(encoding="utf-8")
         lines = {line.strip("| ").split()[0]: line for line in text.splitlines() if line.strip("| ")}
+        assert lines["adam"].count("(!)") == 7  # the mean over training and the differences among them
         assert "4.56e20 (!)" in lines["adam"]
         assert "(!)" not in lines["sgd"]
         assert ABSURD in text
@@ -101,6 +102,7 @@ def test_figures_give_the_axis_to_the_other_scores_and_the_caption_tells_the_num
     drawn: dict[str, list[float]] = {}
 
     def dots(arms: list[figures.Dots], *_: object, **__: object) -> None:
+        assert [arm.label for arm in arms] == ["rmsprop", "sgd", "adam (!)"]
         drawn["dots"] = [value for arm in arms for value in (*arm.values, arm.mean, arm.low, arm.high)]
 
     def curves(quantities: dict[str, list[figures.Series]], *_: object, **__: object) -> None:
