@@ -89,6 +89,7 @@ class Trainer:
             train_labels=dataset.train_labels if population.takes_labels else None,
             num_classes=dataset.num_classes if population.takes_labels else 0,
         )
+        self._fixed_latents: dict[tuple[int, int], Tensor] = {}
         self._meter = Meter(len(population.live), population.device)
         self._random_state = RandomState(population.seeds[0], population.device)
 
@@ -131,12 +132,13 @@ class Trainer:
 
     def _drop(self, kept: Sequence[int]) -> None:
         positions = [self.population.rows.index(row) for row in kept]
+        self._fixed_latents.clear()
         self._meter.keep(torch.tensor(positions, dtype=torch.long, device=self.population.device))
         self._streams.keep(positions)
         self.population.keep(kept)
 
     def fixed_latents(self, row: int, num_samples: int) -> Tensor:
-        """The latents by which a run is judged, the same at every call and on every device.
+        """The latents by which a run is judged, the same at every call and on every device; drawn once.
 
         Args:
             row: original row number.
@@ -145,9 +147,11 @@ class Trainer:
         Returns:
             z, (N, latent_dim), on the population's device.
         """
-        generator = generator_for(self.population.seeds[row], "evaluation", 0, torch.device("cpu"))
-        latents = torch.randn(num_samples, self.population.recipe.latent_dim, generator=generator)
-        return latents.to(self.population.device)
+        if (row, num_samples) not in self._fixed_latents:
+            generator = generator_for(self.population.seeds[row], "evaluation", 0, torch.device("cpu"))
+            latents = torch.randn(num_samples, self.population.recipe.latent_dim, generator=generator)
+            self._fixed_latents[row, num_samples] = latents.to(self.population.device)
+        return self._fixed_latents[row, num_samples]
 
     def fixed_labels(self, num_samples: int) -> Tensor | None:
         """The classes that go with `fixed_latents`: every class in turn, so that grids have columns of them.
