@@ -12,7 +12,18 @@ from typing import Any
 
 from harness.version import __version__
 
-__all__ = ["describe_environment", "git_commit", "num_cores", "resolve_device"]
+__all__ = [
+    "describe_environment",
+    "git_commit",
+    "is_short_of_memory",
+    "num_cores",
+    "num_gpus",
+    "resolve_device",
+    "visible_gpu",
+]
+
+_MEMORY_SIGNS = ("DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "Cannot allocate memory")
+"""What torch's errors say where memory ran out and their class does not tell."""
 
 
 def describe_environment(device: str) -> dict[str, Any]:
@@ -90,6 +101,47 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise ValueError(f"`device` is {device}, but torch sees {count} CUDA devices; use auto or cpu.")
     return device
+
+
+def num_gpus(device: str) -> int:
+    """GPUs that a study may use: all that torch sees for ``cuda``, one for ``cuda:<n>``, none for ``cpu``.
+
+    Args:
+        device: as `resolve_device` gave it.
+    """
+    import torch
+
+    if device == "cuda":
+        return max(1, torch.cuda.device_count())
+    return int(device.startswith("cuda"))
+
+
+def visible_gpu(device: str, worker: int) -> str:
+    """The only GPU that a worker is to see, as a value of ``CUDA_VISIBLE_DEVICES``; there it is ``cuda:0``.
+
+    A process that sees one GPU alone leaves no context, and no memory, on the others.
+
+    Args:
+        device: ``cuda``, whose GPUs are taken in turn, or ``cuda:<n>``.
+        worker: number of the worker, from 0.
+    """
+    named = device.partition(":")[2]
+    number = int(named) if named else worker % num_gpus(device)
+    seen = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    return seen[number] if number < len(seen) else str(number)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, the device's or the machine's.
+
+    Args:
+        error: whatever was raised.
+    """
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _MEMORY_SIGNS)
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
 from harness.objective.objective import Labelled, derive, joined, labelled
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "part_of_state"]
 
 _MEASURED_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
 _LOOK_SEC = 1.0
@@ -403,3 +403,42 @@ class Trainer:
             "data": self._dataset_fingerprint,
             "schedule": [self.total_steps, self.log_every_steps],
         }
+
+
+def part_of_state(state: Mapping[str, Any], rows: range) -> dict[str, Any] | None:
+    """A trainer's state, cut down to some of its rows: the state of a trainer of these alone.
+
+    The statistics that wait to be summed are summed first, which may change the last bit of an interval's.
+
+    Args:
+        state: what `Trainer.state_dict` gave, on the CPU.
+        rows: original row numbers, next to one another; they are counted from 0 in the part.
+
+    Returns:
+        The part; None where all of these rows have been dropped.
+    """
+    population, identity = state["population"], state["identity"]
+    held = [row for row in population["rows"] if row in rows]
+    if not held:
+        return None
+    positions = torch.tensor([population["rows"].index(row) for row in held], dtype=torch.long)
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: cut(item) for key, item in value.items()}
+        return value[positions] if isinstance(value, Tensor) else value
+
+    meter = Meter(len(population["rows"]), torch.device("cpu"))
+    meter.load_state_dict(state["meter"])
+    meter.keep(positions)
+    own = slice(rows.start, rows.stop)
+    return {
+        **state,
+        "identity": {**identity, "recipes": identity["recipes"][own], "seeds": identity["seeds"][own]},
+        "population": {
+            **{key: cut(value) for key, value in population.items()},
+            "rows": [row - rows.start for row in held],
+            "live": [row - rows.start for row in population["live"] if row in rows],
+        },
+        "meter": meter.state_dict(),
+    }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json
+from harness.machine import is_short_of_memory, visible_gpu
 from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
 from harness.terminal import degrade_output
@@ -31,8 +32,10 @@ _MOST_DEATHS = 3
 """Deaths of workers on one group after which the group is taken to be their cause."""
 _STOP_SEC = 120.0
 """Seconds that workers get to leave their checkpoints."""
-_REFUSED, _STOPPED = 2, 3
-"""Exit codes of a worker: what it was asked cannot be done; it was asked to stop."""
+_REFUSED, _STOPPED, _NO_MEMORY = 2, 3, 4
+"""Exit codes of a worker: what it was asked cannot be done; it was asked to stop; memory ran out."""
+_OOM_COUNTS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
+"""Where Linux counts the processes that it killed for want of memory: in this container, on the machine."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -57,6 +60,8 @@ class Pool:
         self._folder = StudyFolder(plan.directory).workers
         self._processes: dict[int, SpawnProcess] = {}
         self._deaths: Counter[str] = Counter()
+        self._halvings: Counter[str] = Counter()
+        self._memory_kills = _memory_kills()
 
     def __enter__(self) -> Pool:
         for path in self._folder.glob("*.json"):
@@ -115,52 +120,68 @@ class Pool:
                 log.unlink()
 
     def _start(self, index: int) -> None:
+        device, variables = self._plan.device, dict.fromkeys(_THREAD_VARIABLES, str(self._plan.num_threads))
+        if device.startswith("cuda"):
+            variables["CUDA_VISIBLE_DEVICES"] = visible_gpu(device, index)
+            device = "cuda:0"
         process = self._context.Process(
             target=_work,
             args=(self._plan.directory, index),
             kwargs={
-                "device": self._device(index),
+                "device": device,
                 "num_threads": self._plan.num_threads,
                 "wandb": self._wandb,
                 "checkpoint_sec": self._checkpoint_sec,
             },
             name=f"worker-{index}",
         )
-        # Threads of the numerical libraries are fixed when those are loaded; a blocked Ctrl-C is inherited by
-        # all that a worker starts, so that it reaches the parent alone, who asks the workers to stop.
-        with (
-            _environment(dict.fromkeys(_THREAD_VARIABLES, str(self._plan.num_threads))),
-            _interrupts_blocked(),
-        ):
+        # Threads of the numerical libraries are fixed when those are loaded, and so are the GPUs seen; a
+        # blocked Ctrl-C is inherited by all that a worker starts, so that it reaches the parent alone, who
+        # asks the workers to stop.
+        with _environment(variables), _interrupts_blocked():
             process.start()
         self._processes[index] = process
 
-    def _device(self, index: int) -> str:
-        if self._plan.device != "cuda":
-            return self._plan.device
-        import torch
-
-        return f"cuda:{index % max(1, torch.cuda.device_count())}"
-
     def _note_death(self, index: int, exit_code: int) -> None:
-        path = self._folder / f"{index}.json"
-        doing: dict[str, Any] = {"group": "", "label": "no group"}
+        """Count a death; where memory ran out, have the group trained in halves as long as it has some."""
+        path, log = self._folder / f"{index}.json", self._folder / f"{index}.log"
+        doing: dict[str, Any] = {"group": "", "label": "no group", "num_runs": 1}
         with contextlib.suppress(OSError, ValueError):
-            doing = read_json(path)
+            doing |= read_json(path)
         path.unlink(missing_ok=True)
-        self._deaths[doing["group"]] += 1
-        if self._deaths[doing["group"]] >= _MOST_DEATHS:
-            how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
-            log = self._folder / f"{index}.log"
-            if not doing["group"] and not log.exists():
-                raise WorkerError(
-                    f"workers died {_MOST_DEATHS} times before they began ({how}). Each imports the script "
-                    'that started it: there run_study belongs below `if __name__ == "__main__":`.'
-                )
+        group = str(doing["group"])
+        of_memory = self._is_of_memory(exit_code)
+        if of_memory and doing["num_runs"] >> self._halvings[group] > 1:
+            from harness.runs.session import halve
+
+            self._halvings[group] += 1
+            halve(StudyFolder(self._plan.directory).checkpoint(group))
+            return
+        self._deaths[group] += 1
+        if self._deaths[group] < _MOST_DEATHS:
+            return
+        if of_memory:
+            label = f"on {doing['label']} (group {group}), even with one run at a time"
             raise WorkerError(
-                f"workers died {_MOST_DEATHS} times on {doing['label']} (group {doing['group'] or 'none'}, "
-                f"{how}); see {log}. The same command tries again."
+                f"workers ran out of memory {_MOST_DEATHS} times "
+                f"{label if group else 'before they had a run to train'}; lower `train.batch_size` or "
+                f"`evaluate.num_samples`, or start fewer by --workers; see {log}."
             )
+        how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
+        if not group and not log.exists():
+            raise WorkerError(
+                f"workers died {_MOST_DEATHS} times before they began ({how}). Each imports the script "
+                'that started it: there run_study belongs below `if __name__ == "__main__":`.'
+            )
+        raise WorkerError(
+            f"workers died {_MOST_DEATHS} times on {doing['label']} (group {group or 'none'}, "
+            f"{how}); see {log}. The same command tries again."
+        )
+
+    def _is_of_memory(self, exit_code: int) -> bool:
+        """Whether a worker died for want of memory: it said so, or Linux has killed something for that."""
+        killed, self._memory_kills = self._memory_kills, _memory_kills()
+        return exit_code == _NO_MEMORY or (exit_code == -signal.SIGKILL and killed != self._memory_kills)
 
 
 def _work(
@@ -195,10 +216,26 @@ def _work(
         ).work()
     except Interrupted:
         sys.exit(_STOPPED)
-    except (ValueError, OSError) as error:
+    except Exception as error:
         traceback.print_exc()
+        if is_short_of_memory(error):
+            sys.exit(_NO_MEMORY)
+        if not isinstance(error, ValueError | OSError):
+            sys.exit(1)
         write_json(folder / f"{index}.error", {"message": " ".join(str(error).split())})
         sys.exit(_REFUSED)
+
+
+def _memory_kills() -> list[int]:
+    """How often Linux has killed a process for want of memory, by each of its counts; 0 where it has none."""
+    found = []
+    for path in _OOM_COUNTS:
+        words = ""
+        with contextlib.suppress(OSError):
+            words = path.read_text(encoding="utf-8")
+        counts = [line.split()[1] for line in words.splitlines() if line.startswith("oom_kill ")]
+        found.append(int(counts[0]) if counts else 0)
+    return found
 
 
 @contextlib.contextmanager

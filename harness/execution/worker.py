@@ -82,26 +82,35 @@ class Worker:
     def work(self) -> None:
         """Train groups until the study has none left, then return.
 
+        What it was doing stands in its progress file if it dies of anything else.
+
         Raises:
             Interrupted: If `should_stop` said so; the group at hand has a checkpoint then.
         """
         from harness.runs.job import Interrupted
 
         try:
-            while True:
-                if self._should_stop():
-                    raise Interrupted
-                claim, is_open = self._next()
-                if claim is not None:
-                    with claim.lease:
-                        self._train(claim)
-                elif is_open:
-                    self._tell_idle()
-                    time.sleep(_IDLE_SEC)
-                else:
-                    break
-        finally:
-            self._progress_path.unlink(missing_ok=True)
+            self._work()
+        except Interrupted:
+            self._tell_idle()
+            raise
+        self._tell_idle()
+
+    def _work(self) -> None:
+        from harness.runs.job import Interrupted
+
+        while True:
+            if self._should_stop():
+                raise Interrupted
+            claim, is_open = self._next()
+            if claim is not None:
+                with claim.lease:
+                    self._train(claim)
+            elif is_open:
+                self._tell_idle()
+                time.sleep(_IDLE_SEC)
+            else:
+                return
 
     def _next(self) -> tuple[_Claim | None, bool]:
         """The next group to train, and whether any is left, be it in another worker's hands."""
@@ -260,7 +269,14 @@ class Worker:
         self._reported_at = now
         known = {} if progress is None else asdict(progress)
         write_json(
-            self._progress_path, {"pid": os.getpid(), "group": group.id, "label": group.label, **known}
+            self._progress_path,
+            {
+                "pid": os.getpid(),
+                "group": group.id,
+                "label": group.label,
+                "num_runs": len(group.runs),
+                **known,
+            },
         )
 
     def _tell_idle(self) -> None:

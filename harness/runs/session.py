@@ -6,11 +6,13 @@ and from results on the disk alone, so a population that was killed and resumed 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -20,8 +22,9 @@ from harness.engine import checkpoint as checkpoints
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, RunsDiverged, SamplesDue
 from harness.engine.population import Population
 from harness.engine.spectra import spectra
-from harness.engine.trainer import Trainer
+from harness.engine.trainer import Trainer, part_of_state
 from harness.files import leftovers
+from harness.machine import is_short_of_memory
 from harness.metrics.scores import Scores
 from harness.recipe.registry import metrics
 from harness.runs.callbacks import RunEvent, reason_of
@@ -35,7 +38,7 @@ from harness.runs.result import Outcome, RunResult, score
 if TYPE_CHECKING:
     from harness.runs.job import PlannedRun
 
-__all__ = ["Session"]
+__all__ = ["Session", "halve", "train_population"]
 
 _VERSION = 6
 """Version of what a population's checkpoint holds."""
@@ -396,7 +399,7 @@ class Session:
             return None
         try:
             state = checkpoints.load(path)
-            if state["version"] != _VERSION or state["run_ids"] != [run.run_id for run in self._runs]:
+            if not _is_of(state, self._runs):
                 raise ValueError("it is of another version, or of other runs")
         except (ValueError, KeyError):
             path.unlink(missing_ok=True)
@@ -418,8 +421,8 @@ def train_population(runs: Sequence[PlannedRun], job: Job) -> list[RunResult]:
     """Train runs of one structure in lockstep, from their checkpoint if there is one.
 
     Runs that diverge are recorded as such and leave; the others do not notice. Runs that the job's early stop
-    gives up leave too, and cost nothing from then on. If the device's memory does not hold them all, they
-    are trained in halves, each from the start, and their environment says so.
+    gives up leave too, and cost nothing from then on. If memory, the device's or the machine's, does not hold
+    them all, they go on from their checkpoint in halves, one after the other, and their environment says so.
 
     Args:
         runs: The population, K runs of one structure and data set.
@@ -431,21 +434,74 @@ def train_population(runs: Sequence[PlannedRun], job: Job) -> list[RunResult]:
     Raises:
         Interrupted: If `job.should_stop` said so.
     """
-    checkpoint = job.checkpoint
-    halves = [checkpoint.with_name(f"{checkpoint.stem}-{part}.pt") for part in "ab"]
-    split = checkpoint.with_suffix(".split")
-    if not split.exists():
-        try:
-            return Session(runs, job).train()
-        except torch.cuda.OutOfMemoryError:
-            if len(runs) == 1:
-                raise
-            checkpoint.unlink(missing_ok=True)
-            split.touch()
-    torch.cuda.empty_cache()
-    middle = len(runs) // 2
-    results = []
-    for half, path in zip((runs[:middle], runs[middle:]), halves, strict=True):
-        results += train_population(half, replace(job, checkpoint=path))
-    split.unlink(missing_ok=True)
+    split, halves = _split_mark(job.checkpoint), _half_checkpoints(job.checkpoint)
+    results = None if split.exists() and len(runs) > 1 else _trained_whole(runs, job)
+    if results is None:
+        middle = len(runs) // 2
+        _split(runs, middle, job.checkpoint)
+        torch.cuda.empty_cache()
+        results = []
+        for half, path in zip((runs[:middle], runs[middle:]), halves, strict=True):
+            results += train_population(half, replace(job, checkpoint=path))
+    for path in (split, *halves):
+        path.unlink(missing_ok=True)
     return results
+
+
+def halve(checkpoint: Path) -> None:
+    """Have a population trained in halves from now on, or in halves of these where it is already.
+
+    For whoever sees a worker killed for the memory it took; what it had saved is not lost.
+
+    Args:
+        checkpoint: the population's; it need not exist.
+    """
+    if not _split_mark(checkpoint).exists():
+        _split_mark(checkpoint).touch()
+        return
+    for half in _half_checkpoints(checkpoint):
+        halve(half)
+
+
+def _trained_whole(runs: Sequence[PlannedRun], job: Job) -> list[RunResult] | None:
+    """The results of runs trained together; None where memory does not hold several."""
+    try:
+        return Session(runs, job).train()
+    except Exception as error:
+        if len(runs) == 1 or not is_short_of_memory(error):
+            raise
+    return None  # outside, where the error holds on to nothing any more
+
+
+def _split(runs: Sequence[PlannedRun], middle: int, checkpoint: Path) -> None:
+    """Cut a population's checkpoint, if it has one, into one for each half.
+
+    The whole one goes last, so that whoever is killed on the way cuts it again.
+    """
+    _split_mark(checkpoint).touch()
+    if not checkpoint.exists():
+        return
+    with contextlib.suppress(ValueError):  # one that cannot be read is as good as none
+        state = checkpoints.load(checkpoint)
+        if _is_of(state, runs):
+            parts = (range(middle), range(middle, len(runs)))
+            for rows, path in zip(parts, _half_checkpoints(checkpoint), strict=True):
+                trainer = part_of_state(state["trainer"], rows)
+                if trainer is not None:
+                    ids = [runs[row].run_id for row in rows]
+                    checkpoints.save(path, {**state, "run_ids": ids, "trainer": trainer})
+    checkpoint.unlink()
+
+
+def _is_of(state: Mapping[str, Any], runs: Sequence[PlannedRun]) -> bool:
+    """Whether a checkpoint is of these runs, and of this version."""
+    return state.get("version") == _VERSION and state.get("run_ids") == [run.run_id for run in runs]
+
+
+def _split_mark(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".split")
+
+
+def _half_checkpoints(checkpoint: Path) -> tuple[Path, Path]:
+    first, second = (checkpoint.with_name(f"{checkpoint.stem}-{part}.pt") for part in "ab")
+    return first, second

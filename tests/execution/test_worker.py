@@ -17,6 +17,7 @@ from harness import RunResult, train
 from harness.analysis.load import read_results
 from harness.engine import checkpoint as checkpoints
 from harness.engine.population import Population
+from harness.engine.trainer import Trainer
 from harness.execution.worker import Worker
 from harness.leases import take_lease
 from harness.metrics.evaluator import Evaluator
@@ -367,14 +368,22 @@ def test_a_run_that_diverged_before_the_kill_stays_as_it_was(tmp_path: Path) -> 
     assert after[0].outcome == "completed"
 
 
+SHORT = (
+    torch.cuda.OutOfMemoryError("CUDA out of memory."),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", SHORT)
 def test_too_little_memory_halves_the_population_until_it_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     whole = session.Session
 
     def limited(runs: list[PlannedRun], job: Job) -> session.Session:
         if len(runs) > 1:
-            raise torch.cuda.OutOfMemoryError
+            raise error
         return whole(runs, job)
 
     monkeypatch.setattr(session, "Session", limited)
@@ -382,6 +391,83 @@ def test_too_little_memory_halves_the_population_until_it_fits(
     assert [result.seed for result in results] == [0, 1, 2]
     assert [result.environment["population"] for result in results] == [1, 1, 1]
     assert list((tmp_path / "populations").iterdir()) == []
+
+
+def test_another_error_halves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> session.Session:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(session, "Session", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        fit(tmp_path, runs_of(tiny_recipe(), seeds=(0, 1)))
+    assert list((tmp_path / "populations").iterdir()) == []
+
+
+def limit_after(monkeypatch: pytest.MonkeyPatch, step: int, *, most: int) -> list[tuple[int, int]]:
+    """Let memory run out at a step of populations of more runs than `most`; (runs, first step) of each."""
+    begun: list[tuple[int, int]] = []
+    advance = Trainer.advance
+
+    def limited(self: Trainer, iterations: int, *more: Any) -> int:
+        num_runs = len(self.population.recipes)
+        if not begun or begun[-1][0] != num_runs or self.step < begun[-1][1]:
+            begun.append((num_runs, self.step))
+        if num_runs > most and self.step >= step:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return advance(self, iterations, *more)
+
+    monkeypatch.setattr(Trainer, "advance", limited)
+    return begun
+
+
+@pytest.mark.parametrize("most", [2, 1])
+def test_halves_go_on_from_where_the_whole_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    runs = runs_of(tiny_recipe(train__ema=0.9), seeds=(0, 1, 2, 3))
+    undisturbed = fit(tmp_path / "whole", runs)
+    begun = limit_after(monkeypatch, 26, most=most)
+    results = fit(tmp_path / "halved", runs, checkpoint_sec=0.0)
+    assert begun[0] == (4, 0)
+    assert {size for size, _ in begun} == {4, 2, most}
+    assert all(first >= 26 for size, first in begun if size < 4)
+    for run, result, before in zip(runs, results, undisturbed, strict=True):
+        assert result.environment["population"] == most
+        assert result.ledger["discriminator_steps"] == before.ledger["discriminator_steps"]
+        last, expected = (found.scores["sliced_w2"]["last"] for found in (result, before))
+        assert last == pytest.approx(expected, rel=1e-3)
+        steps = [row["train/step"] for row in rows_without_seconds(tmp_path / "halved", run)]
+        assert steps == [row["train/step"] for row in rows_without_seconds(tmp_path / "whole", run)]
+    assert list((tmp_path / "halved" / "populations").iterdir()) == []
+
+
+def test_a_group_whose_worker_was_killed_for_memory_goes_on_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, checkpoint = runs_of(tiny_recipe(), seeds=(0, 1, 2)), tmp_path / "populations" / "group.pt"
+    with pytest.raises(Interrupted):
+        fit(tmp_path, runs, **stop_at(13))
+    session.halve(checkpoint)
+    begun = limit_after(monkeypatch, 0, most=3)
+    results = fit(tmp_path, runs)
+    assert [size for size, _ in begun] == [1, 2]
+    assert all(first >= 13 for _, first in begun)
+    assert [result.environment["population"] for result in results] == [1, 2, 2]
+    assert list(checkpoint.parent.iterdir()) == []
+
+
+def test_a_half_without_a_live_run_has_nothing_left_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging, sane = tiny_recipe(**DIVERGING), tiny_recipe(optimizer__name="sgd", optimizer__lr=1e-3)
+    runs = runs_of(diverging, sane)
+    with pytest.raises(Interrupted):
+        fit(tmp_path, runs, **stop_at(26))
+    before = read_results(tmp_path)
+    session.halve(tmp_path / "populations" / "group.pt")
+    after = fit(tmp_path, runs)
+    assert [result.outcome for result in after] == ["diverged", "completed"]
+    assert after[0] == before[0]
 
 
 def test_a_pruned_population_stops_as_one(tmp_path: Path) -> None:
