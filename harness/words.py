@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 __all__ = [
     "ABSURD",
+    "about",
     "compact",
     "counted",
     "digits",
@@ -88,6 +89,19 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
+def about(seconds: float) -> str:
+    """Seconds in the unit that suits them: ``3.2 s``, ``5 min``, ``7.5 h``, ``12 days``, ``3,400 years``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    if minutes < 72 * 60:
+        return f"{minutes / 60:.1f} h"
+    days = minutes / (24 * 60)
+    return f"{days:.0f} days" if days < 1000 else f"{days / 365.25:,.0f} years"
+
+
 def counted(verdicts: Mapping[str, int]) -> str:
     """How many runs have each verdict: `3 healthy, 1 collapsed`."""
     return ", ".join(f"{count} {name}" for name, count in verdicts.items())
@@ -104,8 +118,8 @@ def legible(name: object) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A `count` with its `noun`: ``1 run``, ``2 runs``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """A `count` with its `noun`: ``1 run``, ``2,000 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def joined(names: Sequence[str]) -> str:

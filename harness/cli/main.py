@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_MOST_ROWS = 2000
 KINDS = ("recipes", "generators", "discriminators", "losses", "optimizers", "datasets", "metrics", "sweeps")
 
 
@@ -197,8 +199,14 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
 def plan(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
     """List every run of a study with its price; start nothing."""
     from harness.planning.planner import plan_study
+    from harness.planning.size import TooLargeError
 
-    made = plan_study(_study(sweep, **options), directory=directory, workers=workers, device=device)
+    study = _study(sweep, **options)
+    try:
+        made = plan_study(study, directory=directory, workers=workers, device=device)
+    except TooLargeError as error:
+        say(error)
+        return
     for line in made.remarks:
         say(line)
     _print_plan(made, new_console())
@@ -207,14 +215,24 @@ def plan(sweep: str, device: str, directory: Path, workers: int | None, **option
 @harness.command()
 @click.argument("sweep")
 @_study_options
-def sweep(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
+@click.option("--yes", is_flag=True, help="Begin however large it is, more than 10,000 runs or 30 days too.")
+def sweep(sweep: str, device: str, directory: Path, workers: int | None, yes: bool, **options: Any) -> None:
     """Run a study and write its report. Run again to resume: finished runs are never redone."""
     from harness.analysis.findings import without_value
     from harness.execution.launch import WorkerError, run_study
+    from harness.planning.size import LargeStudyError
 
     study = _study(sweep, **options)
+    run = functools.partial(run_study, study, directory=directory, workers=workers, device=device)
     try:
-        result = run_study(study, directory=directory, workers=workers, device=device)
+        try:
+            result = run(large=yes)
+        except LargeStudyError as error:
+            if not (sys.stdin.isatty() and sys.stdout.isatty()):
+                raise
+            if not click.confirm(f"{str(error).partition(';')[0]}. Begin?"):
+                raise click.Abort from None
+            result = run(large=True)
     except WorkerError as error:
         say(f"error: {error}", err=True)
         sys.exit(1)
@@ -269,12 +287,15 @@ def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, .
 
 
 def _print_plan(plan: Plan, console: Console) -> None:
+    from harness.planning.size import is_large
+    from harness.words import about
+
     if plan.is_search:
         table = Table("arm", "trials", "seeds a trial", "final seeds", "runs", box=None, pad_edge=False)
         for arm in plan.arms:
             trials, final = plan.study.num_trials(arm.asked), len(plan.seeds.get("final", ()))
             seeds = len(plan.study.seeds)
-            table.add_row(arm.name, *map(str, (trials, seeds, final, trials * seeds + final)))
+            table.add_row(arm.name, *(f"{n:,}" for n in (trials, seeds, final, trials * seeds + final)))
         console.print(table)
         console.print()
     prices = Table(
@@ -282,19 +303,23 @@ def _print_plan(plan: Plan, console: Console) -> None:
     )
     for arm in plan.arms:
         price = arm.price
-        cost = (f"{price.steps:,}", _seconds(price.run_sec)) if price else ("–", "–")
+        cost = (f"{price.steps:,}", about(price.run_sec)) if price else ("–", "–")
         memory = _bytes(price.memory_bytes) if price else "–"
         prices.add_row(arm.name, *cost, str(arm.population), memory)
+    _print_ranges(plan.study, console)
     if not plan.is_search:
         runs = Table("run", "arm", "seed", "state", "steps", "seconds", "memory", box=None, pad_edge=False)
-        for run in plan.runs:
-            done, price = run.run_id in plan.done, plan.arm(run.arm).price
+        priced = {arm.name: arm.price for arm in plan.arms}
+        for run in plan.runs[:_MOST_ROWS]:
+            done, price = run.run_id in plan.done, priced[run.arm]
             state = "exists" if done else "to do"
             asked = []
             if price and not done:
-                asked = [f"{price.steps:,}", _seconds(price.run_sec), _bytes(price.memory_bytes)]
+                asked = [f"{price.steps:,}", about(price.run_sec), _bytes(price.memory_bytes)]
             runs.add_row(run.run_id, run.arm, str(run.seed), state, *asked)
         console.print(runs)
+        if len(plan.runs) > _MOST_ROWS:
+            console.print(f"and {len(plan.runs) - _MOST_ROWS:,} runs more", highlight=False)
         console.print()
     console.print(prices)
     for arm in plan.arms:
@@ -306,23 +331,34 @@ def _print_plan(plan: Plan, console: Console) -> None:
                 soft_wrap=True,
             )
     left = plan.num_runs - plan.num_done
-    line = f"\n{plan.num_runs} runs, {plan.num_done} of them exist"
+    line = f"\n{plan.num_runs:,} runs, {plan.num_done:,} of them exist"
     if left:
         line += (
-            f"; {plan.total_steps:,} steps to go on {plan.device}: about {_seconds(plan.eta_sec)} with "
+            f"; {plan.total_steps:,} steps to go on {plan.device}: about {about(plan.eta_sec)} with "
             f"{plan.workers} workers of {plan.num_threads} threads, {_bytes(plan.memory_bytes)} of memory"
         )
     early = plan.study.early_stop
     if left and early is not None:
         line += f". Early stopping ends hopeless runs sooner, from {early.warm_up:.0%} of their steps on"
+    if is_large(plan):
+        line += ". So large a study is begun only when asked, or with --yes"
     console.print(line + ".", highlight=False, soft_wrap=True)
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+def _print_ranges(study: Study, console: Console) -> None:
+    """What each searched parameter can be, with the values below which a sixth, half ... of its draws lie."""
+    from harness.planning.ranges import parameter_ranges
+
+    ranges = parameter_ranges(study)
+    if not ranges:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("searched", "drawn", "range", "below: 1/6", "1/2", "5/6"):
+        table.add_column(heading, overflow="fold")
+    for found in ranges:
+        table.add_row(*map(escape, (found.key, found.distribution, found.reach, *found.samples)))
+    console.print(table)
+    console.print()
 
 
 def _bytes(count: int) -> str:

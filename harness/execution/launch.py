@@ -19,8 +19,10 @@ from harness.execution.display import SweepDisplay
 from harness.execution.pool import Pool, WorkerError
 from harness.execution.status import StatusReader
 from harness.leases import holder, take_lease
-from harness.planning.plan_file import write_plan
+from harness.planning.plan import Plan
+from harness.planning.plan_file import read_plan, write_plan
 from harness.planning.planner import plan_study
+from harness.planning.size import LargeStudyError, is_large, size_of
 from harness.report.publish import publish
 from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
@@ -45,6 +47,7 @@ def run_study(
     population: int | None = None,
     checkpoint_sec: float = CHECKPOINT_SEC,
     console: Console | None = None,
+    large: bool = False,
 ) -> StudyResult:
     """Plan a study, train what is not trained yet with a pool of workers, and write its report.
 
@@ -60,13 +63,16 @@ def run_study(
         population: Most runs to be trained together; measured by default.
         checkpoint_sec: Seconds of work that may be lost when a worker is killed.
         console: Where progress is shown; by default the standard output.
+        large: Whether a study that takes more than 10,000 runs or 30 days may be begun; a plan that is in the
+            folder already goes on without.
 
     Returns:
         What the study found; `StudyResult.report` is the page.
 
     Raises:
         ValueError: If what is asked cannot be done, in which case nothing has been written; or if another
-            process is running the study.
+            process is running the study. A `LargeStudyError` says what a study costs that is begun only
+            with `large`.
         WorkerError: If a worker keeps dying on one group.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the workers have left their checkpoints.
 
@@ -82,6 +88,8 @@ def run_study(
     wandb_mode(wandb)
     _check_importable(study)
     plan = plan_study(study, directory=directory, workers=workers, device=device, population=population)
+    if not large:
+        _check_size(plan)
     remarks = plan.remarks
     plan = write_plan(plan)
     reader = StatusReader(plan)
@@ -95,6 +103,17 @@ def run_study(
         reader.record()
     publish(plan, wandb)
     return load_results(plan.directory)
+
+
+def _check_size(plan: Plan) -> None:
+    """Refuse to begin a study that nobody would wait for, unless it is said to be meant."""
+    if not is_large(plan):
+        return
+    if StudyFolder(plan.directory).plan.exists():
+        kept = read_plan(plan.directory, renew=True)
+        if kept.num_runs >= plan.num_runs:
+            return
+    raise LargeStudyError(f"{size_of(plan)}; to begin it all the same give --yes, or large=True in a script.")
 
 
 def _check_importable(study: Study) -> None:

@@ -99,9 +99,19 @@ class ArmPlan:
         """The arm's name."""
         return self.asked.name
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.asked.recipe.fingerprint
+
     def run(self, seed: int) -> PlannedRun:
         """This arm's run of an ablation with some seed."""
-        return PlannedRun(recipe=self.asked.recipe, seed=seed, arm=self.name, overrides=self.asked.overrides)
+        return PlannedRun(
+            recipe=self.asked.recipe,
+            seed=seed,
+            arm=self.name,
+            overrides=self.asked.overrides,
+            fingerprint=self._fingerprint,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -150,7 +160,7 @@ class Plan:
             return {"search": self.study.seeds}
         return {"search": self.study.seeds, "final": self.study.final_seeds}
 
-    @property
+    @cached_property
     def runs(self) -> tuple[PlannedRun, ...]:
         """The runs known before anything starts, an ablation's: one for each arm and seed asked for."""
         if self.is_search:
@@ -160,10 +170,7 @@ class Plan:
     @property
     def num_runs(self) -> int:
         """How many runs the study takes in all."""
-        if not self.is_search:
-            return len(self.arms) * len(self.study.seeds)
-        num_trials = sum(self.study.num_trials(arm.asked) for arm in self.arms)
-        return num_trials * len(self.study.seeds) + len(self.arms) * len(self.seeds.get("final", ()))
+        return self.study.num_runs
 
     @property
     def num_done(self) -> int:
@@ -299,9 +306,9 @@ def grouped(
     skip = set(known)
     alike: dict[Any, list[PlannedRun]] = {}
     most: dict[Any, int] = {}
+    keys = [structure(arm.asked.recipe) for arm in arms]
     for seed in seeds:
-        for arm in arms:
-            key = structure(arm.asked.recipe)
+        for arm, key in zip(arms, keys, strict=True):
             run = arm.run(seed)
             if run.run_id not in skip:
                 skip.add(run.run_id)

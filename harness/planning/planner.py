@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.machine import num_cores, resolve_device
 from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
 from harness.planning.plan_file import extended, how_to_go_on, read_plan
+from harness.planning.size import TooLargeError, can_be_listed, size_in_words
 from harness.recipe.registry import plain_value
 from harness.study.folder import StudyFolder
 from harness.study.study import Study, check_is_study
@@ -61,7 +62,8 @@ def plan_study(
 
     Raises:
         ValueError: If the study's folder holds something else, its networks do not fit its data, its data
-            cannot be read, or an argument is out of range.
+            cannot be read, or an argument is out of range. A `TooLargeError` says what a study costs that
+            has more arms or runs than can be listed.
 
     Example:
         >>> from harness import load_study, plan_study
@@ -75,6 +77,8 @@ def plan_study(
         if number is not None and (not isinstance(number, int) or number < 1):
             raise ValueError(f"`{name}` must be an integer of at least 1, but got {number!r}.")
     folder = Path(directory) / study.name
+    if not can_be_listed(study):
+        raise TooLargeError(_price_of_one_arm(study, folder, workers, device))
     if StudyFolder(folder).plan.exists():
         plan = extended(read_plan(folder, renew=True), study)
         plan = replace(plan, device=_same_device(plan, device))
@@ -99,6 +103,29 @@ def plan_study(
         plan = replace(plan, num_threads=max(1, num_cores() // plan.workers))
     plan = with_all_groups(replace(plan, arms=_measured(plan, datasets, population)))
     return replace(plan, workers=_num_workers(plan, workers))
+
+
+def _price_of_one_arm(study: Study, folder: Path, workers: int | None, device: str) -> str:
+    """What a study costs that is too large to list: its first arm is measured, and taken for all."""
+    arm = ArmPlan(asked=study.first_arm)
+    workers = workers or num_cores()
+    plan = Plan(
+        study=study,
+        directory=folder,
+        device=resolve_device(device),
+        num_threads=max(1, num_cores() // workers),
+        workers=workers,
+        arms=(arm,),
+        run_groups=(),
+    )
+    price = _measured(plan, _check_arms(plan), None)[0].price
+    assert price is not None
+    eta_sec = study.num_runs * price.run_sec / workers
+    size = size_in_words(study, study.num_runs, eta_sec, workers, plan.device)
+    fix = "write a smaller number of seeds"
+    if not study.lists_arms:
+        fix = "list fewer values, or search them under `parameters`, by method: random with a run_cap"
+    return f"{size}, if every arm costs what the first does. So many cannot be listed; {fix}."
 
 
 def _same_device(plan: Plan, device: str) -> str:

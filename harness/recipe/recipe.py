@@ -457,9 +457,15 @@ def list_recipes() -> list[str]:
     return recipes.names()
 
 
-def run_id(recipe: Recipe, seed: int) -> str:
-    """The id of one `recipe` trained with one `seed`: 12 hexadecimal digits of a hash of both."""
-    return hashlib.sha256(f"{recipe.fingerprint}:{seed}".encode()).hexdigest()[:12]
+def run_id(recipe: Recipe | str, seed: int) -> str:
+    """The id of a run: 12 hexadecimal digits of a hash of recipe and seed.
+
+    Args:
+        recipe: the recipe, or its fingerprint.
+        seed: the seed.
+    """
+    fingerprint = recipe if isinstance(recipe, str) else recipe.fingerprint
+    return hashlib.sha256(f"{fingerprint}:{seed}".encode()).hexdigest()[:12]
 
 
 def _options(section: str, recipe: Recipe) -> Mapping[str, Option]:

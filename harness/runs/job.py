@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class PlannedRun:
         overrides: What sets it apart from the study's base: dotted key to value.
         phase: ``ablate``, ``search`` or ``final``; see `harness.runs.result.RunResult`.
         trial: Number of the trial, for ``search`` and ``final``.
+        fingerprint: The recipe's, where it is known already; many runs share one.
     """
 
     recipe: Recipe
@@ -44,11 +45,12 @@ class PlannedRun:
     overrides: Mapping[str, Value]
     phase: Phase = "ablate"
     trial: int | None = None
+    fingerprint: str = field(default="", compare=False, repr=False)
 
     @cached_property
     def run_id(self) -> str:
         """Hash of recipe and seed."""
-        return run_id(self.recipe, self.seed)
+        return run_id(self.fingerprint or self.recipe.fingerprint, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

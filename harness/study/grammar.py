@@ -115,12 +115,13 @@ _ELSEWHERE = {
     **dict.fromkeys(("seed", "random_seed", "num_seeds", "n_seeds"), "seeds"),
     **dict.fromkeys(("search_space", "params", "hyperparameters", "config"), "parameters"),
     **dict.fromkeys(("objective", "metrics", "optimize"), "metric"),
-    **dict.fromkeys(("strategy", "algorithm", "search_method", "scheduler"), "method"),
+    **dict.fromkeys(("strategy", "algorithm", "search_method"), "method"),
     **dict.fromkeys(("model", "base", "base_recipe"), "recipe"),
 }
 """What other tools call the keys of a sweep file."""
 _UNUSED_METRIC = ("target", "impute", "impute_while_running")
 _MAX_SEEDS = 1_000_000
+_MAX_WHOLE = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,10 +308,9 @@ def _text(data: Mapping[str, Any], key: str, default: str) -> str:
 
 
 def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
-        raise FieldError(
-            path, f"`{dotted(path)}` must be an integer of at least {low}, but got {shown(value)}."
-        )
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < _MAX_WHOLE:
+        limit = f"at least {low}" if not isinstance(value, int) or value < low else "less than 2**53"
+        raise FieldError(path, f"`{dotted(path)}` must be an integer of {limit}, but got {shown(value)}.")
     return value
 
 

@@ -11,7 +11,8 @@ A study is one of four kinds:
     It has ``method: grid``, or nothing to search. Each arm is trained with every seed, without a baseline.
 ``search``
     It has ``method: random`` or ``bayes``. ``run_cap`` trials are trained with every seed. So are the points
-    of ``method: grid`` with ``early_terminate``, which stops trials that others beat.
+    of ``method: grid`` with ``early_terminate``, which stops trials that others beat, and of a grid of more
+    than a thousand points, which are too many for a page that compares arms.
 
 The grammar is described in `harness.study.grammar`, the distributions in `harness.study.space`.
 """
@@ -355,19 +356,21 @@ class Study:
         searched = any(found.is_searched for found in self.parameters.values())
         if self.ablate is not None:
             return "tuned-ablation" if searched else "ablation"
-        in_trials = self.method != "grid" or self.early_terminate is not None
+        in_trials = self.method != "grid" or self.early_terminate is not None or self._num_cells > _MAX_ARMS
         return "search" if searched and in_trials else "grid"
 
     @property
     def base(self) -> Recipe:
         """The recipe that the others are seen against: the baseline's, or the first arm's."""
-        return next((arm.recipe for arm in self.arms if arm.is_baseline), self.arms[0].recipe)
+        arms = self.arms if self.lists_arms else (self.first_arm,)
+        return next((arm.recipe for arm in arms if arm.is_baseline), arms[0].recipe)
 
     @cached_property
     def sources(self) -> dict[str, Source]:
         """Where entries that are not the harness's own come from: recipes, all that they name, the metric."""
-        met = [arm.recipe for arm in self.arms]
-        for arm in self.arms:
+        arms = self.arms if self.lists_arms else (self.first_arm,)
+        met = [arm.recipe for arm in arms]
+        for arm in arms:
             for key, distribution in self.space(arm).items():
                 if key.endswith((".name", ".early_generator")):
                     met += [self.build(dict(arm.overrides) | {key: probe}) for probe in distribution.probes]
@@ -385,10 +388,45 @@ class Study:
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
-        """The arms: of an ablation or grid the arms of its grid, of a search the one space it searches."""
-        if self.kind == "search":
-            return (Arm(name=self.recipe, overrides={}, recipe=self.build({})),)
+        """The arms: of an ablation or grid the arms of its grid, of a search the one space it searches.
+
+        Raises:
+            ValueError: there are too many to list; see `lists_arms`.
+        """
+        if not self.lists_arms:
+            raise ValueError(f"{self.name} has {self.num_arms:,} arms; at most {_MAX_ARMS:,} are listed.")
         return tuple(grid_arms(self))
+
+    @cached_property
+    def first_arm(self) -> Arm:
+        """The first of the arms, however many there are."""
+        return next(grid_arms(self))
+
+    @cached_property
+    def num_arms(self) -> int:
+        """How many arms there are, none of them listed."""
+        if self.kind == "search":
+            return 1
+        if self.ablate is None:
+            return self._num_cells
+        return len(self.ablate.arms) or math.prod(map(len, self.ablate.parameters.values()))
+
+    @property
+    def lists_arms(self) -> bool:
+        """Whether the arms can be listed: of an ablation of more, only the first is built, to be priced."""
+        return self.num_arms <= _MAX_ARMS
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs the study takes in all."""
+        trials = self.num_trials(self.first_arm) if self.kind in ("search", "tuned-ablation") else 1
+        return self.num_arms * (trials * len(self.seeds) + len(self.final_seeds))
+
+    @cached_property
+    def _num_cells(self) -> int:
+        """Points that `method: grid` goes through; what cannot be counted counts 1."""
+        size = math.prod(found.num_points or 1 for found in self.parameters.values() if found.is_searched)
+        return min(size, self.run_cap or size)
 
     def space(self, arm: Arm) -> dict[str, Distribution]:
         """What is searched inside an arm, by dotted key; the names of Optuna's parameters are these keys."""
@@ -570,13 +608,16 @@ def load_study(
 
 
 def grid_arms(study: Study) -> Iterator[Arm]:
-    """An ablation's arms as listed or as a grid, or a grid without arms up to its `run_cap`.
+    """An ablation's arms as listed or as a grid, a grid without arms up to its `run_cap`, or a search's one.
 
     Of a grid the last key goes fastest.
 
     Raises:
-        FieldError: a key cannot be gone through, or there are too many arms.
+        FieldError: a key cannot be gone through.
     """
+    if study.kind == "search":
+        yield Arm(name=study.recipe, overrides={}, recipe=study.build({}))
+        return
     ablate = study.ablate
     if ablate is not None and ablate.arms:
         for name, chosen in ablate.arms.items():
@@ -594,10 +635,6 @@ def grid_arms(study: Study) -> Iterator[Arm]:
 
     size = math.prod(sizes.values())
     wanted = size if ablate is not None else min(size, study.run_cap or size)
-    if wanted > _MAX_ARMS:
-        raise FieldError(
-            section, f"`{section[0]}` makes a grid of {size} arms; at most {_MAX_ARMS} are planned."
-        )
     for index in range(wanted):
         numbers = grid_indices(sizes, index, cut=wanted < size)
         chosen = {key: value(key, at) for key, at in numbers.items()}
@@ -697,7 +734,7 @@ def check_study(study: Study) -> None:
     _check_metric(study)
     _check_seeds(study)
     _check_arms(study)
-    if study.num_trials(study.arms[0]):
+    if study.num_trials(study.first_arm):
         _check_search(study)
 
 
@@ -773,7 +810,8 @@ def _check_seeds(study: Study) -> None:
 def _check_arms(study: Study) -> None:
     section = ("ablate",) if study.ablate is not None else ("parameters",)
     seen: dict[str, str] = {}
-    for arm in study.arms:
+    arms = study.arms if study.lists_arms else (study.first_arm,)
+    for arm in arms:
         fingerprint = arm.recipe.fingerprint
         if fingerprint in seen:
             raise FieldError(
@@ -782,13 +820,13 @@ def _check_arms(study: Study) -> None:
             )
         seen[fingerprint] = arm.name
     for key, found in study.parameters.items():
-        if not any(found.applies(arm.overrides) for arm in study.arms):
+        if study.lists_arms and not any(found.applies(arm.overrides) for arm in arms):
             raise FieldError(("parameters", key, "when"), f"`parameters.{key}.when` fits no arm; widen it.")
 
 
 def _check_search(study: Study) -> None:
     budgets: dict[str, int] = {}
-    for arm in study.arms:
+    for arm in study.arms if study.lists_arms else (study.first_arm,):
         space = study.space(arm)
         if not space:
             raise FieldError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -312,3 +314,81 @@ def test_the_working_folder_shadows_nothing(tmp_path: Path) -> None:
     done = harness("list", "losses", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "hinge" in done.stdout
+
+
+PORTED = """\
+program: train.py
+project: gans
+entity: me
+recipe: ring-gan
+metric: {name: sliced_w2}
+method: random
+run_cap: 2
+seeds: [3]
+parameters:
+  train.epochs: {values: [010]}
+  train.batch_size: {distribution: q_uniform, min: 500, max: 1500, q: 500}
+"""
+
+
+def test_plan_says_ranges_and_what_wandb_reads_otherwise(tmp_path: Path, prints: Callable[..., str]) -> None:
+    path = tmp_path / "ported.yaml"
+    path.write_text(PORTED)
+    printed = prints("plan", str(path), "--directory", str(tmp_path), "--device", "cpu")
+    assert "note: `program`, `project` and `entity` mean nothing here; passed over." in printed
+    assert f"note: {path}:10:27: `010` is 10 here, by YAML 1.2, and 8 in W&B's YAML 1.1" in printed
+    assert re.search(r"train\.batch_size +q_uniform +500 to 1500 +500 +1000 +1500", printed)
+    assert re.search(r"train\.epochs +categorical +10 +10 +10 +10", printed)
+
+
+def large_sweep(folder: Path, run_cap: int) -> str:
+    path = folder / "large.yaml"
+    path.write_text(PORTED.replace("run_cap: 2", f"run_cap: {run_cap}").replace("010", "1"))
+    return str(path)
+
+
+def test_a_large_study_is_priced_by_plan_and_refused_where_nobody_can_be_asked(tmp_path: Path) -> None:
+    path = large_sweep(tmp_path, 10**9)
+    planned = harness("plan", path, "--directory", str(tmp_path / "runs"), "--device", "cpu")
+    assert planned.returncode == 0
+    assert "1,000,000,000 runs, 0 of them exist" in planned.stdout
+    assert "begun only when asked, or with --yes" in planned.stdout
+    refused = harness("sweep", path, "--directory", str(tmp_path / "runs"), "--device", "cpu")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.strip().splitlines()
+    assert re.match(r"error: large is 1,000,000,000 runs \(.*\): about .* years on cpu .* give --yes", line)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("answer", ["n", "y", "--yes"])
+def test_a_large_study_is_begun_when_the_question_or_the_option_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    class BegunError(Exception):
+        """What takes the place of training."""
+
+    def begin(_: object) -> None:
+        raise BegunError
+
+    asked: list[str] = []
+
+    def confirm(text: str) -> bool:
+        asked.append(text)
+        return answer == "y"
+
+    monkeypatch.setattr("harness.planning.size._LARGE_RUNS", 1)
+    monkeypatch.setattr("harness.execution.launch.write_plan", begin)
+    monkeypatch.setattr("click.confirm", confirm)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    options = ["--directory", str(tmp_path), "--device", "cpu", *(["--yes"] if answer == "--yes" else [])]
+    monkeypatch.setattr(sys, "argv", ["harness", "sweep", large_sweep(tmp_path, 2), *options])
+    with pytest.raises(SystemExit if answer == "n" else BegunError) as stopped:
+        main()
+    if isinstance(stopped.value, SystemExit):
+        assert stopped.value.code == 130
+    if answer == "--yes":
+        assert not asked
+    else:
+        (question,) = asked
+        assert re.fullmatch(r"large is 2 runs \(2 trials, 1 seed\): about .* workers?\. Begin\?", question)

@@ -208,6 +208,41 @@ def test_a_grid_that_stops_early_is_a_search_of_its_points() -> None:
     assert [study.build(point) for point in points] == [found.recipe for found in plain.arms]
 
 
+def test_a_grid_of_very_many_points_is_a_search_of_them_and_none_is_listed() -> None:
+    text = GRID.replace("{min: 1, max: 3}", "{min: 1, max: 900000}")
+    study = Study.parse(text)
+    assert (study.kind, study.num_arms, study.num_runs) == ("search", 1, 900_000 * 2 * 2)
+    (arm,) = study.arms
+    last = study.trial_overrides(arm, study.grid_point(arm, study.num_runs - 1))
+    assert last == {"train.discriminator_steps": 900_000, "train.reuse_fakes": False, "train.ema": 0.25}
+    assert len(Study.parse(text + "run_cap: 3\n").arms) == 3
+
+
+def test_of_an_ablation_with_very_many_arms_only_the_first_is_built() -> None:
+    values = ", ".join(str(rate) for rate in range(1, 1001))
+    grid = (
+        f"    optimizer.lr: [{values}]\n    loss.r1: [{values}]\n  baseline: {{optimizer.lr: 2, loss.r1: 1}}"
+    )
+    text = ABLATION.replace(
+        "    optimizer.name: [rmsprop, sgd, adam]\n  baseline: {optimizer.name: rmsprop}", grid
+    )
+    study = Study.parse(text.replace("optimizer.lr: {value: 5e-5}", "optimizer.eps: {value: 1e-8}"))
+    assert (study.num_arms, study.num_runs, study.lists_arms) == (10**6, 4 * 10**6, False)
+    assert study.first_arm.overrides == {"optimizer.lr": 1, "loss.r1": 1}
+    assert Study.from_json(study.to_json()) == study
+    with pytest.raises(ValueError, match=r"optimizers has 1,000,000 arms; at most 1,000 are listed"):
+        _ = study.arms
+
+
+@pytest.mark.parametrize("text", [ABLATION, TUNED, WANDB, GRID])
+def test_runs_are_counted_without_listing_them(text: str) -> None:
+    study = Study.parse(text)
+    assert study.num_arms == len(study.arms)
+    assert study.first_arm == study.arms[0]
+    trials = sum(study.num_trials(arm) or 1 for arm in study.arms)
+    assert study.num_runs == trials * len(study.seeds) + len(study.arms) * len(study.final_seeds)
+
+
 def test_a_study_of_one_recipe_repeats_it() -> None:
     study = Study.parse("recipe: points-wgan\nmetric: {name: sliced_w2}\nseeds: [3, 1]\n")
     assert study.kind == "grid"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from harness.study.study import Study
-from support.sweep_texts import ABLATION, GRID, TUNED, WANDB, changed, error
+from support.sweep_texts import ABLATION, TUNED, WANDB, changed, error
 
 MISTAKES_IN_AN_ABLATION = [
     (
@@ -320,12 +320,6 @@ def test_nested_and_dotted_keys_cannot_meet() -> None:
     assert "`optimizer.lr` is given twice under `parameters`" in error(WANDB + "  optimizer.lr: {value: 1}\n")
     text = changed(WANDB, "    parameters:\n      name", "    value: 3\n    parameters:\n      name")
     assert "cannot stand beside nested `parameters`" in error(text)
-
-
-def test_a_grid_of_too_many_cells_is_refused() -> None:
-    text = GRID.replace("{min: 1, max: 3}", "{min: 1, max: 900}")
-    assert "`parameters` makes a grid of 3600 arms; at most 1000 are planned" in error(text)
-    assert len(Study.parse(text + "run_cap: 3\n").arms) == 3
 
 
 def test_mistakes_of_the_command_line_do_not_blame_the_file() -> None:
