@@ -11,7 +11,7 @@ from harness.analysis.findings import headline
 from harness.analysis.statistics import Comparison
 from harness.analysis.summary import ArmResult, Summary, TrialResult, known_score, summarise
 from harness.recipe.registry import nearest
-from harness.runs.result import RunResult
+from harness.runs.result import RunResult, is_absurd
 from harness.search.trial import best_trial
 from harness.study.folder import StudyFolder
 from harness.study.target import At, Target
@@ -116,10 +116,11 @@ class StudyResult:
 
         All rows have the same keys: ``run_id``, ``arm``, ``is_baseline``, ``phase``, ``trial``, ``seed``;
         each setting that sets arms or trials apart, by its dotted key; ``outcome``, ``stopped_by`` and
-        ``verdict``; ``<metric>_last``, ``<metric>_best`` and ``<metric>_area``, the study's metric first; and
-        what the run spent. A failed run has the worse of its untrained generator's score and the last it had,
-        as in the tables, so that the mean over an arm's rows is the arm's mean. What does not apply is None,
-        a score that does not exist NaN.
+        ``verdict``; ``absurd``, the metrics that tell of something broken; ``<metric>_last``,
+        ``<metric>_best`` and ``<metric>_area``, the study's metric first; and what the run spent. A failed
+        run has the worse of its untrained generator's score and the last it had, as in the tables, so that
+        the mean over an arm's rows is the arm's mean. What does not apply is None, a score that does not
+        exist NaN.
         """
         runs = self.runs
         settings = list(dict.fromkeys(key for run in runs for key in run.overrides))
@@ -138,6 +139,11 @@ class StudyResult:
                 "outcome": run.outcome,
                 "stopped_by": run.stopped_by,
                 "verdict": run.verdict_name,
+                "absurd": ", ".join(
+                    name
+                    for name in names
+                    if any(is_absurd(run, name, known_score(run, name, at, self.target)) for at in _SUMMARIES)
+                ),
                 **{
                     f"{name}_{at}": known_score(run, name, at, self.target)
                     for name in names

@@ -93,7 +93,10 @@ def test_the_page_says_what_is_broken(study: Path) -> None:
     assert "sliced_w2 3.65e21, coverage -6.19e21 (!)" in flag.text
     (told,) = (answer for answer in answers(summary) if answer.arm == "adam")
     assert "4.56e20 (!)" in told.evidence
-    assert "4.56e20 (!)" in load_results(study)._repr_html_()
+    found = load_results(study)
+    assert "4.56e20 (!)" in found._repr_html_()
+    absurd = {(row["arm"], row["seed"]): row["absurd"] for row in found.to_rows() if row["absurd"]}
+    assert absurd == {("adam", 3): "sliced_w2, coverage"}
 
 
 def test_figures_give_the_axis_to_the_other_scores_and_the_caption_tells_the_number(
