@@ -616,7 +616,7 @@ def grid_arms(study: Study) -> Iterator[Arm]:
         FieldError: a key cannot be gone through.
     """
     if study.kind == "search":
-        yield Arm(name=study.recipe, overrides={}, recipe=study.build({}))
+        yield Arm(name=study.recipe, overrides={}, recipe=_searched_recipe(study))
         return
     ablate = study.ablate
     if ablate is not None and ablate.arms:
@@ -639,6 +639,25 @@ def grid_arms(study: Study) -> Iterator[Arm]:
         numbers = grid_indices(sizes, index, cut=wanted < size)
         chosen = {key: value(key, at) for key, at in numbers.items()}
         yield _arm(study, arm_name(chosen) or study.recipe, chosen, section)
+
+
+def _searched_recipe(study: Study) -> Recipe:
+    """The recipe that a search changes.
+
+    A fixed setting may be an option of the entries that are searched and not of the recipe's own: beta1,
+    where the optimiser's name is one of adam and adamw. The recipe has then the first of these names.
+    """
+    try:
+        return study.build({})
+    except FieldError:
+        names = {
+            key: found.probes[0]
+            for key, found in study.parameters.items()
+            if found.is_searched and key.endswith(".name")
+        }
+        if not names:
+            raise
+        return study.build(names)
 
 
 def _arm(study: Study, name: str, chosen: Mapping[str, Value], section: FieldPath) -> Arm:

@@ -243,6 +243,19 @@ def test_runs_are_counted_without_listing_them(text: str) -> None:
     assert study.num_runs == trials * len(study.seeds) + len(study.arms) * len(study.final_seeds)
 
 
+def test_a_fixed_option_of_the_optimisers_that_are_searched_is_taken() -> None:
+    text = "recipe: points-gan\nmetric: {name: sliced_w2}\nmethod: random\nrun_cap: 3\nparameters:\n"
+    text += "  optimizer.beta1: {value: 0.5}\n  optimizer.name: {values: [adam, adamw]}\n"
+    study = Study.parse(text)
+    (arm,) = study.arms
+    for name in ("adam", "adamw"):
+        optimizer = study.trial_recipe(arm, {"optimizer.name": name}).generator_optimizer
+        assert (optimizer.name, optimizer.options["beta1"]) == (name, 0.5)
+    assert arm.recipe.generator_optimizer.name == "adam"
+    with pytest.raises(ValueError, match="sgd has no option `beta1`"):
+        Study.parse(text.replace("adamw", "sgd"))
+
+
 def test_a_study_of_one_recipe_repeats_it() -> None:
     study = Study.parse("recipe: points-wgan\nmetric: {name: sliced_w2}\nseeds: [3, 1]\n")
     assert study.kind == "grid"
