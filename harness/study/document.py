@@ -346,12 +346,13 @@ def _scalar(node: ScalarNode, kind: str, path: FieldPath) -> bool | int | float 
 
 
 _ELSEWHERE: tuple[tuple[str, Callable[[str], Any]], ...] = (
-    (r"(?i:yes|on)", lambda text: True),
-    (r"(?i:no|off)", lambda text: False),
+    (r"yes|Yes|YES|on|On|ON", lambda text: True),
+    (r"no|No|NO|off|Off|OFF", lambda text: False),
     (r"[-+]?0[0-7_]+", lambda text: int(text.replace("_", ""), 8)),
     (r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+", lambda text: _sexagesimal(text)),
     (r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*", lambda text: _sexagesimal(text)),
-    (r"[0-9]{4}-[0-9][0-9]?-[0-9][0-9]?([Tt]|[ \t]+[0-9].*)?", lambda text: "a date"),
+    (r"[0-9]{4}-[0-9]{2}-[0-9]{2}", lambda text: "a date"),
+    (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*", lambda text: "a date"),
     (r"[-+]?0o[0-7_]+", lambda text: "a word"),
 )
 """What YAML 1.1 makes of a plain word, where YAML 1.2 makes something else of it."""

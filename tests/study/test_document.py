@@ -41,6 +41,7 @@ READ_OTHERWISE = [
     ("1:30:00", "1:30:00", 5400),
     ("1:30.5", "1:30.5", 90.5),
     ("2026-01-01", "2026-01-01", datetime.date(2026, 1, 1)),
+    ("2026-01-01 10:00:00", "2026-01-01 10:00:00", datetime.datetime(2026, 1, 1, 10)),
     # the same, or a word that a program reads as the same number
     ("1_000", 1000, 1000),
     ("0x1f", 31, 31),
@@ -52,6 +53,8 @@ READ_OTHERWISE = [
     ("1.5e+3", 1500.0, 1500.0),
     ("1e-5", 1e-5, "1e-5"),
     ("08", 8, "08"),
+    ("2026-1-1", "2026-1-1", "2026-1-1"),
+    ("yEs", "yEs", "yEs"),
     ("y", "y", "y"),
     ("word", "word", "word"),
 ]
@@ -72,7 +75,9 @@ def test_what_wandbs_yaml_reads_otherwise_is_said_once(subtests: pytest.Subtests
                 continue
             (note,) = document.notes
             assert note.startswith(f"f:1:4: `{text}` is {'a word' if isinstance(here, str) else here} here")
-            told = {str: "a word", datetime.date: "a date"}.get(type(there), str(there).lower())
+            told = {str: "a word", datetime.date: "a date", datetime.datetime: "a date"}.get(
+                type(there), str(there).lower()
+            )
             assert f" and {told} in W&B's YAML 1.1; write which is meant" in note
             assert read_yaml(f"a: '{text}'").notes == []
 

@@ -353,14 +353,14 @@ def test_numpy_scalars_in_a_study_are_the_numbers_that_they_read_as() -> None:
     }
     plain = Study.from_json(nested)
     nested["seeds"] = np.int64(2)
-    nested["run_cap"] = np.int32(3)
+    nested["run_cap"] = np.array(3)
     nested["parameters"] = {
         "optimizer.lr": {
             "min": np.float32(0.001),
             "max": np.float64(0.1),
             "distribution": "log_uniform_values",
         },
-        "train.ema": {"values": [np.float64(0.0), np.float32(0.9)]},
+        "train.ema": {"values": [np.array(0.0), np.float32(0.9)]},
     }
     assert Study.from_json(nested) == plain
     assert json.loads(json.dumps(Study.from_json(nested).to_json())) == plain.to_json()
@@ -368,6 +368,11 @@ def test_numpy_scalars_in_a_study_are_the_numbers_that_they_read_as() -> None:
     loaded = Study.parse(GRID, seeds=np.int64(2), overrides={"train.epochs": np.int64(7)})
     assert loaded == Study.parse(GRID, seeds=2, overrides={"train.epochs": 7})
     assert Study.parse(GRID, seeds=list(np.arange(2)), overrides=changes).run_cap == 2
+    arrays = {"train.epochs": np.array(7), "optimizer.lr": np.array(0.1, np.float32)}
+    found = Study.parse(GRID, seeds=np.arange(2), overrides=arrays)
+    assert found.seeds == (0, 1)
+    assert found.overrides["train.epochs"] == 7
+    assert found.base.generator_optimizer.options["lr"] == 0.1
 
 
 def test_a_study_takes_its_name_from_its_file(tmp_path: Path) -> None:
