@@ -18,6 +18,7 @@ __all__ = [
     "is_short_of_memory",
     "num_cores",
     "num_gpus",
+    "resident_bytes",
     "resolve_device",
     "visible_gpu",
 ]
@@ -142,6 +143,15 @@ def is_short_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _MEMORY_SIGNS)
+
+
+def resident_bytes() -> int:
+    """Memory of the machine that this process takes now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 @lru_cache(maxsize=1)

@@ -196,17 +196,28 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
 @harness.command()
 @click.argument("sweep")
 @_study_options
-def plan(sweep: str, device: str, directory: Path, workers: int | None, **options: Any) -> None:
+@click.option(
+    "--remeasure",
+    is_flag=True,
+    help="Measure again, and write the prices and the groups of runs not begun into the plan there is.",
+)
+def plan(
+    sweep: str, device: str, directory: Path, workers: int | None, remeasure: bool, **options: Any
+) -> None:
     """List every run of a study with its price; start nothing."""
+    from harness.planning.plan_file import write_plan
     from harness.planning.planner import plan_study
     from harness.planning.size import TooLargeError
+    from harness.study.folder import StudyFolder
 
     study = _study(sweep, **options)
     try:
-        made = plan_study(study, directory=directory, workers=workers, device=device)
+        made = plan_study(study, directory=directory, workers=workers, device=device, remeasure=remeasure)
     except TooLargeError as error:
         say(error)
         return
+    if remeasure and StudyFolder(made.directory).plan.exists():
+        write_plan(made, anew=True)
     for line in made.remarks:
         say(line)
     _print_plan(made, new_console())
@@ -299,7 +310,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print(table)
         console.print()
     prices = Table(
-        "arm", "steps a run", "seconds a run", "trained together", "memory", box=None, pad_edge=False
+        "arm", "steps a run", "seconds a run", "trained together", "their memory", box=None, pad_edge=False
     )
     for arm in plan.arms:
         price = arm.price
@@ -335,7 +346,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
     if left:
         line += (
             f"; {plan.total_steps:,} steps to go on {plan.device}: about {about(plan.eta_sec)} with "
-            f"{plan.workers} workers of {plan.num_threads} threads, {_bytes(plan.memory_bytes)} of memory"
+            f"{plan.workers} workers of {plan.num_threads} threads, {_memory(plan)}"
         )
     early = plan.study.early_stop
     if left and early is not None:
@@ -359,6 +370,13 @@ def _print_ranges(study: Study, console: Console) -> None:
         table.add_row(*map(escape, (found.key, found.distribution, found.reach, *found.samples)))
     console.print(table)
     console.print()
+
+
+def _memory(plan: Plan) -> str:
+    """What all workers take of the machine's memory, and of the GPUs'."""
+    if plan.device == "cpu" or not plan.host_bytes:
+        return f"{_bytes(plan.host_bytes or plan.memory_bytes)} of memory"
+    return f"{_bytes(plan.host_bytes)} of memory and {_bytes(plan.memory_bytes)} of the GPUs'"
 
 
 def _bytes(count: int) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +19,28 @@ from torch import Tensor
 from harness.data import Dataset
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
+from harness.machine import resident_bytes
 from harness.recipe import Recipe
 from harness.recipe.networks import operation_counter
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "best_population", "measure"]
 
 _SIZES = (1, 2, 4, 8)
 _SIZES_CUDA = (1, 2, 4, 8, 16, 32, 64)
-_REPEATS = 3
+_ROUNDS = 5
 _BUDGET_SEC = 1.5
-_NEEDED_GAIN = 1.15
+_CLEAR_LOSS, _CLEAR_GAIN = 1.3, 1.6
+"""How much faster a CPU must train eight runs at once for that to be clearly no better, or clearly better.
+
+Nets bound by arithmetic gain nothing (1.0 to 1.25 measured, on a machine with other work to do), tiny ones
+2.4.
+"""
+_SMALL_STEP = 20e6
+"""Multiply-adds of a D step below which a CPU spends more on launching operations than on computing them.
+
+There runs are trained together unless they clearly gain nothing, and above it only if they clearly gain.
+"""
+_WITHIN = 1.15  # on a GPU the smallest population is taken that is this close to the fastest
 _LONG_STEP_SEC = 0.02  # a longer step of one run on a CPU is all arithmetic, and a larger K gains nothing
 _MEMORY_SHARE = 0.5  # of what is free
 
@@ -37,17 +50,17 @@ class Measurement:
     """What a recipe costs on one device.
 
     Attributes:
-        population: the best number K of runs in lockstep. More than one only where it trains at least
-            15 % more run-steps a second, so that two measurements agree.
+        population: how many runs K to train in lockstep; see `best_population`.
         step_sec_by_size: K → seconds of one D step of one run, its share of G steps included, at every K
-            measured; larger ones are left out once K is clearly too large. Of networks that grow, the mean
-            over a run.
+            measured: the median of a few rounds. Of networks that grow, the mean over a run.
         memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
             what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
         multiply_adds: multiplications with an addition that one run takes in all: forward and backward passes
             of both networks and penalties, as torch computes them, without updates and diagnostics.
         num_threads: CPU threads it was measured with.
+        host_bytes: memory that the measuring process took of the machine in the end, its libraries and data
+            included; 0 where the system does not tell.
         obstacle: why torch cannot train several runs together, where it cannot; only K = 1 is timed then.
     """
 
@@ -57,6 +70,7 @@ class Measurement:
     total_steps: int
     multiply_adds: int
     num_threads: int
+    host_bytes: int = 0
     obstacle: str = ""
 
 
@@ -68,10 +82,12 @@ def measure(
     num_threads: int | None = None,
     population: int | None = None,
     budget_sec: float = _BUDGET_SEC,
+    sharing: int = 1,
 ) -> Measurement:
     """Time a recipe at K = 1, 2, 4, ... for a moment each, as far as memory goes.
 
-    Where a step takes long, two of them are all that is timed, and on a CPU K = 1 alone.
+    On a CPU the sizes take turns: what else the machine does then disturbs all of them alike. Where a step
+    takes long, two of them are all that is timed, and on a CPU K = 1 alone.
 
     Args:
         recipe: what to train.
@@ -80,9 +96,10 @@ def measure(
         num_threads: CPU threads; by default as many as are set now.
         population: the K to time, where it is settled already.
         budget_sec: seconds all timings may take, roughly.
+        sharing: processes that are to share a GPU's memory.
 
     Returns:
-        The costs, and the best K.
+        The costs, and the K to take.
     """
     device = torch.device(device)
     threads_before = torch.get_num_threads()
@@ -92,45 +109,71 @@ def measure(
         sizes: tuple[int, ...] = _SIZES_CUDA if device.type == "cuda" else _SIZES
         if population is not None:
             sizes = (population,)
-        times: dict[int, float] = {}
+        rounds: dict[int, list[float]] = {}
         memory: dict[int, int] = {}
-        total_steps = 0
         trainer = _trainer(recipe, dataset, device, 1)
-        multiply_adds = _count(trainer)
+        total_steps, multiply_adds = trainer.total_steps, _count(trainer)
         obstacle = trainer.population.obstacle()
         if obstacle:
             sizes = (1,)
+        timed: dict[int, Trainer] = {}
         for size in sizes:
             try:
                 if size > 1:
                     trainer = _trainer(recipe, dataset, device, size)
-                times[size] = _mean_time(trainer, budget_sec / len(sizes), warm=size == 1) / size
+                    trainer.advance(1)
+                if device.type == "cuda":
+                    rounds |= _rounds({size: trainer}, budget_sec / len(sizes))
                 memory[size] = _memory(trainer)
             except torch.OutOfMemoryError:
-                times.pop(size, None)
-                if not times:
+                if not memory:
                     raise
+                rounds.pop(size, None)
                 break
-            total_steps = trainer.total_steps
-            long = device.type == "cpu" and times[size] > _LONG_STEP_SEC
-            if long or (size > 2 and times[size] > min(times.values()) * 1.2):
+            if device.type == "cpu":
+                timed[size] = trainer
+                if len(sizes) > 1 and size == 1 and _pass(trainer, 1) > _LONG_STEP_SEC:
+                    break
+            if 2 * memory[size] > _memory_allowed(device, threads, sharing):
                 break
-            if 2 * memory[size] > _memory_allowed(device, threads):
-                break
-        best = min(times, key=lambda size: times[size])
-        if times.get(1, math.inf) < _NEEDED_GAIN * times[best]:
-            best = 1
+        if timed:
+            rounds = _rounds(timed, budget_sec)
+        best = best_population(rounds, multiply_adds / total_steps, device)
         return Measurement(
             population=best,
-            step_sec_by_size=times,
+            step_sec_by_size={size: statistics.median(found) for size, found in rounds.items()},
             memory_bytes=memory[best],
             total_steps=total_steps,
             multiply_adds=multiply_adds,
             num_threads=threads,
+            host_bytes=resident_bytes(),
             obstacle=obstacle,
         )
     finally:
         torch.set_num_threads(threads_before)
+
+
+def best_population(rounds: Mapping[int, Sequence[float]], multiply_adds: float, device: torch.device) -> int:
+    """How many runs to train together.
+
+    On a CPU it is one or the largest size. The gain is the median, over the rounds, of the ratio of the two
+    times of a round. Where it is clear, it decides; else what a step computes does, which is the same in
+    every measurement.
+
+    Args:
+        rounds: K → seconds of one D step of one run, round by round.
+        multiply_adds: of one D step of one run.
+        device: where they were timed.
+    """
+    times = {size: statistics.median(found) for size, found in rounds.items()}
+    if device.type != "cpu":
+        return min(size for size, sec in times.items() if sec <= _WITHIN * min(times.values()))
+    largest = max(rounds)
+    if 1 not in rounds or largest == 1:
+        return largest
+    gain = statistics.median(one / many for one, many in zip(rounds[1], rounds[largest], strict=True))
+    together = gain >= _CLEAR_GAIN or (gain > _CLEAR_LOSS and multiply_adds <= _SMALL_STEP)
+    return largest if together else 1
 
 
 def _trainer(recipe: Recipe, dataset: Dataset, device: torch.device, size: int) -> Trainer:
@@ -148,35 +191,35 @@ def _count(trainer: Trainer) -> int:
     return round(total)
 
 
-def _mean_time(trainer: Trainer, budget_sec: float, *, warm: bool) -> float:
-    """Seconds a D step of the whole population takes, over all sizes that networks grow through.
+def _rounds(trainers: Mapping[int, Trainer], budget_sec: float) -> dict[int, list[float]]:
+    """K → seconds of one D step of one run, in every round, in which the sizes take turns.
 
-    The trainer is left at the last of them, which takes most memory.
+    Trainers are left at the last of the sizes that networks grow through, which takes most memory.
     """
+    started = time.perf_counter()
+    first = {size: [_pass(trainer, 1) / size] for size, trainer in trainers.items()}
+    took = time.perf_counter() - started
+    if _ROUNDS * took > budget_sec:
+        return {size: [*first[size], _pass(trainer, 1) / size] for size, trainer in trainers.items()}
+    iterations = max(1, int(budget_sec / took / _ROUNDS))
+    found: dict[int, list[float]] = {size: [] for size in trainers}
+    for _ in range(_ROUNDS):
+        for size, trainer in trainers.items():
+            found[size].append(_pass(trainer, iterations) / size)
+    return found
+
+
+def _pass(trainer: Trainer, iterations: int) -> float:
+    """Seconds a D step of the whole population takes, over all sizes that networks grow through."""
     stretches = trainer.stretches()
     total = 0.0
     for first, steps in stretches:
         trainer.go_to(first)
-        total += _time(trainer, budget_sec / len(stretches), warm=warm) * steps
+        total += _time(trainer, iterations) * steps
     return total / sum(steps for _, steps in stretches)
 
 
-def _time(trainer: Trainer, budget_sec: float, *, warm: bool) -> float:
-    """Seconds a D step of the whole population takes: the least of a few stretches, once it is warm."""
-    started = time.perf_counter()
-    if not warm:
-        trainer.advance(1)
-    _synchronize(trainer)
-    warmed = time.perf_counter()
-    first = _stretch(trainer, 1)
-    ended = time.perf_counter()
-    if _REPEATS * (ended - warmed) > budget_sec:
-        return min(first, _stretch(trainer, 1))
-    iterations = max(1, int((budget_sec - (ended - started)) / (ended - warmed) / _REPEATS))
-    return min(_stretch(trainer, iterations) for _ in range(_REPEATS))
-
-
-def _stretch(trainer: Trainer, iterations: int) -> float:
+def _time(trainer: Trainer, iterations: int) -> float:
     """Seconds a D step takes, over a few iterations.
 
     On a CPU it is the time that this process computes, not the time that passes: what else the machine does
@@ -221,11 +264,11 @@ def _memory(trainer: Trainer) -> int:
     return sum(held.values())
 
 
-def _memory_allowed(device: torch.device, threads: int) -> float:
-    """Bytes one population may take; on a CPU others like it train on the other cores."""
+def _memory_allowed(device: torch.device, threads: int, sharing: int) -> float:
+    """Bytes one population may take; others like it train on the other cores, and in `sharing` on a GPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        return _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+        return _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] / sharing
     populations = max(1, (os.cpu_count() or 1) // threads)
     return _MEMORY_SHARE * _free_memory() / populations
 

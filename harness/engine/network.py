@@ -26,6 +26,7 @@ from torch.func import functional_call, vmap
 from torch.nn.utils import parametrizations
 
 from harness.engine.chain import chain_of
+from harness.engine.seeding import random_states
 
 __all__ = ["DRAWS", "Network", "Tape", "mixes_samples"]
 
@@ -196,9 +197,10 @@ class Network:
         devices = [] if inputs.device.type == "cpu" else [inputs.device]
         try:
             with torch.random.fork_rng(devices), _plain_attention():
-                before = torch.get_rng_state()
+                before = random_states(inputs.device)
                 self._map(views, buffers, *given)
-                draws = not torch.equal(before, torch.get_rng_state())
+                after = random_states(inputs.device)
+                draws = not all(map(torch.equal, before, after))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["RandomState", "generator_for", "seed_for", "seeded"]
+__all__ = ["RandomState", "generator_for", "random_states", "seed_for", "seeded"]
 
 
 def seed_for(seed: int, purpose: str, index: int = 0) -> int:
@@ -59,6 +59,18 @@ def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
         yield
 
 
+def random_states(device: torch.device) -> list[Tensor]:
+    """Torch's global random states that layers on a device may draw from: the CPU's, and the device's own.
+
+    Args:
+        device: where the layers are.
+    """
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
 class RandomState:
     """Torch's global random state as one population left it, on the CPU and on its device.
 
@@ -94,10 +106,7 @@ class RandomState:
         self._states = [state.clone() for state in states]
 
     def _current(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        return states
+        return random_states(self._device)
 
     def _install(self, states: Sequence[Tensor]) -> None:
         torch.set_rng_state(states[0])

@@ -57,7 +57,7 @@ def run_study(
     Args:
         study: The study.
         directory: Folder of all studies; this one's is ``<directory>/<study>``.
-        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        workers: Worker processes; by default one a core on a CPU, four on one GPU, one each on several.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         wandb: ``auto``, ``online``, ``offline`` or ``disabled``.
         population: Most runs to be trained together; measured by default.

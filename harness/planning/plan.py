@@ -63,7 +63,9 @@ class Price:
     Attributes:
         steps: Training steps of one run.
         run_sec: Seconds of one run's training, its share of its population's.
-        memory_bytes: Memory that its population takes.
+        memory_bytes: Memory that its population takes on the device.
+        host_bytes: Memory that a worker takes of the machine, its libraries and data included, and on a CPU
+            its population; 0 in plans of a time when it was not measured.
         multiply_adds: Multiplications with an addition of one run's training; 0 in plans of a time when they
             were not counted.
     """
@@ -72,6 +74,7 @@ class Price:
     run_sec: float
     memory_bytes: int
     multiply_adds: int = 0
+    host_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +217,13 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Most memory that all workers take at once."""
+        """Most memory that the populations of all workers take at once, on their devices."""
         return self.workers * max((arm.price.memory_bytes for arm in self.arms if arm.price), default=0)
+
+    @property
+    def host_bytes(self) -> int:
+        """Most memory that all workers take of the machine at once; 0 where it was not measured."""
+        return self.workers * max((arm.price.host_bytes for arm in self.arms if arm.price), default=0)
 
     def __repr__(self) -> str:
         left = self.num_runs - self.num_done

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json, write_text
-from harness.leases import locked
+from harness.leases import holder, locked, take_lease
 from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.recipe import Recipe
 from harness.recipe.plugins import ModuleMissing, changed, import_recorded, module_source, recorded_code
@@ -250,20 +250,23 @@ def extended(old: Plan, study: Study) -> Plan:
     return replace(old, study=study, arms=arms)
 
 
-def write_plan(plan: Plan) -> Plan:
+def write_plan(plan: Plan, *, anew: bool = False) -> Plan:
     """Write ``plan.json``, and ``study.yaml`` for people, each in one move.
 
     Args:
         plan: What to write. If another process has written the study's plan meanwhile, that one is kept,
             extended by what this one's study asks for.
+        anew: Whether to put it in the place of the plan that is there, which no sweep may be carrying out.
 
     Returns:
         The plan as written.
 
     Raises:
-        ValueError: If the folder cannot be written to; nothing is left behind then.
+        ValueError: If the folder cannot be written to; nothing is left behind then. Or if a sweep is at it.
     """
     folder = StudyFolder(plan.directory)
+    if anew:
+        _check_at_rest(folder)
     made: list[Path] = []
     try:
         for path in [*reversed(folder.path.parents), folder.path]:
@@ -272,7 +275,7 @@ def write_plan(plan: Plan) -> Plan:
                 made.append(path)
         folder.make()
         with locked(folder.lock("plan")):
-            if folder.plan.exists():
+            if folder.plan.exists() and not anew:
                 plan = _merged(read_plan(folder.path, plan.workers, renew=True), plan)
             write_text(folder.text, to_yaml(plan.study.to_json()))
             write_json(folder.plan, _to_json(plan))
@@ -283,6 +286,14 @@ def write_plan(plan: Plan) -> Plan:
             "--directory."
         ) from None
     return plan
+
+
+def _check_at_rest(folder: StudyFolder) -> None:
+    lease = take_lease(folder.leases, "sweep")
+    if lease is None:
+        pid = holder(folder.leases, "sweep").get("pid", "unknown")
+        raise ValueError(f"{folder.path} is being run by process {pid}; wait for it, or stop it.")
+    lease.release()
 
 
 def _merged(kept: Plan, plan: Plan) -> Plan:

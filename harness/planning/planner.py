@@ -5,13 +5,14 @@ Everything that can be wrong with what a user asked for comes to light here, bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.machine import num_cores, resolve_device
-from harness.planning.plan import ArmPlan, Plan, Price, with_all_groups
+from harness.machine import num_cores, num_gpus, resolve_device
+from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.planning.plan_file import extended, how_to_go_on, read_plan
 from harness.planning.size import TooLargeError, can_be_listed, size_in_words
 from harness.recipe.registry import plain_value
@@ -26,15 +27,11 @@ __all__ = ["plan_study"]
 
 _MEASURING_SEC = 0.8
 """Seconds that all measurements of a plan may take together."""
-_NEEDED_GAIN = {1: 1.6, 2: 1.25}
-"""A CPU trains eight runs together only where that is this much faster than one, and than two, at a time.
-
-Nets bound by arithmetic gain nothing (1.0 measured), tiny ones 2.4 over one and 1.7 over two. The bounds lie
-between, so that one noisy timing does not carry a study from one side to the other.
-"""
-
 _WORKERS_A_GPU = 4
-"""Worker processes a GPU: while one scores and draws its samples, the others train."""
+"""Worker processes of a study on one GPU: while one scores and draws its samples, the others train.
+
+Where there are several GPUs, each has one.
+"""
 
 
 def plan_study(
@@ -44,6 +41,7 @@ def plan_study(
     workers: int | None = None,
     device: str = "auto",
     population: int | None = None,
+    remeasure: bool = False,
 ) -> Plan:
     """Plan a study, or go on with the plan it has; nothing is written.
 
@@ -53,9 +51,11 @@ def plan_study(
     Args:
         study: The study.
         directory: Folder of all studies.
-        workers: Worker processes; by default one a core on a CPU, and a few for each GPU.
+        workers: Worker processes; by default one a core on a CPU, four on one GPU, one each on several.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``. A study stays on the device it was begun on.
         population: Most runs to be trained together; measured by default. An old plan keeps its groups.
+        remeasure: Whether to measure an old plan anew, and to group those of its runs anew that have not
+            begun.
 
     Returns:
         The plan, with the ids of the runs that exist already.
@@ -86,6 +86,8 @@ def plan_study(
             _check_data_left(plan)
             return with_all_groups(replace(plan, workers=workers or 1))
         resolve_device(plan.device)
+        if remeasure:
+            plan = _unmeasured(plan)
     else:
         _check_folder(folder)
         plan = Plan(
@@ -126,6 +128,23 @@ def _price_of_one_arm(study: Study, folder: Path, workers: int | None, device: s
     if not study.lists_arms:
         fix = "list fewer values, or search them under `parameters`, by method: random with a run_cap"
     return f"{size}, if every arm costs what the first does. So many cannot be listed; {fix}."
+
+
+def _unmeasured(plan: Plan) -> Plan:
+    """A plan without prices, and without the groups of which nothing has been trained."""
+    folder = StudyFolder(plan.directory)
+
+    def has_begun(group: RunGroup) -> bool:
+        checkpoint = folder.checkpoint(group.id)
+        return any(run.run_id in plan.done for run in group.runs) or any(
+            checkpoint.parent.glob(f"{group.id}*")
+        )
+
+    return replace(
+        plan,
+        arms=tuple(replace(arm, price=None, population=1) for arm in plan.arms),
+        run_groups=tuple(group for group in plan.run_groups if has_begun(group)),
+    )
 
 
 def _same_device(plan: Plan, device: str) -> str:
@@ -273,49 +292,36 @@ def _num_workers(plan: Plan, asked: int | None) -> int:
     if asked is None:
         asked = num_cores()
         if plan.device.startswith("cuda"):
-            asked = min(asked, _WORKERS_A_GPU * _num_gpus(plan.device))
+            gpus = num_gpus(plan.device)
+            asked = min(asked, gpus if gpus > 1 else _WORKERS_A_GPU)
     return min(asked, most)
-
-
-def _num_gpus(device: str) -> int:
-    import torch
-
-    return torch.cuda.device_count() if device == "cuda" else 1
 
 
 def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[ArmPlan, ...]:
     """The arms with their prices, each structure measured once."""
-    from harness.engine.measure import measure
     from harness.engine.population import structure
     from harness.planning.limits import limits
 
     told: dict[tuple[str, int], str] = {}
-    left = {structure(arm.asked.recipe) for arm in plan.arms if arm.price is None}
-    measured: dict[Any, Measurement] = {}
+    left = {structure(arm.asked.recipe): arm for arm in reversed(plan.arms) if arm.price is None}
+    found_of = dict(
+        zip(left, _measure(plan, list(left.values()), datasets, population), strict=True) if left else ()
+    )
     arms = []
     for arm in plan.arms:
         if arm.price is not None:
             arms.append(arm)
             continue
         recipe, dataset = arm.asked.recipe, datasets[arm.name]
-        key = structure(recipe)
-        if key not in measured:
-            measured[key] = measure(
-                recipe,
-                dataset,
-                plan.device.partition(":")[0],
-                num_threads=plan.num_threads,
-                population=population,
-                budget_sec=_MEASURING_SEC / len(left),
-            )
-        found = measured[key]
+        found = found_of[structure(recipe)]
         if found.obstacle:
             _check_alone(plan, arm, population, found.obstacle)
-        size = 1 if found.obstacle else population or _best_size(found, plan.device)
+        size = 1 if found.obstacle else population or found.population
         price = Price(
             steps=found.total_steps,
             run_sec=found.step_sec_by_size[size] * found.total_steps,
             memory_bytes=found.memory_bytes,
+            host_bytes=found.host_bytes,
             multiply_adds=found.multiply_adds,
         )
         few = (dataset.fingerprint, recipe.evaluate.num_samples)
@@ -334,6 +340,25 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
     return tuple(arms)
 
 
+def _measure(
+    plan: Plan, arms: Sequence[ArmPlan], datasets: Mapping[str, Dataset], population: int | None
+) -> list[Measurement]:
+    """Measure the structure of each of some arms, on a GPU in a process of its own."""
+    settings: dict[str, Any] = {
+        "num_threads": plan.num_threads,
+        "population": population,
+        "budget_sec": _MEASURING_SEC / len(arms),
+    }
+    if plan.device.startswith("cuda"):
+        from harness.planning.measuring import measure_apart
+
+        settings["sharing"] = math.ceil(plan.workers / num_gpus(plan.device))
+        return measure_apart([arm.asked.recipe for arm in arms], plan.device, **settings)
+    from harness.engine.measure import measure
+
+    return [measure(arm.asked.recipe, datasets[arm.name], **settings) for arm in arms]
+
+
 def _check_alone(plan: Plan, arm: ArmPlan, population: int | None, obstacle: str) -> None:
     """Refuse what would need an arm's runs trained together, where torch cannot."""
     reason = f"runs of arm {arm.name} can only be trained one at a time ({obstacle})"
@@ -344,17 +369,3 @@ def _check_alone(plan: Plan, arm: ArmPlan, population: int | None, obstacle: str
             f"`early_terminate` judges all seeds of a trial together, but {reason}; leave it out, or ask for "
             "one seed."
         )
-
-
-def _best_size(found: Measurement, device: str) -> int:
-    """How many runs to train together.
-
-    On a CPU it is all or nothing, and by a wide margin: the best of several sizes would change from one
-    measurement to the next, and with it the last bits of the numbers.
-    """
-    if device != "cpu":
-        return found.population
-    times = found.step_sec_by_size
-    largest = max(times)
-    needed = [gain * times[largest] <= times.get(size, 0.0) for size, gain in _NEEDED_GAIN.items()]
-    return largest if all(needed) else 1

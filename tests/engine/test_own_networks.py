@@ -17,8 +17,9 @@ import support.own_nets  # noqa: F401 (imported, its networks are registered)
 from harness.data import load_dataset
 from harness.engine import checkpoint
 from harness.engine.measure import measure
-from harness.engine.network import Network
+from harness.engine.network import DRAWS, Network
 from harness.engine.population import Population
+from harness.engine.seeding import random_states
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators, generators
@@ -212,6 +213,15 @@ class Noisy(nn.Module):
 
 def noisy(*, sample_shape: tuple[int, ...], num_classes: int, latent_dim: int = 4) -> nn.Module:
     return Noisy()
+
+
+def test_what_draws_on_a_gpu_is_told_by_the_state_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(range(9))
+    monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: torch.tensor([next(drawn)]))
+    network = Network([nn.Sequential(nn.Linear(2, 2), nn.GELU())], torch.device("cpu"))
+    assert network.obstacle(torch.zeros(3, 2)) == ""
+    monkeypatch.setattr("harness.engine.network.random_states", lambda _: random_states(torch.device("cuda")))
+    assert network.obstacle(torch.zeros(3, 2)) == DRAWS
 
 
 def test_what_draws_in_its_forward_pass_is_trained_one_run_at_a_time_and_evaluated_alike(

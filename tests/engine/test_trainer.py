@@ -19,7 +19,7 @@ from gan_sweep_models.points import PointsDiscriminator
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged
-from harness.engine.measure import measure
+from harness.engine.measure import best_population, measure
 from harness.engine.meter import SCORE_EDGES, Meter
 from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
@@ -633,16 +633,52 @@ def test_a_settled_population_is_the_only_one_measured() -> None:
     assert list(found.step_sec_by_size) == [3]
 
 
-def test_a_larger_population_is_taken_only_for_a_clear_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("gains", "multiply_adds", "population"),
+    [
+        ([2.4, 2.5, 2.4, 2.3, 2.4], 3e6, 8),  # tiny
+        ([1.0, 1.1, 1.0, 0.9, 1.0], 150e6, 1),  # bound by arithmetic
+        ([2.4, 0.4, 2.4, 0.9, 2.4], 3e6, 8),  # two rounds disturbed
+        ([1.0, 9.0, 1.0, 5.0, 1.0], 150e6, 1),
+        ([1.45, 1.5, 1.4, 1.5, 1.45], 3e6, 8),  # not clear: what a step computes decides
+        ([1.45, 1.5, 1.4, 1.5, 1.45], 150e6, 1),
+        ([1.1, 1.2, 1.0, 1.1, 1.1], 3e6, 1),  # clear, against what a step computes
+        ([1.9, 1.9, 1.8, 1.9, 1.9], 150e6, 8),
+    ],
+)
+def test_how_many_train_together_is_decided_by_a_clear_gain_or_by_the_size_of_a_step(
+    gains: list[float], multiply_adds: float, population: int
+) -> None:
+    rounds = {1: [1.0] * 5, 2: [0.9] * 5, 8: [1 / gain for gain in gains]}
+    assert best_population(rounds, multiply_adds, CPU) == population
+
+
+def test_a_machine_that_slows_down_meanwhile_changes_nothing() -> None:
+    rounds = {1: [1.0, 1.1, 3.0, 3.1, 3.0], 8: [0.5, 0.55, 1.5, 1.4, 1.6]}
+    assert best_population(rounds, 150e6, CPU) == 8
+
+
+def test_a_gpu_takes_the_smallest_population_close_to_the_fastest() -> None:
+    assert best_population({1: [1.0], 2: [0.5], 4: [0.26], 8: [0.25]}, 3e6, GPU) == 4
+    assert best_population({1: [1.0], 2: [0.95], 4: [0.94]}, 3e6, GPU) == 1
+
+
+def test_the_sizes_take_turns_while_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.engine import measure as module
 
-    def pretend(sec: dict[int, float]) -> int:
-        monkeypatch.setattr(module, "_time", lambda run, *_, **__: sec[len(run.live)] * len(run.live) / 1000)
-        return measure(tiny(), data()).population
+    timed: list[int] = []
 
-    assert pretend({1: 1.0, 2: 0.95, 4: 0.9, 8: 0.88}) == 1
-    assert pretend({1: 1.0, 2: 0.9, 4: 0.5, 8: 0.6}) == 4
-    assert pretend({1: 1.0, 2: 1.3, 4: 1.1, 8: 0.5}) == 8
+    def time(run: Trainer, *_: Any) -> float:
+        timed.append(len(run.live))
+        return 1e-3
+
+    monkeypatch.setattr(module, "_time", time)
+    found = measure(tiny(), data())
+    assert timed == [1, *[1, 2, 4, 8] * 6]
+    assert found.step_sec_by_size == {1: 1e-3, 2: 5e-4, 4: 2.5e-4, 8: 1.25e-4}
 
 
 def test_a_long_step_is_timed_twice_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -658,7 +694,7 @@ def test_a_long_step_is_timed_twice_and_alone(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Trainer, "advance", spy)
     found = measure(tiny(train__discriminator_steps=2), data(), budget_sec=0.0)
-    assert advanced == [1, 1, 1], "a warm-up, and the two that are timed"
+    assert advanced == [1, 1, 1, 1], "a warm-up, a look at how long it takes, and the two that are timed"
     assert list(found.step_sec_by_size) == [1]
     assert found.population == 1
     assert 0 < found.step_sec_by_size[1] < 1
@@ -668,9 +704,9 @@ def test_no_population_is_measured_that_memory_would_not_hold(monkeypatch: pytes
     from harness.engine import measure as module
 
     monkeypatch.setattr(module, "_memory", lambda run: len(run.live) * 1000)
-    monkeypatch.setattr(module, "_memory_allowed", lambda device, threads: 4500)
+    monkeypatch.setattr(module, "_memory_allowed", lambda *_: 4500)
     assert list(measure(tiny(), data(), budget_sec=0.05).step_sec_by_size) == [1, 2, 4]
-    monkeypatch.setattr(module, "_memory_allowed", lambda device, threads: 10)
+    monkeypatch.setattr(module, "_memory_allowed", lambda *_: 10)
     assert list(measure(tiny(), data(), budget_sec=0.05).step_sec_by_size) == [1]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +115,34 @@ def test_too_little_memory_to_begin_is_said_to_be_that(plan: Plan, die: Callable
     die(OUT_OF_MEMORY, doing=False)
     with pytest.raises(WorkerError, match="workers ran out of memory 3 times before they had a run"):
         die(OUT_OF_MEMORY, doing=False)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from harness.execution import pool, worker
+
+def work(self):
+    {raised}
+
+worker.Worker.work = work
+pool._work(Path(sys.argv[1]), 0, device="cpu", num_threads=1, wandb="disabled", checkpoint_sec=1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        ("import torch; torch.empty(2**60, dtype=torch.uint8)", OUT_OF_MEMORY),
+        ("raise ValueError('no such data')", 2),
+        ("raise KeyError('x')", 1),
+    ],
+)
+def test_a_worker_says_what_it_died_of(plan: Plan, raised: str, code: int) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(raised=raised), str(plan.directory)]
+    assert subprocess.run(command, check=False).returncode == code
+    log = (StudyFolder(plan.directory).workers / "0.log").read_text()
+    assert log.count("Traceback") == 1
 
 
 def test_what_linux_killed_for_memory_is_counted_where_it_says_so(

@@ -17,11 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.files import write_json
+from harness.leases import take_lease
+from harness.planning import measuring
+from harness.planning.measuring import measure_apart
 from harness.planning.plan import ArmPlan, chunks, grouped, trial_groups
 from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.planning.planner import plan_study
 from harness.report.page import write_report
 from harness.runs.job import PlannedRun
+from harness.study.folder import StudyFolder
 from harness.study.study import Arm, Study
 from support.tiny_studies import ablation, search, tiny_recipe, unmeasured_plan
 
@@ -38,6 +42,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             population=max(sizes),
             step_sec_by_size=sizes,
             memory_bytes=1_000_000,
+            host_bytes=700_000_000,
             total_steps=1000,
             multiply_adds=5_000_000_000,
             obstacle="",
@@ -85,6 +90,7 @@ def test_the_price_is_per_run_and_workers_share_it(tmp_path: Path, measured: lis
     assert one.eta_sec == pytest.approx(4.0)
     assert two.eta_sec == pytest.approx(2.0)
     assert (one.memory_bytes, two.memory_bytes) == (1_000_000, 2_000_000)
+    assert (one.host_bytes, two.host_bytes) == (700_000_000, 1_400_000_000)
 
 
 def test_a_real_measurement_prices_a_run(tmp_path: Path) -> None:
@@ -114,23 +120,65 @@ def test_a_finished_study_is_planned_without_looking_at_data_or_device(
     assert plan_study(ablation(), directory=tmp_path).eta_sec == 0
 
 
+def test_a_worker_is_priced_with_its_libraries_and_data(tmp_path: Path) -> None:
+    plan = plan_study(ablation(), directory=tmp_path, workers=2, population=1)
+    assert 2 * 200e6 < plan.host_bytes < 2 * 8e9
+    assert plan.host_bytes > 10 * plan.memory_bytes
+    write_plan(plan)
+    assert read_plan(plan.directory, workers=2).host_bytes == plan.host_bytes
+
+
 @pytest.mark.parametrize(
-    ("times", "population"),
-    [
-        ({1: 0.40, 2: 0.27, 4: 0.19, 8: 0.16}, 8),  # a tiny net
-        ({1: 4.2, 2: 4.3, 4: 4.2, 8: 4.4}, 1),  # one bound by arithmetic
-        ({1: 8.8, 2: 4.3, 4: 4.4, 8: 4.2}, 1),  # the same, the first timing disturbed
-        ({1: 6.3, 2: 6.2, 4: 7.6}, 1),  # slower together: larger sizes were not tried
-    ],
+    ("gpus", "device", "workers", "sharing"),
+    [(1, "cuda", 4, 4), (4, "cuda", 4, 1), (2, "cuda", 2, 1), (4, "cuda:3", 4, 4)],
 )
-def test_one_disturbed_timing_does_not_change_how_runs_are_grouped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: dict[int, float], population: int
+def test_workers_on_one_gpu_share_it_and_several_gpus_have_one_worker_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, device: str, workers: int, sharing: int
 ) -> None:
-    found = SimpleNamespace(
-        population=8, step_sec_by_size=times, memory_bytes=1, total_steps=1, multiply_adds=1, obstacle=""
-    )
-    monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
-    assert plan_study(ablation(), directory=tmp_path).arms[0].population == population
+    asked: list[tuple[str, int]] = []
+
+    def measure(recipes: list[Any], device: str, *, sharing: int, **_: Any) -> list[SimpleNamespace]:
+        asked.append((device, sharing))
+        found = SimpleNamespace(
+            population=1,
+            step_sec_by_size={1: 1e-3},
+            memory_bytes=5,
+            host_bytes=7,
+            total_steps=1,
+            multiply_adds=1,
+            obstacle="",
+        )
+        return [found] * len(recipes)
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("harness.planning.planner.num_cores", lambda: 16)
+    monkeypatch.setattr("harness.planning.measuring.measure_apart", measure)
+    plan = plan_study(ablation(seeds=8), directory=tmp_path, device=device)
+    assert asked == [(device, sharing)]
+    assert plan.workers == workers
+    assert (plan.memory_bytes, plan.host_bytes) == (5 * workers, 7 * workers)
+
+
+def test_a_process_of_its_own_measures_as_this_one_does() -> None:
+    found = measure_apart([tiny_recipe()], "cpu", num_threads=1, population=2, budget_sec=0.01)
+    assert (found[0].population, list(found[0].step_sec_by_size)) == (2, [2])
+    assert found[0].total_steps == 39
+    assert found[0].host_bytes > 100e6
+
+
+def test_what_cannot_be_measured_apart_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(ValueError, match=r"^measuring on cuda:1 failed: exit code 1$"):
+        measure_apart([tiny_recipe()], "cuda:1")
+
+
+def test_a_recipe_too_large_for_memory_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("harness.engine.measure.measure", short)
+    asked = {"recipes": [tiny_recipe().to_json()], "device": "cpu", "settings": {}}
+    assert "`ring-gan` does not fit into memory" in measuring._measured(asked)["error"]
 
 
 @pytest.fixture
@@ -140,6 +188,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         population=1,
         step_sec_by_size={1: 1e-3},
         memory_bytes=1,
+        host_bytes=1,
         total_steps=1,
         multiply_adds=1,
         obstacle="no rule for gru",
@@ -368,6 +417,31 @@ def test_a_write_that_fails_halfway_leaves_no_folder(
     with pytest.raises(ValueError, match="No space left on device"):
         write_plan(plan)
     assert tree(tmp_path) == []
+
+
+def test_a_plan_measured_again_groups_anew_what_has_not_begun(tmp_path: Path, measured: list[str]) -> None:
+    old = unmeasured_plan(ablation(seeds=4), tmp_path)
+    assert [len(group.runs) for group in old.run_groups] == [1] * 8
+    finish(old.directory, old.run_groups[0].runs[0].run_id)
+    (StudyFolder(old.directory).checkpoint(old.run_groups[1].id)).touch()
+    before = tree(tmp_path), (old.directory / "plan.json").read_bytes()
+    again = plan_study(ablation(seeds=4), directory=tmp_path, workers=1, remeasure=True)
+    assert (tree(tmp_path), (old.directory / "plan.json").read_bytes()) == before
+    assert sorted(measured) == ["adam", "sgd"]
+    assert again.run_groups[:2] == old.run_groups[:2]
+    assert [len(group.runs) for group in again.run_groups] == [1, 1, 3, 3]
+    assert all(arm.price is not None and arm.price.steps == 1000 for arm in again.arms)
+    write_plan(again, anew=True)
+    kept = read_plan(old.directory)
+    assert (kept.run_groups, kept.arms) == (again.run_groups, again.arms)
+
+
+def test_a_plan_that_is_being_carried_out_is_not_replaced(tmp_path: Path, measured: list[str]) -> None:
+    plan = unmeasured_plan(ablation(), tmp_path)
+    lease = take_lease(StudyFolder(plan.directory).leases, "sweep")
+    assert lease is not None
+    with lease, pytest.raises(ValueError, match=r"is being run by process \d+; wait for it, or stop it"):
+        write_plan(plan, anew=True)
 
 
 def test_two_processes_that_begin_one_study_end_up_with_one_plan(tmp_path: Path, measured: list[str]) -> None:
