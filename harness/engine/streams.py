@@ -5,11 +5,16 @@ Shapes: K runs, B samples a batch; without the K axis where the population is no
 Input is drawn in blocks of iterations. Block i of a run depends on its seed and i alone, and the block's size
 on the recipe alone, so a run sees the same numbers alone or in a population, interrupted or not. Blocks hold
 real samples as they are stored; those that are bytes are scaled a batch at a time.
+
+A set that is not on the device stays on the host, and the rows of the next block are brought together in
+pinned memory while this one is trained on. The host then waits for the device once an epoch, to learn its
+order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +104,10 @@ class Streams:
         self._real_labels: tuple[Tensor, ...] = ()
         self._labels: tuple[Tensor, ...] = ()
         self._orders: dict[int, Tensor] = {}
+        self._resident = train.device.type == device.type
+        self._host_orders: dict[int, Tensor] = {}
+        self._coming: tuple[int, Future[Tensor]] | None = None  # first batch, and the rows of its block
+        self._bringer = None if self._resident else ThreadPoolExecutor(1, "rows")
 
     def __getitem__(self, iteration: int) -> Iteration:
         """Input of this iteration, counted from 0."""
@@ -120,6 +129,8 @@ class Streams:
         self._seeds = tuple(self._seeds[position] for position in positions)
         self._block = -1
         self._orders = {}
+        self._host_orders = {}
+        self._coming = None
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held."""
@@ -151,17 +162,51 @@ class Streams:
 
     def _draw_real(self, first: int, count: int) -> None:
         """Batches `first` to `first + count` of the run, through as many epochs as they span."""
-        per_epoch, size = self._batches_per_epoch, self._batch_size
-        epochs = range(first // per_epoch, (first + count - 1) // per_epoch + 1)
+        per_epoch = self._batches_per_epoch
+        ahead = 0 if self._resident else count
+        epochs = range(first // per_epoch, (first + count + ahead - 1) // per_epoch + 1)
         self._orders = {
             epoch: self._orders[epoch] if epoch in self._orders else self._order(epoch) for epoch in epochs
         }
-        order = torch.cat(list(self._orders.values()), dim=1)
-        start = (first - epochs[0] * per_epoch) * size
-        indices = order[:, start : start + count * size].view(-1, count, size).transpose(0, 1)
-        self._real = self._unbind(gather(self._train, indices))
+        indices = self._indices(self._orders, first, count)
+        self._real = self._unbind(
+            gather(self._train, indices) if self._resident else self._brought(first, count)
+        )
         if self._train_labels is not None:
             self._real_labels = self._unbind(gather(self._train_labels, indices))
+
+    def _indices(self, orders: Mapping[int, Tensor], first: int, count: int) -> Tensor:
+        """Rows of the training set in these batches, (count, K, B)."""
+        per_epoch, size = self._batches_per_epoch, self._batch_size
+        epochs = range(first // per_epoch, (first + count - 1) // per_epoch + 1)
+        order = torch.cat([orders[epoch] for epoch in epochs], dim=1)
+        start = (first - epochs[0] * per_epoch) * size
+        return order[:, start : start + count * size].view(-1, count, size).transpose(0, 1)
+
+    def _brought(self, first: int, count: int) -> Tensor:
+        """These batches from the host, and have the next block's brought together meanwhile."""
+        assert self._bringer is not None
+        home = self._train.device
+        self._host_orders = {
+            epoch: self._host_orders[epoch] if epoch in self._host_orders else order.to(home)
+            for epoch, order in self._orders.items()
+        }
+        if self._coming is None or self._coming[0] != first:
+            self._coming = (
+                first,
+                self._bringer.submit(self._together, self._indices(self._host_orders, first, count)),
+            )
+        rows = self._coming[1].result()
+        self._coming = (
+            first + count,
+            self._bringer.submit(self._together, self._indices(self._host_orders, first + count, count)),
+        )
+        return rows.to(self._device, non_blocking=True)
+
+    def _together(self, indices: Tensor) -> Tensor:
+        """Rows on the host, where a GPU can fetch them by itself."""
+        rows = gather(self._train, indices)
+        return rows.pin_memory() if self._device.type == "cuda" else rows
 
     def _order(self, epoch: int) -> Tensor:
         """The training set's order in this epoch, (K, samples in whole batches)."""

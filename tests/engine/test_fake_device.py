@@ -6,7 +6,8 @@ CPU, and for those marked `gpu`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ import torch
 from harness import find_recipe, list_recipes
 from harness.engine.population import Population
 from harness.engine.spectra import spectra
+from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
 from harness.recipe import Recipe
 from harness.recipe.registry import losses, optimizers
@@ -191,6 +193,65 @@ def test_rows_that_leave_leave_the_rest_on_the_device(name: str) -> None:
     again.load_state_dict(on_the_host(state))
     assert again.live == (2,)
     assert_trains_without_waiting(again, iterations=1)
+
+
+# -- a set that does not fit ------------------------------------------------------------------------------
+
+
+class AtOnce:
+    """A thread that is none, since fake tensors know of no threads."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> SimpleNamespace:
+        done = function(*args)
+        return SimpleNamespace(result=lambda: done)
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("name", ["digits-gan", "digits-cgan"])
+def test_a_set_left_on_the_host_is_waited_for_once_an_epoch(
+    name: str, K: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.dataset._fits", lambda *_: False)
+    monkeypatch.setattr("harness.engine.streams._MAX_ITERATIONS", 1)
+    monkeypatch.setattr("harness.engine.streams.ThreadPoolExecutor", AtOnce)
+    trainer = trainer_of(*[RECIPES[name].override({"train.batch_size": 32})] * K)  # 9 batches an epoch
+    for block in range(20):
+        with Watch() as watch:
+            batch = trainer.input(block)
+        assert {part.device for part in (*batch.real, *batch.latents, *batch.real_labels)} == {DEVICE}
+        assert watch.to_host.total() == (block == 0 or (block + 1) % 9 == 0)
+        assert watch.to_device.total() == 1
+        assert not watch.reads
+
+
+def test_rows_brought_from_the_host_are_those_of_a_set_on_the_device() -> None:
+    train = torch.arange(70.0).view(70, 1)
+
+    def streams() -> Streams:
+        return Streams(
+            (3, 4),
+            train,
+            device=torch.device("cpu"),
+            batch_size=8,
+            latent_dim=2,
+            num_real=2,
+            num_latents=1,
+            with_mixes=False,
+            stacked=True,
+        )
+
+    resident, brought = streams(), streams()
+    brought._resident, brought._bringer = False, ThreadPoolExecutor(1)
+    for iteration in (*range(200), 7, 150, 3):
+        for one, other in zip(resident[iteration].real, brought[iteration].real, strict=True):
+            assert torch.equal(one, other)
+    for stream in (resident, brought):
+        stream.keep([1])
+    assert torch.equal(resident[9].real[0], brought[9].real[0])
 
 
 # -- looks -----------------------------------------------------------------------------------------------
