@@ -210,7 +210,7 @@ def plan(
     from harness.planning.size import TooLargeError
     from harness.study.folder import StudyFolder
 
-    study = _study(sweep, **options)
+    study, directory = _study(sweep, directory, **options)
     try:
         made = plan_study(study, directory=directory, workers=workers, device=device, remeasure=remeasure)
     except TooLargeError as error:
@@ -233,7 +233,7 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, yes: bo
     from harness.execution.launch import WorkerError, run_study
     from harness.planning.size import LargeStudyError
 
-    study = _study(sweep, **options)
+    study, directory = _study(sweep, directory, **options)
     run = functools.partial(run_study, study, directory=directory, workers=workers, device=device)
     try:
         try:
@@ -260,17 +260,30 @@ def sweep(sweep: str, device: str, directory: Path, workers: int | None, yes: bo
 @click.option("--judge-anew", is_flag=True, help="Judge finished runs by the rules of today first.")
 @import_option
 def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
-    """Write a study's report anew, from the runs that are finished."""
+    """Write a study's report anew, from the runs that are finished.
+
+    SWEEP is a sweep file, a study's folder, or the name of either.
+    """
     from harness.planning.plan_file import read_plan
     from harness.report.page import write_report
     from harness.runs.judging import judge_study_anew
+    from harness.study.find import RUNS, find_folder, studies_in
     from harness.study.folder import StudyFolder
-    from harness.words import plural
+    from harness.words import listed, plural
 
-    study = _study(sweep, smoke=smoke, seeds=None, settings=())
-    folder = directory / study.name
+    folder = find_folder(sweep, directory)
+    if folder is None:
+        study, directory = _study(sweep, directory, smoke=smoke, seeds=None, settings=())
+        folder = directory / study.name
+    else:
+        folder = folder.with_name(f"{folder.name}-smoke") if smoke else folder
+        say(f"study: {folder}")
     if not StudyFolder(folder).plan.exists():
-        raise ValueError(f"there is nothing to report in {folder}; run `harness sweep {sweep}` first.")
+        there = listed(studies_in(folder.parent), 10)
+        run = f"harness sweep {sweep}{' --smoke' if smoke else ''}"
+        run += f" --directory {directory}" if directory != RUNS and folder.parent == directory else ""
+        others = f", or report one that is there: {there}" if there else ""
+        raise ValueError(f"there is nothing to report in {folder}; run `{run}` first{others}.")
     for line in read_plan(folder, renew=True).remarks:
         say(line)
     if judge_anew:
@@ -285,16 +298,30 @@ def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
     return find_recipe(name).override(read_settings(settings))
 
 
-def _study(sweep: str, *, smoke: bool, seeds: int | None, settings: tuple[str, ...]) -> Study:
-    from harness.study.find import find_study
+def _study(
+    sweep: str, directory: Path, *, smoke: bool, seeds: int | None, settings: tuple[str, ...]
+) -> tuple[Study, Path]:
+    """The study that a command names, and where it runs: a study's folder says so itself."""
+    from harness.study.find import find_folder, find_study, read_instead
     from harness.study.study import Study
 
     overrides: dict[str, Any] = {**read_settings(settings)}
     if modules := imported():
         overrides["imports"] = modules
-    path = find_study(sweep)
+    path, folder = find_study(sweep, directory), find_folder(sweep, directory)
     say(f"study: {path}")
-    return Study.load(path, smoke=smoke, seeds=seeds, overrides=overrides)
+    if click.get_current_context().info_name != "report" and (told := read_instead(sweep)):
+        say(f"note: {told}", err=True)
+    study = Study.load(path, smoke=smoke, seeds=seeds, overrides=overrides)
+    if folder is None:
+        return study, directory
+    given = click.get_current_context().get_parameter_source("directory")
+    if given is not click.core.ParameterSource.DEFAULT and not directory.resolve() == folder.resolve().parent:
+        raise ValueError(
+            f"{folder} is where its study runs, so `--directory` {directory} does not go with it; leave it "
+            f"out, or name the file {path} to run the study anew there."
+        )
+    return study, folder.parent
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

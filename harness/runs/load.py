@@ -178,7 +178,8 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
     """The folder of a run.
 
     Args:
-        text: the folder, or the first digits of a run's id, which is searched for in every study.
+        text: the folder, or the first digits of a run's id, which is searched for in every study; or, where
+            it has one run alone, a study's folder or its name.
         directory: where studies are, or a study.
 
     Returns:
@@ -191,6 +192,8 @@ def find_run(text: str, *, directory: Path = Path("runs")) -> Path:
     given = Path(text).expanduser()
     if RunFolder(given).recipe.is_file():
         return given
+    if not given.is_dir() and len(given.parts) == 1 and StudyFolder(directory / given).runs.is_dir():
+        given = directory / given
     if StudyFolder(given).runs.is_dir():
         held = _begun(given)
         if len(held) == 1:

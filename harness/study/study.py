@@ -589,7 +589,8 @@ def load_study(
     """Find a study as the commands do, and read it.
 
     Args:
-        study: a sweep file's path, or the name of one that `list_studies` knows.
+        study: a sweep file's path, or the name of one that `list_studies` knows; or the path or the name of a
+            study's folder, ``runs/<name>``, whose file of the study as it is run is read.
         smoke: its two-minute version; see `Study.load`.
         seeds: seeds to use instead of the file's: how many, or which.
         overrides: settings to fix in the whole study, by dotted recipe key.

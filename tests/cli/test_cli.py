@@ -17,7 +17,9 @@ import pytest
 
 from harness.cli.main import harness as group
 from harness.cli.main import main
+from harness.execution.launch import run_study
 from harness.files import read_json, write_json
+from harness.study.study import Study, load_study
 from support.untrained_runs import make_recipe, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -239,6 +241,39 @@ def test_a_sweep_is_planned_trained_reported_and_not_redone(
     assert swept.returncode == 1
     said = "No arm can be judged: 4 of 4 finished runs have no sliced_w2: it came out as nan."
     assert swept.stderr.strip() == f"error: {said}"
+
+
+def test_a_study_of_a_script_is_named_by_its_folder_or_its_name_in_every_command(
+    tmp_path: Path, prints: Callable[..., str], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = Study(
+        name="by-script",
+        recipe="ring-gan",
+        metric="sliced_w2",
+        seeds=1,
+        parameters={"train.epochs": 2, "evaluate.num_samples": 200},
+    )
+    found = run_study(study, directory="own", wandb="disabled")
+    (run,) = found.runs
+    where = ("--directory", "own")
+    for named in (("own/by-script",), ("own/by-script/",), ("by-script", *where)):
+        found.report.unlink()
+        assert "study: own/by-script\n" in prints("report", *named)
+        assert found.report.is_file()
+        assert "1 of them exist" in prints("plan", *named)
+        assert "study: own/by-script/study.yaml" in prints("sweep", *named)
+        assert run.run_id in prints("evaluate", *named)
+    assert not (tmp_path / "runs").exists()
+    assert load_study("own/by-script") == study
+    said = refused("report", "by-script")
+    assert "unknown sweep 'by-script'" in said
+    said = refused("report", "optimizers", *where)
+    assert said.startswith("there is nothing to report in own/optimizers; run `harness sweep optimizers --d")
+    assert said.endswith("--directory own` first, or report one that is there: by-script.")
+    said = refused("sweep", "own/by-script", "--directory", "other")
+    assert said.endswith("or name the file own/by-script/study.yaml to run the study anew there.")
+    assert "0 of them exist" in prints("plan", "own/by-script/study.yaml", "--directory", "other")
 
 
 def test_folders_of_an_earlier_version_are_refused_by_every_command(

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.main import harness
-from harness.study.find import find_study, list_studies
+from harness.study.find import find_folder, find_study, list_studies, read_instead
 from support.sweep_texts import GRID
 
 ROOT = Path(__file__).parents[2]
@@ -114,3 +114,55 @@ def test_the_commands_that_read_a_study_say_from_which_file(home: Path) -> None:
         shown = CliRunner().invoke(harness, words)
         expected = Path("sweeps/mine.yaml") if words[1] == "mine" else ROOT / "sweeps/optimizers.yaml"
         assert shown.output.splitlines() == [f"study: {expected}"]
+
+
+def run_folder(path: Path) -> Path:
+    """What tells a study's folder."""
+    write(path / "plan.json", "{}")
+    return path
+
+
+def test_a_study_is_found_by_its_folder_and_by_its_name_where_studies_run(home: Path) -> None:
+    folder = run_folder(home / "runs" / "by-script")
+    for name in ("runs/by-script", "runs/by-script/", str(folder), "by-script"):
+        assert find_study(name).resolve() == folder / "study.yaml"
+        assert find_folder(name) in (folder, Path("runs/by-script"))
+    elsewhere = run_folder(home / "elsewhere" / "other")
+    assert find_study("other", Path("elsewhere")).resolve() == elsewhere / "study.yaml"
+    with pytest.raises(ValueError, match=r"in `runs/`: by-script; or give a path"):
+        find_study("other")
+
+
+def test_a_file_of_a_name_wins_over_a_folder_of_it_and_a_path_over_both(home: Path) -> None:
+    run_folder(home / "runs" / "optimizers")
+    assert find_study("optimizers").samefile(ROOT / "sweeps/optimizers.yaml")
+    assert find_folder("optimizers") is None
+    file = write(home / "sweeps" / "mine.yaml", "name: asked\n" + GRID)
+    run_folder(home / "runs" / "asked")
+    assert find_study("asked").samefile(file)
+    assert find_study("runs/asked") == Path("runs/asked/study.yaml")
+    run_folder(home / "asked")
+    assert find_study("asked") == Path("asked/study.yaml")
+
+
+def test_a_folder_that_is_no_studys_says_so_and_a_name_nearly_right_is_offered(home: Path) -> None:
+    run_folder(home / "runs" / "by-script")
+    with pytest.raises(ValueError, match=r"^runs is not a study's folder: there is no plan.json in it\. "):
+        find_study("runs")
+    with pytest.raises(ValueError, match=r"^unknown sweep 'by-scrip'; did you mean `by-script`\?"):
+        find_study("by-scrip")
+
+
+def test_a_shipped_study_read_beside_sweeps_of_ones_own_is_told_with_what_is_there(home: Path) -> None:
+    assert read_instead("optimizers") == ""
+    write(home / "sweeps" / "optimiser.yaml", "name: my-study\n" + GRID)
+    told = read_instead("optimizers")
+    assert told.startswith(
+        "`sweeps/` here has no study 'optimizers'; did you mean `optimiser`? The one shipped"
+    )
+    assert told.endswith(" with the harness is read. In `sweeps/`: optimiser.")
+    assert read_instead("f-depth").startswith("`sweeps/` here has no study 'f-depth'. The one shipped")
+    assert read_instead("optimiser") == read_instead("sweeps/optimiser.yaml") == ""
+    done = CliRunner().invoke(harness, ["plan", "optimizers", "--smoke"])
+    assert done.stderr.startswith("note: `sweeps/` here has no study 'optimizers'")
+    assert f"study: {ROOT / 'sweeps' / 'optimizers.yaml'}" in done.stdout
