@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.runs import Command, class_numbers, load_run, mirrored_study, run_options
-from harness.files import csv_text, write_text
+from harness.files import csv_text, encodable, write_text
 from harness.terminal import new_console, say
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ _NUM_LATENTS = 8
 _EFFECT_LATENTS = 32
 _TABLE_ROWS = 10
 _TABLE_WIDTH = 130
+_MAX_VALUE = 24
+_NO_RESULT = {"run", "checkpoint", "directory", "out", "device", "variant", "mode", "all_rows"}
+"""Parameters that do not change what is drawn, or stand in the names of files already."""
 _SERIES = {".gif": "film_gif", ".mp4": "film_mp4"}
 
 
@@ -43,12 +48,29 @@ class _Asked:
     labels: list[int] | None
     out: Path | None
 
-    @property
-    def folder(self) -> Path:
-        """Where the files of `latent` go; it exists."""
-        folder = self.out or self.run.directory / "latent"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def file(self, name: str) -> Path:
+        """Where a file of `latent` goes; its folder exists. In the run's own its name has `apart` in it."""
+        path = self.out / name if self.out else self.run.directory / "latent" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path if self.out else path.with_stem(path.stem + apart())
+
+
+def apart() -> str:
+    """What sets a command's results apart from those of its defaults: ``-seed3-layers0-1``, say, or nothing.
+
+    It is part of the names of files and folders that nobody named, so that no result replaces another one.
+    """
+    context = click.get_current_context()
+    given = ""
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name in _NO_RESULT or value is None or value == parameter.get_default(context):
+            continue
+        clean = re.sub(r"[^\w.,-]", "_", str(value), flags=re.ASCII)
+        if clean != str(value) or len(clean) > _MAX_VALUE:
+            clean = f"{clean[:_MAX_VALUE]}-{sha256(encodable(str(value)).encode()).hexdigest()[:8]}"
+        given += f"-{parameter.opts[-1].lstrip('-').replace('_', '-')}{'' if value is True else clean}"
+    return given
 
 
 def _on_run(command: Command) -> Command:
@@ -83,7 +105,7 @@ def generate(asked: _Asked, num: int) -> None:
     """
     from harness.latent import generate as write_samples
 
-    folder = asked.out or asked.run.directory / "generated"
+    folder = asked.out or asked.run.directory / f"generated{apart()}"
     made = write_samples(asked.run, num, directory=folder, labels=asked.labels, seed=asked.seed)
     say(f"{made.num} images: {made.folder}")
     say(f"grid: {made.grid}")
@@ -136,17 +158,18 @@ def edit(asked: _Asked, dims: str, edits: str, all_rows: bool, row: int) -> None
         row=row,
         labels=classes,
     )
-    path = asked.folder / ("edits_all_rows.png" if all_rows else "edits.png")
+    path = asked.file("edits_all_rows.png" if all_rows else "edits.png")
     made_with = {"dims": list(table.dims), "edits": list(table.edits), "all_rows": all_rows, "row": row}
     write_png(edit_figure(table, title=run.title, classes=run.names_of(classes)), path)
     _print_effects(ranked, table.dims)
     header = ("rank", "dimension", "change_per_unit", "standard_error")
     rows = [(one.rank, one.dim, f"{one.per_unit:.6g}", f"{one.error:.6g}") for one in ranked.ranked]
-    write_text(asked.folder / "effects.csv", csv_text([header, *rows]))
+    table_file = asked.file("effects.csv")
+    write_text(table_file, csv_text([header, *rows]))
     say()
     for line in finding(table, ranked):
         say(line)
-    say(f"\nfigure: {path}\neffects of all dimensions: {asked.folder / 'effects.csv'}")
+    say(f"\nfigure: {path}\neffects of all dimensions: {table_file}")
     _mirror(asked, "latent_edit", path, made_with)
 
 
@@ -171,7 +194,7 @@ def interpolate(asked: _Asked, mode: str, steps: int, num: int) -> None:
     classes = run.cycle_labels(num, asked.labels)
     title, names = f"{run.title} · {mode}", run.names_of(classes)
     picture = walk_figure(run.generator, path, labels=classes, classes=names, title=title)
-    file = asked.folder / f"interpolate_{mode}.png"
+    file = asked.file(f"interpolate_{mode}.png")
     write_png(picture, file)
     say(f"figure: {file}")
     _mirror(asked, "latent_interpolate", file, {"mode": mode, "steps": steps, "num": num})
@@ -250,13 +273,12 @@ def sefa(
         if chosen is not None:
             raise ValueError("`--from` chooses among a run's checkpoints; leave it out beside --checkpoint.")
         subject = published_subject(checkpoint, layers=layers)
-        folder = out or directory / f"sefa-{checkpoint.stem}-{variant}"
+        folder = out or directory / f"sefa-{checkpoint.stem}-{variant}{apart()}"
     else:
-        assert run is not None
-        loaded = load_run(run, directory, chosen)
+        loaded = load_run(str(run), directory, chosen)
         classes = loaded.cycle_labels(num_samples, class_numbers(loaded, labels))
         subject = run_subject(loaded, layers=layers)
-        folder = out or loaded.directory / "latent" / f"sefa-{variant}"
+        folder = out or loaded.directory / "latent" / f"sefa-{variant}{apart()}"
     made = explore(
         subject,
         folder,
@@ -285,10 +307,10 @@ def sefa(
     elif find_ffmpeg() is None:
         say("There is no ffmpeg, so the film is a GIF alone; pip install imageio-ffmpeg.")
     if checkpoint is not None:
-        study = directory / f"sefa-{checkpoint.stem}-{variant}"
+        study = directory / f"sefa-{checkpoint.stem}-{variant}{apart()}"
         _mirror_directions(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})
     elif loaded is not None and (study_of := mirrored_study(loaded)) is not None:
-        name = f"sefa-{loaded.run_id}-{variant}"
+        name = f"sefa-{loaded.run_id}-{variant}{apart()}"
         _mirror_directions(made, study_of, name, loaded.step, {"run": loaded.run_id, "variant": variant})
 
 
@@ -302,11 +324,11 @@ def _mirror(asked: _Asked, series: str, picture: Path, made_with: Mapping[str, o
     run, study = asked.run, mirrored_study(asked.run)
     if study is None:
         return
-    kind = "generated" if series == "generated" else picture.stem.replace("_", "-")
+    kind = series if series == "generated" else picture.stem.removesuffix(apart()).replace("_", "-")
     log_pictures(
         study,
         study.name,
-        f"{kind}-{run.run_id}",
+        f"{kind}{apart()}-{run.run_id}",
         pictures={f"samples/{series}": picture},
         step=run.step,
         config={"run": run.run_id, "seed": asked.seed, "labels": asked.labels, **made_with},

@@ -29,7 +29,7 @@ def run_options(command: Command) -> Command:
         click.option(
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
-            help="Folder for the files; in the run's by default.",
+            help="Folder for the files; by default in the run's, each other choice under a name of its own.",
         ),
         click.option(
             "--directory", type=folder, default=Path("runs"), show_default=True, help="Where runs are."

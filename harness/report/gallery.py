@@ -126,7 +126,9 @@ def latent_pictures(summary: Summary, shown: Sequence[ArmResult]) -> list[Pictur
         typical = _typical(summary, arm)
         for run in sorted(arm.runs, key=lambda run: typical is None or run.run_id != typical.run_id):
             for path in sorted(_files(summary, run).latent.glob("*.png")):
-                title = f"{arm.name}, seed {run.seed}: {_LATENT_WORDS.get(path.stem, path.stem)}"
+                kind, _, options = path.stem.partition("-")
+                words = _LATENT_WORDS.get(kind, kind) + (f" ({options})" if options else "")
+                title = f"{arm.name}, seed {run.seed}: {words}"
                 found.append(Picture(path=path, title=title, caption=f"Run {run.run_id}."))
     return found[:_MAX_LATENT]
 

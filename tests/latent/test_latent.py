@@ -465,18 +465,51 @@ def test_the_interpolate_and_generate_commands_write_their_files(command: Comman
     folder, _ = make_run(tmp_path / "runs", make_recipe("cgan"))
     out, error = command("latent", "interpolate", str(folder), "--mode", "linear", "--steps", "4")
     assert not error
-    assert str(folder / "latent" / "interpolate_linear.png") in out
-    assert len(read_grid(folder / "latent" / "interpolate_linear.png")) == 6 * 4
+    walks = folder / "latent" / "interpolate_linear-steps4.png"
+    assert str(walks) in out
+    assert len(read_grid(walks)) == 6 * 4
     command("latent", "edit", str(folder), "--dims", "1,", "--labels", "7,3")
-    with Image.open(folder / "latent" / "interpolate_linear.png") as file:
+    with Image.open(walks) as file:
         assert json.loads(file.info["layout"])["labels"] == [str(number) for number in range(6)]
-    with Image.open(folder / "latent" / "edits.png") as file:
+    with Image.open(folder / "latent" / "edits-labels7,3-dims1,.png") as file:
         headers = json.loads(file.info["layout"])["headers"]
     assert [header.splitlines()[-1] for header in headers] == ["7", "3"] * 4
     out, error = command("generate", str(folder), "--num", "7", "--labels", "1, 2", "--out", "made")
     assert not error
     assert "7 images: made/images" in out
     assert len(list((tmp_path / "made" / "images").iterdir())) == 7
+
+
+def test_no_choice_of_options_replaces_what_another_has_drawn(command: Command, tmp_path: Path) -> None:
+    folder, _ = make_run(tmp_path / "runs", make_recipe("cgan"))
+    made: dict[Path, bytes] = {}
+    for words in (
+        *(("generate", "--num", "2"), ("generate", "--num", "2", "--seed", "1")),
+        *(("generate", "--num", "2", "--labels", "1"), ("generate", "--num", "2", "--labels", "1, 2")),
+        *(("latent", "interpolate", "--num", "1", "--seed", seed) for seed in ("0", "1")),
+        ("latent", "interpolate", "--num", "1", "--mode", "linear"),
+        *(("latent", "edit", "--dims", dims) for dims in ("5", "top1", "1,", "0,1,2,3,4,5," + "1," * 60)),
+        *(("latent", "edit", "--dims", "top1", *more) for more in (("--row", "2"), ("--all-rows",))),
+        *(
+            ("latent", "sefa", "--attribute-latents", "0", "--num-directions", "1", *more)
+            for more in (
+                ("--seed", "1"),
+                ("--num-samples", "2"),
+                ("--variant", "original"),
+                ("--layers", "0"),
+            )
+        ),
+    ):
+        command(*words[: 1 + (words[0] == "latent")], str(folder), *words[1 + (words[0] == "latent") :])
+        files = {
+            p: p.read_bytes()
+            for part in ("generated*", "latent")
+            for f in folder.glob(part)
+            for p in f.rglob("*.*")
+        }
+        assert made.items() <= files.items(), words
+        assert len(files) > len(made), words
+        made = files
 
 
 def test_the_pictures_of_a_studys_run_go_to_wandb_each_kind_apart(
@@ -496,11 +529,13 @@ def test_the_pictures_of_a_studys_run_go_to_wandb_each_kind_apart(
     command("generate", str(folder), "--num", "1")
     shown = {name: {key: file.name for key, file in pictures.items()} for name, (pictures, _) in seen.items()}
     assert shown == {
-        "edits": {"samples/latent_edit": "edits.png"},
-        "interpolate-spherical": {"samples/latent_interpolate": "interpolate_spherical.png"},
-        "generated": {"samples/generated": "grid.png"},
+        "edits-seed5-dims2,": {"samples/latent_edit": "edits-seed5-dims2,.png"},
+        "interpolate-spherical-steps2-num1": {
+            "samples/latent_interpolate": "interpolate_spherical-steps2-num1.png"
+        },
+        "generated-num1": {"samples/generated": "grid.png"},
     }
-    config = seen["edits"][1]
+    config = seen["edits-seed5-dims2,"][1]
     assert (config["run"], config["seed"], config["dims"]) == (folder.name, 5, [2])
     (tmp_path / "apart").mkdir()
     folder = folder.rename(tmp_path / "apart" / folder.name)

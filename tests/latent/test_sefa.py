@@ -541,7 +541,7 @@ def test_the_command_explores_a_run_with_its_labels(tmp_path: Path, monkeypatch:
     arguments = ["sefa", path.name[:6], "--directory", str(tmp_path), "--num-samples", "2", "--labels", "3"]
     result = CliRunner().invoke(cli_latent.latent, [*arguments, *PLAIN], catch_exceptions=False)
     assert result.exit_code == 0
-    folder = path / "latent" / "sefa-lab"
+    folder = path / "latent" / "sefa-lab-num-samples2-attribute-latents0-labels3"
     assert f"{folder / 'frames' / 'frame4.png'}" in result.output
     assert "of 100 eigenvalues" in result.output
     assert read_grid(folder / "frames" / "frame4.png").shape == (2 * 21, 1, 8, 8)
@@ -572,7 +572,7 @@ def test_the_pictures_of_a_run_are_shown_beside_its_study(
     ]
     CliRunner().invoke(cli_latent.latent, arguments, catch_exceptions=False)
     assert (seen["directory"], seen["study"]) == (tmp_path / "study", "study")
-    assert seen["name"] == f"sefa-{path.name}-lab"
+    assert seen["name"] == f"sefa-{path.name}-lab-num-samples1-num-directions1-attribute-latents0"
     assert seen["config"] == {"run": path.name, "variant": "lab"}
     assert {"sefa/frame0", "sefa/film_gif", "sefa/strengths"} <= set(seen["pictures"])
     assert seen["step"] == 7
@@ -634,7 +634,7 @@ def test_the_pictures_of_a_published_file_are_a_study_of_their_own_for_each_vari
     result = CliRunner().invoke(
         cli_latent.latent, ["sefa", "--checkpoint", str(file), *few, *PLAIN], catch_exceptions=False
     )
-    name = f"sefa-faces-{variant}"
+    name = f"sefa-faces-{variant}-num-samples1-num-directions1-attribute-latents0"
     assert str(runs / name / "strengths.png") in result.output
     assert seen == [(runs / name, name, name, {"checkpoint": "faces.pth", "variant": variant})]
 
