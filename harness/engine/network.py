@@ -413,7 +413,8 @@ class Network:
         for index, (name, home, key, held) in enumerate(self._homes):
             buffer = home[key]
             if buffer is not held:
-                assert buffer is not None
+                if buffer is None:
+                    raise ValueError(f"a network sets its buffer `{name}` to None as it runs; keep a tensor.")
                 home[key] = own = buffer.detach()
                 self.buffers[name] = own.unsqueeze(0)
                 self._homes[index] = (name, home, key, own)

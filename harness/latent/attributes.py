@@ -256,9 +256,10 @@ def affordable_latents(subject: Subject, num_directions: int, num_random: int) -
         num_random: Q.
 
     Returns:
-        The number; 0 where it would be below 16, for means over so few say little.
+        The number; 0 where it would be below 16, for means over so few say little, or without a generator.
     """
-    assert subject.generator is not None
+    if subject.generator is None:
+        return 0
     example = draw_latents(1, subject.latent_dim, seed=0).to(next(subject.generator.parameters()).device)
     products = sum(row.multiply_adds for row in layer_table(subject.generator, example))
     numbers = torch.Size(subject.sample_shape).numel()
@@ -348,7 +349,7 @@ def measure_attributes(
         changes=changes[:, 0],
         class_shifts=shifts.mean(1),
         class_changes=changes[:, 1:],
-        class_names=class_names or tuple(str(number) for number in range(num_classes)),
+        class_names=class_names[:num_classes] or tuple(str(number) for number in range(num_classes)),
         num_directions=len(directions),
         num_latents=num_latents,
     )
@@ -378,7 +379,8 @@ def _looked_at(subject: Subject, codes: Tensor, labels: Tensor | None, classifie
         odds = torch.zeros(len(made), 0, dtype=torch.float64)
         if classifier is not None:
             logits = classifier(made).logits
-            assert logits is not None
+            if logits is None:
+                raise ValueError(f"`classifier` {classifier.name} tells no classes apart; leave it out.")
             odds = logits.softmax(1)
         parts.append((made, pixel_attributes(made), odds))
     images, values, every = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -113,8 +113,12 @@ class Subject:
 
         Returns:
             (N, *sample_shape), on the CPU wherever the generator is.
+
+        Raises:
+            ValueError: it is known by its weights alone.
         """
-        assert self.generator is not None
+        if self.generator is None:
+            raise ValueError(f"{self.title} is known by its style weights alone, which make no images.")
         device = next((p.device for p in self.generator.parameters()), latents.device)
         given = (latents,) if labels is None else (latents, labels)
         made: Tensor = self.generator(*(part.to(device) for part in given)).cpu()

@@ -134,6 +134,12 @@ def check_networks(recipe: Recipe, sample_shape: tuple[int, ...], num_classes: i
             f"`discriminator.name` {recipe.discriminator.name} must return one score a sample, (2,) for two, "
             f"but returns {tuple(scores.shape)}; flatten its last layer's output."
         )
+    for section, network in (("generator", generator), ("discriminator", discriminator)):
+        if not any(True for _ in network.parameters()):
+            raise ValueError(
+                f"`{section}.name` {getattr(recipe, section).name} holds no parameters, so there is nothing "
+                "to train; choose another."
+            )
     _check_sigmoid(recipe, scores)
     batch_norm = torch.nn.modules.batchnorm._BatchNorm
     mixing = [type(layer).__name__ for layer in discriminator.modules() if isinstance(layer, batch_norm)]

@@ -87,8 +87,12 @@ def _changes(recipe: Recipe, varied: set[str]) -> dict[str, Any]:
     # A change of an entry's name resets the options that are not given, so another entry's are given whole.
     other = tuple(f"{name}." for name in SECTIONS if before.get(f"{name}.name") != after.get(f"{name}.name"))
     changed = {k: value for k, value in after.items() if before.get(k) != value or k.startswith(other)}
-    lost = registered.override(changed).fingerprint != recipe.fingerprint
-    assert not lost, f"{recipe.name} cannot be written as changes of its registered self"
+    if registered.override(changed).fingerprint != recipe.fingerprint:
+        raise FieldError(
+            ("recipe",),
+            f"`recipe` {recipe.name!r} cannot be written as changes of the registered one of its name; "
+            "register it under a name of its own with `register_recipe`.",
+        )
     for key in list(changed):
         prefix, _, option = key.partition(".")
         if key in varied or (f"{prefix}." in _BOTH and f"optimizer.{option}" in varied):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness.cli import latent as cli_latent
-from harness.features.extractors import Extractor, Features
+from harness.features.extractors import Extractor, Features, random_conv
 from harness.latent import Attributes, explore, run_classifier
 from harness.latent.attributes import (
     PIXEL_ATTRIBUTES,
@@ -379,3 +380,17 @@ def test_beside_a_published_file_there_is_no_checkpoint_to_choose(tmp_path: Path
             ["sefa", "--checkpoint", str(tmp_path), "--from", "best"],
             catch_exceptions=False,
         )
+
+
+def test_classes_are_named_only_where_a_classifier_sees_them() -> None:
+    few: dict[str, Any] = {"num_latents": 4, "num_random": 20}
+    assert measured(Blobs(), torch.eye(Z)[:1], class_names=("a", "b"), **few).class_names == ()
+    with pytest.raises(ValueError, match=r"^`classifier` random-conv.* tells no classes apart; leave"):
+        measured(Blobs(), torch.eye(Z)[:1], classifier=random_conv(), **few)
+
+
+def test_style_weights_alone_make_no_images() -> None:
+    alone = replace(subject_of(Blobs()), generator=None)
+    assert affordable_latents(alone, 5, 99) == 0
+    with pytest.raises(ValueError, match=r"^blobs is known by its style weights alone, which make no"):
+        alone.make(torch.zeros(1, Z))

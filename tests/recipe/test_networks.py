@@ -337,6 +337,7 @@ def _frozen() -> nn.Module:
             "holds .* 0.weight, whose shape is not known .*nn.Linear in place",
         ),
         (Looking, r"does not take .*test_networks\.py:\d+: KeyError: 'scale'"),
+        (lambda: nn.AvgPool1d(2), "holds no parameters, so there is nothing to train; choose another."),
         (lambda: nn.GRU(2, 1), "must return a tensor, but returns a tuple"),
         (
             lambda: vars(nn)["Relu"],
