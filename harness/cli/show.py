@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.options import data_root, import_option, read_settings, set_option
 from harness.recipe.registry import Value
 from harness.terminal import new_console
+from harness.words import legible
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,7 +64,7 @@ def show(recipe: str, settings: tuple[str, ...]) -> None:
         console.print()
     table = Table("setting", "value", box=None, pad_edge=False)
     for key, value in resolved.flat().items():
-        table.add_row(key, _printed(value))
+        table.add_row(key, escape(legible(_printed(value))))
     console.print(table)
     for line in resolved.warnings():
         console.print(f"[yellow]warning:[/yellow] {line}")

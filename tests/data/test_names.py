@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from harness.cli.main import harness
 from harness.data import Dataset, load_dataset
 from harness.data.cache import digest_of
 from harness.data.points_file import read_points
@@ -103,3 +105,10 @@ def test_a_file_of_points_may_have_any_name(tmp_path: Path, suffix: str) -> None
 def test_digests_of_names_that_are_utf_8_are_what_they_were() -> None:
     assert digest_of("index", 1, "/data/naïve.png 12 34") == "e93213bdf13806f9b638ea47d91f627b"
     assert digest_of(os.fsdecode(b"\xe9")) != digest_of(os.fsdecode(b"\xe8"))
+
+
+def test_a_recipe_whose_data_have_any_name_is_shown() -> None:
+    path = os.fsdecode(b"[/b] caf\xe9\n")
+    shown = CliRunner().invoke(harness, ["show", "faces-dcgan64", "--set", f"data.path={path}"])
+    assert shown.exit_code == 0, shown.exception
+    assert r"[/b] caf\xe9\n" in shown.output
