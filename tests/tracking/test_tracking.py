@@ -710,3 +710,18 @@ def test_the_progress_of_networks_that_grow_tells_their_size(is_terminal: bool) 
     assert "8×8" in text
     assert "16×16 fading in 40 %" in text
     assert "8×8 fading" not in text
+
+
+def test_a_folder_whose_name_wandb_cannot_take_is_told_with_a_way_out_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    given: dict[str, Any] = {"study": odd, "run_id": "0" * 12, "resumed": False, "mode": "offline"}
+    init = {"name": odd, "config": {"data": {"path": odd}}}
+    run = library.WandbRun(directory=tmp_path / odd, init=init, **given)
+    assert (run.mode, dict(run.failures)) == ("disabled", {"init": 1})
+    assert rf"not UTF-8, {tmp_path}/caf\xe9; set WANDB_DIR to another" in capsys.readouterr().err
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    run = library.WandbRun(directory=tmp_path / odd, init=init, **given)
+    run.finish(exit_code=0)
+    assert (run.mode, dict(run.failures)) == ("offline", {})
