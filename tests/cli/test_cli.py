@@ -20,6 +20,7 @@ from harness.cli.main import main
 from harness.execution.launch import run_study
 from harness.files import read_json, write_json
 from harness.study.study import Study, load_study
+from support.tiny_studies import unmeasured_plan
 from support.untrained_runs import make_recipe, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -364,6 +365,19 @@ parameters:
   train.epochs: {values: [010]}
   train.batch_size: {distribution: q_uniform, min: 500, max: 1500, q: 500}
 """
+
+
+def test_plan_measures_again_where_it_is_asked_to(tmp_path: Path, prints: Callable[..., str]) -> None:
+    path, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    path.write_text(TINY)
+    given = ("plan", str(path), "--directory", str(runs), "--device", "cpu", "--remeasure")
+    prints(*given)
+    assert not runs.exists()
+    plan = unmeasured_plan(Study.load(path), runs).directory / "plan.json"
+    assert {arm["price"]["steps"] for arm in read_json(plan)["arms"]} == {100}
+    assert "of memory" in prints(*given)
+    assert all(arm["price"]["host_bytes"] > 100e6 for arm in read_json(plan)["arms"])
+    assert {arm["price"]["steps"] for arm in read_json(plan)["arms"]} != {100}
 
 
 def test_plan_says_ranges_and_what_wandb_reads_otherwise(tmp_path: Path, prints: Callable[..., str]) -> None:
