@@ -13,7 +13,7 @@ Of several rules that fire, the first wins:
 |                    | B ≤ 0.15, ρ ≤ 1.5, D is fooled; it has moved, and is stuck or L > 1.05      | 2     |
 |                    | R < 0.03 and C < 0.25 of samples on the data, P ≥ 0.6, and it is stuck      | 2     |
 |                    | R < 0.03, C < 0.1, B ≤ 0.2; F has swung by 0.25 since the first look, and   | 2     |
-|                    | set no new low for 3 looks                                                  |       |
+|                    | set no new low for 3 looks; and ρ has fallen to 0.7 of its largest or less  |       |
 | `d-saturated`      | A ≥ 0.99, B < 0.6, and L < 0.01 or g < 0.001 of the first                   | 2     |
 | `partial-collapse` | B < 0.6, C < 0.25, X > ⅓, N > 0.3, or R < 0.03 with P ≥ 0.6, of samples on  | 1     |
 |                    | the data now and at the look before                                         |       |
@@ -90,7 +90,7 @@ __all__ = [
     "not_recovered",
 ]
 
-RULES_VERSION = 5
+RULES_VERSION = 6
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
 VerdictName = Literal["diverged", "collapsed", "d-saturated", "partial-collapse", "immature", "healthy"]
@@ -155,6 +155,7 @@ class Thresholds:
         swung: how far F must have swung between looks, the untrained one left out, for a run to have moved
             that has come no nearer.
         fallen_spread: ρ as a share of its largest, up to which it has fallen, and the run moved.
+        spent_spread: the same, up to which a run that recalls nothing may be spent.
         falling: the share by which F must be below all looks but the last to be falling.
         growing_spread: the share by which ρ, while it is below 1, must be above all looks before to be
             growing.
@@ -209,6 +210,7 @@ class Thresholds:
     moved: float = 0.25
     swung: float = 0.2
     fallen_spread: float = 0.5
+    spent_spread: float = 0.7
     falling: float = 0.03
     growing_spread: float = 0.1
     growing_modes: float = 0.05
@@ -474,6 +476,8 @@ def _spent(n: Numbers, t: Thresholds) -> str | None:
     if n.coverage is None or n.coverage >= t.off_coverage or n.swing is None or n.swing < t.moved:
         return None
     if n.best_of_last is None or n.best_of_last < 1 - t.falling or n.is_growing(t):
+        return None
+    if n.spread_left is None or n.spread_left > t.spent_spread:
         return None
     return (
         f"samples have come no nearer to the data for {t.patience} evaluations, with {n.modes:.0%} of the "
