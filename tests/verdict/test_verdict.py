@@ -259,6 +259,18 @@ def test_falling_is_told_from_trained_generators_since_batch_norm_moves_the_untr
     assert named(*nearer, *([nearer[-1]] * 3), first=fresh)[-1] == "collapsed"
 
 
+@pytest.mark.parametrize(("spread", "last"), [(0.2, "collapsed"), (0.22, "immature")])
+def test_a_run_that_recalls_nothing_is_spent_only_if_its_samples_have_drawn_together(
+    spread: float, last: str
+) -> None:
+    wandering = [
+        OFF | {"bin_recall": 0.18, "pair_distance": spread, "frechet": f}
+        for f in (60.0, 80.0, 90.0, 85.0, 88.0)
+    ]
+    first = UNTRAINED | {"pair_distance": 0.3}
+    assert named(*wandering, first=first)[-1] == last
+
+
 def test_few_modes_condemn_only_where_they_are_not_growing() -> None:
     stuck = [{CLASSES: share} for share in (0.1, 0.1, 0.0, 0.05, 0.1)]
     settled: list[dict[str, float]] = [{}, {}, {}]
