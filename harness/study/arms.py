@@ -59,16 +59,21 @@ def read_ablate(value: Any, document: Document) -> Ablate:
         )
     if "arms" in given:
         return _read_arms(given)
-    for key in ("parameters", "baseline"):
-        if key not in given:
-            example = (
-                "{optimizer.name: [rmsprop, adam]}" if key == "parameters" else "{optimizer.name: rmsprop}"
-            )
-            raise FieldError(("ablate",), f"`ablate.{key}` is missing; write {key}: {example}, for example.")
+    if "parameters" not in given:
+        raise FieldError(
+            ("ablate",),
+            "`ablate.parameters` is missing; write parameters: {optimizer.name: [rmsprop, adam]}, for "
+            "example.",
+        )
     parameters = {
         key: read_values(spec, where)
         for key, (spec, where) in flatten(given["parameters"], ("ablate", "parameters"), document).items()
     }
+    if "baseline" not in given:
+        first = ", ".join(f"{key}: {shown(values[0])}" for key, values in parameters.items() if values)
+        raise FieldError(
+            ("ablate",), f"`ablate.baseline` is missing; write baseline: {{{first}}}, for example."
+        )
     return Ablate(parameters=parameters, baseline=_read_baseline(given["baseline"], parameters))
 
 
