@@ -111,7 +111,11 @@ MISTAKES_IN_AN_ABLATION = [
     ),
     ("{optimizer.name: rmsprop}", "{}", r"`ablate\.baseline` says nothing of `optimizer\.name`"),
     ("{optimizer.name: rmsprop}", "rmsprop", r"`ablate\.baseline` must map each key to its value"),
-    ("  baseline: {optimizer.name: rmsprop}\n", "", r"`ablate\.baseline` is missing; write baseline: \{optimizer\.name: rmsprop\}, for"),
+    (
+        "  baseline: {optimizer.name: rmsprop}\n",
+        "",
+        r"`ablate\.baseline` is missing; write baseline: \{optimizer\.name: 'rmsprop'\}, for",
+    ),
     ("  baseline:", "  basline:", r"unknown key `ablate\.basline`; did you mean `baseline`"),
     (
         "optimizer.lr: {value: 5e-5}",
