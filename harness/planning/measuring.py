@@ -46,7 +46,7 @@ def measure_apart(recipes: Sequence[Recipe], device: str, **settings: Any) -> li
         [sys.executable, "-m", __name__],
         input=json.dumps(asked),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=environment,
         check=False,
     )

@@ -291,7 +291,7 @@ def test_folders_of_an_earlier_version_are_refused_by_every_command(
     for command in ("sweep", "plan", "report"):
         said = refused(command, str(text), *where)
         assert "version 1" in said
-        assert said.endswith(f"move {runs / 'tiny'} away, or choose another folder with --directory.")
+        assert said.endswith(f"move {runs / 'tiny'} away, or choose another --directory.")
     for command in (("generate",), ("evaluate",), ("latent", "edit"), ("latent", "sefa")):
         said = refused(*command, folder.name, *where)
         assert "earlier version of the harness" in said
