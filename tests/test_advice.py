@@ -24,6 +24,7 @@ from harness.planning import planner
 from harness.planning.planner import plan_study
 from harness.recipe import find_recipe, list_recipes, registry
 from harness.study.study import Study
+from support.sweep_texts import SHORT
 from support.synthetic_study import OPTIMIZERS, make_ablation
 from support.tiny_studies import tiny_recipe, unmeasured_plan
 
@@ -207,10 +208,10 @@ def test_too_few_seeds_are_cured_by_the_option_that_the_report_names(tmp_path: P
 def in_the_way(folder: Path, kind: str) -> None:
     """Put something into a study's place."""
     if kind == "a foreign file":
-        (folder / "unlike").mkdir()
-        (folder / "unlike" / "notes.txt").touch()
+        (folder / "short").mkdir()
+        (folder / "short" / "notes.txt").touch()
         return
-    other = Study.parse(SMALL.replace("0.001", "0.002"))
+    other = Study.parse(SHORT.replace("0.001", "0.002"))
     plan = unmeasured_plan(other, folder)
     if kind == "other data":
         values = read_json(plan.directory / "plan.json")
@@ -219,45 +220,30 @@ def in_the_way(folder: Path, kind: str) -> None:
         write_json(plan.directory / "plan.json", values)
 
 
-SMALL = """\
-name: unlike
-recipe: ring-gan
-metric: {name: sliced_w2}
-seeds: 1
-ablate:
-  parameters: {optimizer.name: [adam, sgd]}
-  baseline: {optimizer.name: adam}
-parameters:
-  optimizer.lr: {value: 0.001}
-  train.epochs: {value: 1}
-  evaluate.num_samples: {value: 100}
-"""
-
-
 @pytest.mark.parametrize("kind", ["a foreign file", "another study", "other data"])
 def test_each_way_out_where_a_study_s_folder_is_in_the_way_is_one(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "_measured", lambda plan, *_: plan.arms)
     in_the_way(tmp_path, kind)
-    text = SMALL if kind != "other data" else SMALL.replace("0.001", "0.002")
+    text = SHORT if kind != "other data" else SHORT.replace("0.001", "0.002")
     way_out = (
-        rf"give the study another `name` in its file, move {tmp_path}/unlike away, or choose another "
+        rf"give the study another `name` in its file, move {tmp_path}/short away, or choose another "
         r"--directory\.$"
     )
     with pytest.raises(ValueError, match=way_out):
         plan_study(Study.parse(text), directory=tmp_path, workers=1)
     assert plan_study(Study.parse(text), directory=tmp_path / "elsewhere", workers=1).num_done == 0
-    named = Study.parse(text.replace("name: unlike", "name: another"))
+    named = Study.parse(text.replace("name: short", "name: another"))
     assert plan_study(named, directory=tmp_path, workers=1).directory == tmp_path / "another"
-    (tmp_path / "unlike").rename(tmp_path / "away")
+    (tmp_path / "short").rename(tmp_path / "away")
     assert plan_study(Study.parse(text), directory=tmp_path, workers=1).num_done == 0
 
 
 def test_runs_that_cannot_stand_in_one_report_can_once_one_is_trained_anew_as_the_message_says(
     tmp_path: Path,
 ) -> None:
-    plan = unmeasured_plan(Study.parse(SMALL), tmp_path)
+    plan = unmeasured_plan(Study.parse(SHORT), tmp_path)
     Worker(plan.directory, wandb="disabled").work()
     path = plan.directory / "runs" / plan.runs[0].run_id / "result.json"
     values = read_json(path)

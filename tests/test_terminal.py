@@ -15,6 +15,7 @@ import pytest
 
 from harness.cli.main import harness
 from harness.terminal import degrade_output, new_console, say
+from support.sweep_texts import SHORT
 from support.untrained_runs import make_small_run
 
 ROOT = Path(__file__).parents[1]
@@ -28,20 +29,7 @@ PLACES = {
     "posix": (NO_UTF8, "ascii"),
 }
 """Variables of the environment, and the encoding of what is printed there."""
-STUDY = """\
-name: coded
-description: Is σ ≥ ½ × Δ? An étude — in all encodings …
-recipe: ring-gan
-metric: {name: sliced_w2}
-seeds: 1
-ablate:
-  parameters: {optimizer.name: [adam, sgd]}
-  baseline: {optimizer.name: adam}
-parameters:
-  train.epochs: {value: 2}
-  train.batch_size: {value: 512}
-  evaluate.num_samples: {value: 100}
-"""
+STUDY = SHORT.replace("name: short", "name: coded\ndescription: Is σ ≥ ½ × Δ? An étude — in all encodings …")
 RUN = (
     "import json, sys\nfrom harness.cli.main import main\n"
     + """

@@ -67,10 +67,11 @@ def surplus(shares: Array, due: Array) -> float:
         due: (B,) share q that it should have.
 
     Returns:
-        0 for right shares, 1 where one part has all, or where there is only one.
+        0 for right shares, and where there is only one part or the surplus is outside of those given; 1 where
+        one part has all.
     """
     others = 1 - due
-    return float(np.divide(shares - due, others, out=np.zeros_like(due), where=others > 0).max())
+    return max(0.0, float(np.divide(shares - due, others, out=np.zeros_like(due), where=others > 0).max()))
 
 
 def ndb(fake_counts: Tensor, real_counts: Tensor, z: float = 1.96) -> float:

@@ -101,6 +101,10 @@ def test_what_one_class_has_too_much_is_0_for_right_shares_and_1_for_all_however
     assert class_surplus(counted(50), counted(50)) == 0  # one class has nothing to take
 
 
+def test_what_a_class_of_few_reals_has_too_much_is_not_counted() -> None:
+    assert class_surplus(counted(300, 300, 400), counted(498, 498, 4)) == 0
+
+
 def test_a_rare_class_has_no_large_share_by_chance_and_one_of_few_reals_does_not_count() -> None:
     real = counted(980, 10, 9)
     ratios = clear_ratios(counted(95, 4, 1), real)

@@ -8,6 +8,22 @@ import pytest
 
 from harness.study.study import Study
 
+SHORT = """\
+name: short
+recipe: ring-gan
+metric: {name: sliced_w2}
+seeds: 1
+ablate:
+  parameters: {optimizer.name: [adam, sgd]}
+  baseline: {optimizer.name: adam}
+parameters:
+  optimizer.lr: {value: 0.001}
+  train.epochs: {value: 2}
+  train.batch_size: {value: 512}
+  evaluate.num_samples: {value: 100}
+"""
+"""Two runs of a moment each."""
+
 ABLATION = """\
 name: optimizers
 description: which optimiser
