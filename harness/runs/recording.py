@@ -238,7 +238,7 @@ class RunRecorder:
             count = self._failed_scores.get(metric, {"count": 0})["count"]
             failure = {"count": count + 1, "reason": reason, "at_end": True}
             self._failed_scores[metric] = failure | ({"too_few": True} if metric in too_few else {})
-        verdict = self._verdicts.judge(step, scores, self._logged)
+        verdict = self._verdicts.judge(step, scores)
         if step not in self._evaluated:
             values = {f"eval/{key}": value for key, value in scores.items()}
             values |= verdict_numbers(verdict) | dict(networks or {})

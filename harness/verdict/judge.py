@@ -6,6 +6,7 @@ The rules are in `harness.verdict.rules`.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ __all__ = [
     "VERDICTS",
     "Judge",
     "Thresholds",
+    "TrainingNumbers",
     "Verdict",
     "dynamics_of",
     "judge_history",
@@ -68,6 +70,7 @@ _SOURCES: dict[str, tuple[tuple[str, float], ...]] = {
 _FAILED = -1.0
 """The score of a run that has diverged."""
 
+_NORM, _LOSS = "train/g_grad_norm", "train/d_loss"
 _CLASSES = ("class_recall_clear", "class_recall")
 _UNBOUNDED = "sliced_w2"
 """A score that points have and images have not."""
@@ -210,7 +213,7 @@ class Judge:
             step: where in training.
             scores: name to score, as `Evaluator.evaluate` gives them; one that failed is left out.
             g_grad_norm: norm of the generator's gradient in the latest steps, if it is known.
-            d_loss_share: D's loss in the latest steps over its value at chance, likewise.
+            d_loss_share: D's loss since the last look over its value at chance, likewise.
             score_gap: |mean D(x) − mean D(G(z))| in the latest steps, likewise.
             d_auc_trained: how often D scored a real sample above a generated one there, likewise.
         """
@@ -410,7 +413,7 @@ def judge_rows(judge: Judge, rows: Iterable[Mapping[str, float]], chance: float 
         chance: `harness.objective.objective.chance_loss` of the run's loss.
     """
     for step, scores, logged in replayed(rows):
-        judge.trained(logged.get("train/g_grad_norm"))
+        judge.trained(logged.get(_NORM))
         if scores is not None:
             yield judge.judge(step, scores, **dynamics_of(logged, chance))
 
@@ -425,15 +428,53 @@ def replayed(
 
     Yields:
         The row's step; its scores, by name without ``eval/``, None unless it is an evaluation, and empty
-        where all of its scores failed; and the latest ``train/…`` numbers by then.
+        where all of its scores failed; and the ``train/…`` numbers by then, as `TrainingNumbers` has them.
     """
-    logged: dict[str, float] = {}
+    training = TrainingNumbers()
     for row in rows:
-        logged = logged | {key: value for key, value in row.items() if key.startswith("train/")}
+        training.add(row)
         scores = {key.removeprefix("eval/"): value for key, value in row.items() if key.startswith("eval/")}
         # A verdict alone is of an evaluation too, unless training found the run to have diverged.
         is_evaluation = scores or row.get("verdict/score", _FAILED) != _FAILED
-        yield int(row["train/step"]), scores if is_evaluation else None, logged
+        yield int(row["train/step"]), scores if is_evaluation else None, training.numbers
+        if is_evaluation:
+            training.looked()
+
+
+class TrainingNumbers:
+    """The ``train/…`` numbers of a run as a judge is to see them: the latest, and of D's loss the median.
+
+    What is logged of D's loss is a moment's, and swings; the median is of all that was logged since the last
+    look.
+
+    Args:
+        state: What `state_dict` gave at the checkpoint that the run goes on from; None for a fresh run.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self._latest: dict[str, float] = dict(state["latest"]) if state else {}
+        self._losses: list[float] = list(state["losses"]) if state else []
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Take note of a row; what is not of training is passed over."""
+        self._latest |= {key: value for key, value in row.items() if key.startswith("train/")}
+        if _LOSS in row:
+            self._losses.append(row[_LOSS])
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """They are, by name; D's loss is that of the last look where none was logged since."""
+        if not self._losses or not all(map(math.isfinite, self._losses)):
+            return dict(self._latest)
+        return self._latest | {_LOSS: statistics.median(self._losses)}
+
+    def looked(self) -> None:
+        """Begin anew, after an evaluation."""
+        self._latest, self._losses = self.numbers, []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"latest": dict(self._latest), "losses": list(self._losses)}
 
 
 def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, float]:
@@ -447,11 +488,11 @@ def dynamics_of(logged: Mapping[str, float], chance: float | None) -> dict[str, 
         Keyword arguments, as far as they can be had.
     """
     dynamics = {}
-    for key, name in (("train/g_grad_norm", "g_grad_norm"), ("train/d_auc", "d_auc_trained")):
+    for key, name in ((_NORM, "g_grad_norm"), ("train/d_auc", "d_auc_trained")):
         if key in logged:
             dynamics[name] = logged[key]
-    if chance and "train/d_loss" in logged:
-        dynamics["d_loss_share"] = logged["train/d_loss"] / chance
+    if chance and _LOSS in logged:
+        dynamics["d_loss_share"] = logged[_LOSS] / chance
     if "train/d_real" in logged and "train/d_fake" in logged:
         dynamics["score_gap"] = abs(logged["train/d_real"] - logged["train/d_fake"])
     return dynamics

@@ -35,7 +35,7 @@ Of several rules that fire, the first wins:
 - N: share of samples that are made more than once, or nearly so;
 - A: how often D scores a real sample above a generated one, in evaluation mode or as it is trained, whichever
   is more; batch norm can hide from the one what the other shows;
-- L: D's loss over that of a D that cannot tell;
+- L: D's loss over that of a D that cannot tell, the median of what was logged since the last look;
 - S: distance between D's mean scores of real and of generated samples;
 - g: norm of the generator's gradient.
 
@@ -90,7 +90,7 @@ __all__ = [
     "not_recovered",
 ]
 
-RULES_VERSION = 6
+RULES_VERSION = 7
 """Raised with every change of a rule or of a number in one: verdicts of different rules are told apart."""
 
 VerdictName = Literal["diverged", "collapsed", "d-saturated", "partial-collapse", "immature", "healthy"]

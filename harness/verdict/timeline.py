@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.verdict.judge import RULES_VERSION, VERDICTS, Judge, Verdict, dynamics_of, judge_rows
+from harness.verdict.judge import (
+    RULES_VERSION,
+    VERDICTS,
+    Judge,
+    TrainingNumbers,
+    Verdict,
+    dynamics_of,
+    judge_rows,
+)
 
 __all__ = ["RunVerdicts", "verdict_numbers"]
 
@@ -20,6 +28,7 @@ class RunVerdicts:
 
     def __init__(self, state: Mapping[str, Any] | None = None, *, chance: float | None = None) -> None:
         self._judge = Judge()
+        self._training = TrainingNumbers(state.get("training") if state else None)
         self._chance = chance
         self._timeline: list[tuple[int, str]] = []
         self.latest: Verdict | None = None
@@ -33,16 +42,18 @@ class RunVerdicts:
     def trained(self, logged: Mapping[str, float]) -> None:
         """Take note of the ``train/…`` numbers of an interval."""
         self._judge.trained(logged.get("train/g_grad_norm"))
+        self._training.add(logged)
 
-    def judge(self, step: int, scores: Mapping[str, float], logged: Mapping[str, float]) -> Verdict:
+    def judge(self, step: int, scores: Mapping[str, float]) -> Verdict:
         """The verdict on an evaluation; see `harness.verdict.judge.Judge.judge`.
 
         Args:
             step: Where in training.
             scores: Metric to score.
-            logged: The latest ``train/…`` numbers.
         """
-        return self._note(self._judge.judge(step, scores, **dynamics_of(logged, self._chance)))
+        dynamics = dynamics_of(self._training.numbers, self._chance)
+        self._training.looked()
+        return self._note(self._judge.judge(step, scores, **dynamics))
 
     def replay(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Judge the evaluations that rows of a ``history.jsonl`` tell of."""
@@ -91,6 +102,7 @@ class RunVerdicts:
         """What a checkpoint keeps of it."""
         return {
             "judge": self._judge.state_dict(),
+            "training": self._training.state_dict(),
             "timeline": [[step, name] for step, name in self._timeline],
             "latest": None if self.latest is None else self.latest.to_json(),
             "alarmed": self.alarmed,

@@ -142,21 +142,26 @@ def test_since_is_the_step_from_which_the_verdict_holds_without_a_break() -> Non
     bad = {"bin_recall": 0.5, "coverage_over_real": 0.9, "density_over_real": 1.0}
     verdicts = RunVerdicts()  # without a distance there is no telling of which way it goes
     for step, scores in ((0, good), (10, good), (20, bad), (30, good), (40, good)):
-        verdicts.judge(step, scores, {})
+        verdicts.judge(step, scores)
     assert verdicts.since == 30
     assert RunVerdicts(verdicts.state_dict()).to_json() == verdicts.to_json()
 
 
 def test_verdicts_go_on_from_a_checkpoint_as_if_there_had_been_none() -> None:
     scores = {"bin_recall": 0.1, "coverage_over_real": 0.1, "density_over_real": 1.0, "high_quality": 0.9}
-    calm, cut = RunVerdicts(), RunVerdicts()
+    calm, cut = RunVerdicts(chance=2.0), RunVerdicts(chance=2.0)
     for step in range(0, 50, 10):
-        calm.judge(step, scores, {"train/g_grad_norm": 1.0})
-        cut.judge(step, scores, {"train/g_grad_norm": 1.0})
-        cut = RunVerdicts(json.loads(json.dumps(cut.state_dict())))
+        for loss in (1.0, 0.2, 9.0):
+            calm.trained({"train/g_grad_norm": 1.0, "train/d_loss": loss})
+            cut.trained({"train/g_grad_norm": 1.0, "train/d_loss": loss})
+            cut = RunVerdicts(json.loads(json.dumps(cut.state_dict())), chance=2.0)
+        calm.judge(step, scores)
+        cut.judge(step, scores)
+        cut = RunVerdicts(json.loads(json.dumps(cut.state_dict())), chance=2.0)
     assert cut.to_json() == calm.to_json()
     assert calm.latest is not None
     assert calm.latest.name == "collapsed"
+    assert calm.latest.evidence["d_loss_share"] == 0.5
 
 
 def test_a_verdict_whose_evidence_is_not_finite_survives_the_disk(tmp_path: Path) -> None:

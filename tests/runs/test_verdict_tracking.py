@@ -42,9 +42,10 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def collapsed() -> dict[str, Any]:
     """The verdict part of a collapsed run's result."""
     verdicts = RunVerdicts()
-    verdicts.judge(0, BAD | {"pair_distance": 0.3}, {})
+    verdicts.judge(0, BAD | {"pair_distance": 0.3})
     for step in (10, 20, 30):
-        verdicts.judge(step, BAD, {"train/g_grad_norm": 0.5})
+        verdicts.trained({"train/g_grad_norm": 0.5})
+        verdicts.judge(step, BAD)
     return verdicts.to_json()
 
 

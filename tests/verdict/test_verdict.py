@@ -588,6 +588,16 @@ def test_a_history_is_judged_as_the_run_was() -> None:
     assert judge_history([{"train/step": 1, "train/g_loss": 0.0}]) == []
 
 
+def test_of_d_s_loss_the_median_since_the_last_look_counts() -> None:
+    losses = {1: (5.0, 1.0, 0.1), 2: (0.2, 0.4), 3: (), 4: (2.0, float("inf"), 0.6)}
+    rows: list[dict[str, float]] = [{"train/step": 0} | {f"eval/{k}": v for k, v in UNTRAINED.items()}]
+    for step, found in losses.items():
+        rows += [{"train/step": step, "train/d_loss": loss} for loss in found]
+        rows += [{"train/step": step} | {f"eval/{k}": v for k, v in GOOD.items()}]
+    shares = [verdict.evidence.get("d_loss_share") for verdict in judge_history(rows, chance=2.0)]
+    assert shares == [None, 0.5, pytest.approx(0.15), pytest.approx(0.15), pytest.approx(0.3)]
+
+
 def test_an_evaluation_all_of_whose_scores_failed_is_one_and_divergence_found_in_training_is_none() -> None:
     lost, found = ({"train/step": 9, "verdict/code": code, "verdict/score": score} for code, score in LONE)
     (verdict,) = judge_history([lost])
