@@ -33,10 +33,10 @@ from harness.data import Dataset, load_dataset, scaled
 from harness.data.dataset import known_outline
 from harness.engine import checkpoint
 from harness.engine.events import EvaluationDue
-from harness.engine.network import Network, mixes_samples
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.metrics.catalogue import Metric
+from harness.network.stacked import Network, mixes_samples
 from harness.objective.penalties import squared_gradient_norm
 from harness.optim.population import PopulationOptimizer
 from harness.optim.rules import Optimizer

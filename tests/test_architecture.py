@@ -16,9 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"version"},
-    {"files", "words", "machine", "leases", "terminal"},
+    {"files", "words", "machine", "leases", "terminal", "seeding"},
     {"recipe", "verdict"},
-    {"data", "study", "optim", "distances"},
+    {"data", "study", "optim", "distances", "network"},
     {"objective", "features", "search", "tracking"},
     {"engine", "metrics"},
     {"figures"},

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
 from harness.engine.growth import GrowthState
-from harness.engine.network import DRAWS, Network
-from harness.engine.seeding import seed_for, seeded
+from harness.network.stacked import DRAWS, Network
 from harness.objective.objective import Objective
 from harness.optim.population import PopulationOptimizer
 from harness.optim.rules import Number, per_run, pick
 from harness.recipe import Recipe
 from harness.recipe.networks import build_discriminator, build_generator
+from harness.seeding import seed_for, seeded
 
 __all__ = ["Population", "Update", "structure"]
 

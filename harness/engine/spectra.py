@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from harness.engine.network import Network
     from harness.engine.population import Population
+    from harness.network.stacked import Network
 
 __all__ = ["layer_norms", "spectra"]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.data import gather, scaled
-from harness.engine.seeding import generator_for
+from harness.seeding import generator_for
 
 __all__ = ["Iteration", "Streams"]
 

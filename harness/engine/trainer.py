@@ -20,12 +20,12 @@ from harness.engine import checkpoint
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged, SamplesDue
 from harness.engine.growth import growth_of
 from harness.engine.meter import Meter
-from harness.engine.network import Tape
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
-from harness.engine.seeding import RandomState, generator_for
 from harness.engine.streams import Iteration, Streams
+from harness.network.stacked import Tape
 from harness.objective.objective import Labelled, derive, joined, labelled
+from harness.seeding import RandomState, generator_for
 
 __all__ = ["Trainer", "part_of_state"]
 

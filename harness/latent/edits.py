@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.engine.seeding import generator_for
 from harness.runs.sampling import Generator, sample
+from harness.seeding import generator_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image

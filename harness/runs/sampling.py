@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import scaled
-from harness.engine.seeding import generator_for, seeded
 from harness.recipe.seeds import checked_seed
+from harness.seeding import generator_for, seeded
 
 __all__ = ["Generator", "draw_latents", "evaluating", "sample", "scores_of"]
 

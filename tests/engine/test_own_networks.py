@@ -17,13 +17,13 @@ import support.own_nets  # noqa: F401 (imported, its networks are registered)
 from harness.data import load_dataset
 from harness.engine import checkpoint
 from harness.engine.measure import measure
-from harness.engine.network import DRAWS, Network
 from harness.engine.population import Population
-from harness.engine.seeding import random_states
 from harness.engine.trainer import Trainer
+from harness.network.stacked import DRAWS, Network
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators, generators
 from harness.runs.sampling import sample
+from harness.seeding import random_states
 
 CPU = torch.device("cpu")
 
@@ -220,7 +220,9 @@ def test_what_draws_on_a_gpu_is_told_by_the_state_of_the_gpu(monkeypatch: pytest
     monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: torch.tensor([next(drawn)]))
     network = Network([nn.Sequential(nn.Linear(2, 2), nn.GELU())], torch.device("cpu"))
     assert network.obstacle(torch.zeros(3, 2)) == ""
-    monkeypatch.setattr("harness.engine.network.random_states", lambda _: random_states(torch.device("cuda")))
+    monkeypatch.setattr(
+        "harness.network.stacked.random_states", lambda _: random_states(torch.device("cuda"))
+    )
     assert network.obstacle(torch.zeros(3, 2)) == DRAWS
 
 

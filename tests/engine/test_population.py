@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Dataset, load_dataset
-from harness.engine.network import Network, mixes_samples
 from harness.engine.population import Population, structure
 from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
+from harness.network.stacked import Network, mixes_samples
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.networks import build_discriminator, build_generator
 from harness.recipe.registry import recipes

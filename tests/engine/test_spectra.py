@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import load_dataset
-from harness.engine.network import Network
 from harness.engine.population import Population
 from harness.engine.spectra import layer_norms, spectra
+from harness.network.stacked import Network
 from harness.recipe import find_recipe
 
 CPU = torch.device("cpu")

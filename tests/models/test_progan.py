@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from gan_sweep_models.progan import Growing, fade
-from harness.engine.network import Network, mixes_samples
+from harness.network.stacked import Network, mixes_samples
 from harness.recipe import LossSettings, Recipe, choose
 from harness.recipe.networks import check_networks, layer_table
 from harness.recipe.registry import Value, datasets, discriminators, generators, optimizers

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.engine.network import Network
 from harness.engine.population import structure
+from harness.network.stacked import Network
 from harness.objective.adversarial import at_chance, cross_entropy
 from harness.objective.objective import Objective, chance_loss
 from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm

@@ -92,7 +92,7 @@ def test_the_grids_hold_the_same_latents_at_every_step(done: tuple[Path, RunResu
     grids = {step: read_grid(samples(directory, result) / f"step_{step:08d}.png") for step in FRAMES}
     assert {grid.shape for grid in grids.values()} == {(64, 1, 8, 8)}
     assert not np.array_equal(grids[0], grids[TOTAL])
-    from harness.engine.seeding import generator_for
+    from harness.seeding import generator_for
 
     drawn = generator_for(3, "evaluation", 0, torch.device("cpu"))
     latents = torch.randn(100, run.latent_dim, generator=drawn)[:64]

@@ -25,8 +25,8 @@ from torch.backends import cuda, mha
 from torch.func import functional_call, vmap
 from torch.nn.utils import parametrizations
 
-from harness.engine.chain import chain_of
-from harness.engine.seeding import random_states
+from harness.network.chain import chain_of
+from harness.seeding import random_states
 
 __all__ = ["DRAWS", "Network", "Tape", "mixes_samples"]
 

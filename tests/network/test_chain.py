@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.engine.chain import chain_of
-from harness.engine.network import Network
+from harness.network.chain import chain_of
+from harness.network.stacked import Network
 from harness.recipe import find_recipe
 from harness.recipe.networks import build_discriminator, build_generator
 
