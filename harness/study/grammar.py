@@ -28,10 +28,12 @@ file runs here once it names a recipe, a metric and a number of trials, and a fe
     follow the largest of ``seeds``) or a list; 8 where nothing is said. The arms are compared on these runs
     alone.
 ``early_terminate``
-    W&B's hyperband, for searches of any ``method``; an iteration is an evaluation. ``min_iter`` and ``eta``
-    give successive halving, ``max_iter``, ``s`` and ``eta`` hyperband; of both W&B goes by the latter. With
-    ``method: grid`` the points of the grid are then trials, in place of arms that are trained to their end.
-    Final runs are never stopped.
+    W&B's hyperband, for searches of any ``method``; an iteration is an evaluation. Trials are judged at
+    brackets: at ``min_iter``, and at ``eta`` (3, or any number from 1.01) times the one before; or at
+    ``max_iter`` divided by ``eta`` once to ``s`` times. Each is rounded down; of both W&B goes by the latter.
+    One trial in ``eta`` of all that have reached a bracket goes on, by its value there, or by its best so far
+    with ``strict: false``. With ``method: grid`` the points of the grid are then trials, in place of arms
+    that are trained to their end. Final runs are never stopped.
 ``early_stop``
     ``verdict`` stops a run that is hopeless: diverged, d-saturated or collapsed at an evaluation, once a
     fifth of its steps are done. It counts as failed, with the worse of its untrained generator's score
@@ -63,6 +65,7 @@ Source: W&B, "Sweep configuration options".
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,16 +132,18 @@ class EarlyTerminate:
     """Hyperband in W&B's words; an iteration is one evaluation.
 
     Attributes:
-        min_iter: the first iteration at which trials are stopped; gives successive halving.
-        max_iter: the last iteration; with `s`, gives hyperband.
-        s: the number of brackets, counted back from `max_iter`.
-        eta: a trial in eta goes on.
+        min_iter: the first bracket; the others follow it.
+        max_iter: the iteration that the brackets are counted back from, `s` of them.
+        s: the number of brackets; those below one iteration are left out.
+        eta: a trial in eta goes on, and each bracket is eta times the one before.
+        strict: whether a trial is judged by its value at the bracket, not by its best so far.
     """
 
     min_iter: int | None = None
     max_iter: int | None = None
     s: int | None = None
-    eta: int = 3
+    eta: float = 3
+    strict: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +313,8 @@ def _text(data: Mapping[str, Any], key: str, default: str) -> str:
 
 
 def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON's grammar, and so to W&B, 20.0 is an integer
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value < _MAX_WHOLE:
         limit = f"at least {low}" if not isinstance(value, int) or value < low else "less than 2**53"
         raise FieldError(path, f"`{dotted(path)}` must be an integer of {limit}, but got {shown(value)}.")
@@ -355,7 +362,11 @@ def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
         )
     read = {key: _whole(given[key], (*path, key)) for key in ("min_iter", "max_iter", "s") if key in given}
     eta = _eta(given["eta"], (*path, "eta")) if "eta" in given else EarlyTerminate.eta
-    unused = ["early_terminate.strict"] if "strict" in given else []
+    strict = given.get("strict", True)
+    if not isinstance(strict, bool):
+        raise FieldError(
+            (*path, "strict"), f"`early_terminate.strict` must be true or false, but got {shown(strict)}."
+        )
     if not {"min_iter", "max_iter"} & set(read):
         raise FieldError(
             path,
@@ -363,37 +374,32 @@ def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
             f"got {', '.join(read) or 'neither'}; write min_iter: 3.",
         )
     if "max_iter" not in read:
-        unused += ["early_terminate.s"] if "s" in read else []
-        return EarlyTerminate(min_iter=read["min_iter"], eta=eta), unused
+        unused = ["early_terminate.s"] if "s" in read else []
+        return EarlyTerminate(min_iter=read["min_iter"], eta=eta, strict=strict), unused
     if "s" not in read:
         raise FieldError(
             path,
             "`early_terminate.max_iter` needs `s`, the number of brackets, without which W&B fails too; "
             "write s: 2, or min_iter alone.",
         )
-    most = 0
-    while eta ** (most + 1) <= read["max_iter"]:
-        most += 1
-    if not most:
+    if read["max_iter"] < eta:
         raise FieldError(
             (*path, "max_iter"),
-            f"`early_terminate.max_iter` {read['max_iter']} is less than `eta` {eta}: no bracket is left, "
-            f"and W&B fails too; write max_iter: {eta} or more.",
+            f"`early_terminate.max_iter` {read['max_iter']} is less than `eta` {eta:g}: no bracket is left, "
+            f"and W&B fails too; write max_iter: {math.ceil(eta)} or more.",
         )
-    unused += ["early_terminate.min_iter"] if "min_iter" in read else []
-    return EarlyTerminate(max_iter=read["max_iter"], s=min(read["s"], most), eta=eta), unused
+    unused = ["early_terminate.min_iter"] if "min_iter" in read else []
+    return EarlyTerminate(max_iter=read["max_iter"], s=read["s"], eta=eta, strict=strict), unused
 
 
-def _eta(value: Any, path: FieldPath) -> int:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 < value < 2**31:
-        if value == int(value):
-            return int(value)
+def _eta(value: Any, path: FieldPath) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1.01 <= value < 2**31:
         raise FieldError(
             path,
-            f"`{dotted(path)}` is {shown(value)}: W&B takes any number above 1, but here one trial in a "
-            f"whole number of them goes on; write eta: {max(2, round(value))}.",
+            f"`{dotted(path)}` must be a number from 1.01, but got {shown(value)}: one trial in so many goes "
+            "on; write eta: 3.",
         )
-    raise FieldError(path, f"`{dotted(path)}` must be an integer of at least 2, but got {shown(value)}.")
+    return int(value) if value == int(value) else value
 
 
 def _early_stop(value: Any) -> EarlyStop:

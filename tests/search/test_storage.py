@@ -34,6 +34,15 @@ def ask_all(found: Search, cap: int = 100) -> list[Trial]:
     return asked
 
 
+def decided_at_2(found: Search, values: list[float]) -> list[bool]:
+    """Whether each of some trials, one after the other, is given up at its second evaluation."""
+    decided = []
+    for trial, value in zip(ask_all(found, cap=len(values)), values, strict=True):
+        assert not found.should_prune(trial.number, 1, 0.9)
+        decided.append(found.should_prune(trial.number, 2, value))
+    return decided
+
+
 @pytest.fixture
 def cut() -> Callable[[Path, bytes], None]:
     """Append bytes to a journal, as a writer that was killed in the middle of a line would leave them."""
@@ -195,13 +204,9 @@ def test_a_pruned_trial_is_the_best_only_where_none_is_complete(tmp_path: Path) 
     assert winner.number == 1
 
 
-def test_successive_halving_gives_up_the_worse_of_two(tmp_path: Path) -> None:
+def test_successive_halving_gives_up_the_worst_of_three(tmp_path: Path) -> None:
     found = open_search(tmp_path, search(early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2}))
-    ask_all(found, cap=2)
-    assert not found.should_prune(0, 1, 0.9)
-    assert not found.should_prune(0, 2, 0.1)
-    assert not found.should_prune(1, 1, 0.9)
-    assert found.should_prune(1, 2, 0.8)
+    assert decided_at_2(found, [0.1, 0.2, 0.8]) == [False, False, True]
 
 
 def test_hyperband_prunes_too(tmp_path: Path) -> None:
@@ -218,22 +223,19 @@ def test_hyperband_prunes_too(tmp_path: Path) -> None:
 
 def test_points_of_a_grid_are_pruned_too(tmp_path: Path) -> None:
     early = {"type": "hyperband", "min_iter": 2, "eta": 2}
-    values = {LR: {"values": [1e-4, 1e-3]}}
-    found = open_search(tmp_path, search(method="grid", run_cap=2, parameters=values, early_terminate=early))
-    assert [trial.parameters[LR] for trial in ask_all(found, cap=2)] == [1e-4, 1e-3]
-    assert not found.should_prune(0, 2, 0.1)
-    assert found.should_prune(1, 2, 0.8)
+    values = {LR: {"values": [1e-4, 1e-3, 1e-2]}}
+    found = open_search(tmp_path, search(method="grid", run_cap=3, parameters=values, early_terminate=early))
+    assert decided_at_2(found, [0.1, 0.2, 0.8]) == [False, False, True]
+    assert [trial.parameters[LR] for trial in found.trials()] == [1e-4, 1e-3, 1e-2]
 
 
 def test_a_decision_to_prune_outlives_the_worker_that_made_it(tmp_path: Path) -> None:
     study = search(early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2})
     found = open_search(tmp_path, study)
-    ask_all(found, cap=2)
-    found.should_prune(0, 2, 0.1)
-    assert found.should_prune(1, 2, 0.8)
+    assert decided_at_2(found, [0.1, 0.2, 0.8]) == [False, False, True]
     again = open_search(tmp_path, study)
-    assert not again.should_prune(1, 1, 0.8)
-    assert again.should_prune(1, 2, 0.8)
+    assert not again.should_prune(2, 1, 0.8)
+    assert again.should_prune(2, 2, 0.8)
 
 
 def test_a_study_that_prunes_nothing_never_gives_up(tmp_path: Path) -> None:

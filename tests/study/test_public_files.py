@@ -157,7 +157,6 @@ FILES: dict[str, tuple[str, Sequence[tuple[str, str, str]], tuple[str, ...]]] = 
         HALVED,
         [
             (r"`count`; did you mean `run_cap`", "count", "run_cap"),
-            (r"write eta: 2", "eta: 1.5", "eta: 2"),
             (r"did you mean `optimizer\.lr`", "trainer.lr", "optimizer.lr"),
             (r"did you mean `train\.batch_size`", "trainer.batch_size", "train.batch_size"),
         ],

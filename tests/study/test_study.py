@@ -135,7 +135,6 @@ def test_a_wandb_file_runs_as_it_is_once_it_names_a_recipe() -> None:
         "command",
         "project",
         "metric.target",
-        "early_terminate.strict",
     )
     assert study.overrides == {"optimizer.name": "adam"}
     assert list(study.parameters) == [
@@ -176,9 +175,12 @@ STOPPED = [
     ("min_iter: 3", (3, None, None, 3), ()),
     ("min_iter: 3, s: 2", (3, None, None, 3), ("early_terminate.s",)),
     ("min_iter: 3, max_iter: 27, s: 2", (None, 27, 2, 3), ("early_terminate.min_iter",)),
-    ("s: 5, max_iter: 27", (None, 27, 3, 3), ()),
-    ("s: 1000000000, max_iter: 1000000000, eta: 2", (None, 10**9, 29, 2), ()),
+    ("s: 5, max_iter: 27", (None, 27, 5, 3), ()),
+    ("s: 1000000000, max_iter: 1000000000, eta: 2", (None, 10**9, 10**9, 2), ()),
     ("min_iter: 3, eta: 2.0", (3, None, None, 2), ()),
+    ("max_iter: 27, s: 5, eta: 1.5", (None, 27, 5, 1.5), ()),
+    ("max_iter: 27.0, s: 20, eta: 1.5", (None, 27, 20, 1.5), ()),
+    ("max_iter: 2, s: 1, eta: 1.5", (None, 2, 1, 1.5), ()),
 ]
 
 

@@ -267,13 +267,9 @@ MISTAKES_IN_A_SEARCH = [
     ("min_iter: 3", "s: 3", r"takes `min_iter` .* or `max_iter` with `s` .*, but got s; write min_iter: 3"),
     ("min_iter: 3, eta: 2", "max_iter: 2, s: 1", r"`early_terminate\.max_iter` 2 is less than `eta` 3"),
     ("min_iter: 3", "min_iter: 0", r"`early_terminate\.min_iter` must be an integer of at least 1"),
-    (
-        "min_iter: 3, eta: 2",
-        "min_iter: 3, eta: 1.5",
-        r"`early_terminate\.eta` is 1\.5: W&B takes any number above 1, .* write eta: 2\.",
-    ),
-    ("eta: 2", "eta: 1", r"`early_terminate\.eta` must be an integer of at least 2, but got 1"),
-    ("eta: 2", "eta: true", r"`early_terminate\.eta` must be an integer of at least 2, but got True"),
+    ("eta: 2", "eta: 1", r"`early_terminate\.eta` must be a number from 1\.01, but got 1: .* write eta: 3\."),
+    ("eta: 2", "eta: true", r"`early_terminate\.eta` must be a number from 1\.01, but got True"),
+    ("eta: 2", "strict: 1", r"`early_terminate\.strict` must be true or false, but got 1"),
     ("min_iter: 3", "min_itr: 3", r"unknown key `early_terminate\.min_itr`; did you mean `min_iter`"),
     (
         "eval/sliced_w2, at: best",
