@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["RandomState", "generator_for", "random_states", "seed_for", "seeded"]
+__all__ = ["RandomState", "generator_for", "random_states", "seed_for", "seeded", "set_random_states"]
 
 
 def seed_for(seed: int, purpose: str, index: int = 0) -> int:
@@ -71,6 +71,18 @@ def random_states(device: torch.device) -> list[Tensor]:
     return states
 
 
+def set_random_states(states: Sequence[Tensor], device: torch.device) -> None:
+    """Put back what `random_states` gave.
+
+    Args:
+        states: the CPU's, and the device's own where it has one.
+        device: where the layers are.
+    """
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+
+
 class RandomState:
     """Torch's global random state as one population left it, on the CPU and on its device.
 
@@ -109,6 +121,4 @@ class RandomState:
         return random_states(self._device)
 
     def _install(self, states: Sequence[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], self._device)
+        set_random_states(states, self._device)

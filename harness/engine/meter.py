@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.engine.population import Update
 
-__all__ = ["SCORE_EDGES", "Meter"]
+__all__ = ["SCORE_EDGES", "Meter", "MeterRows"]
 
 _CHUNK = 64
 _LOSSES = ("d_loss", "g_loss")
@@ -192,6 +192,84 @@ class Meter:
         pending = state["pending"]
         self._pending = {key: [value.to(device, copy=True) for value in pending[key]] for key in _KEYS}
         self._measured = [int(index) for index in state["measured"]]
+
+
+class MeterRows:
+    """What recorded iterations tell a meter: each leaves its values in a row, for as long as one may wait.
+
+    It stands in for the meter while an iteration is recorded. Which row is written follows from a counter on
+    the device, so that every replay writes another one.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[tuple[str, tuple[Tensor, ...]]] = []
+        self._shapes: list[tuple[str, list[torch.Size]]] = []
+        self._rows: Tensor | None = None
+        self._told: dict[int, list[tuple[str, tuple[Tensor, ...]]]] = {}
+
+    def add_discriminator(self, loss: Tensor, real: Tensor, fake: Tensor, update: Update | None) -> None:
+        """One D step.
+
+        Args:
+            loss: (K,).
+            real: scores of the real samples, (K, B).
+            fake: scores of the fakes, (K, B).
+            update: what was measured of its update, if anything was.
+        """
+        self._added.append(("add_discriminator", (loss, real, fake, *(update or ()))))
+
+    def add_generator(self, loss: Tensor, update: Update | None) -> None:
+        """One G step.
+
+        Args:
+            loss: (K,).
+            update: what was measured of its update, if anything was.
+        """
+        self._added.append(("add_generator", (loss, *(update or ()))))
+
+    def write(self, position: Tensor) -> None:
+        """Put what was added into the row of an iteration; to be recorded as its end.
+
+        Args:
+            position: the iteration's number on the device, (1,) int64.
+
+        Raises:
+            ValueError: something else than float32 was added.
+        """
+        values = [value.detach() for _, added in self._added for value in added]
+        if any(value.dtype != torch.float32 for value in values):
+            raise ValueError("its losses or scores are not float32")
+        row = torch.cat([value.reshape(-1) for value in values])
+        self._shapes = [(method, [value.shape for value in added]) for method, added in self._added]
+        self._added = []
+        if self._rows is None:
+            self._rows = row.new_zeros(_CHUNK + 1, len(row))
+        self._rows.index_copy_(0, position.remainder(len(self._rows)), row.unsqueeze(0))
+
+    def tell(self, iteration: int, meter: Meter) -> None:
+        """Add to a meter what an iteration has left, or, on a device that lags behind, what it will leave.
+
+        Args:
+            iteration: its number; no later one but the next 64 may have begun when the meter sums.
+            meter: whom to tell.
+        """
+        assert self._rows is not None
+        number = iteration % len(self._rows)
+        if number not in self._told:
+            self._told[number] = self._parts(self._rows[number])
+        for method, values in self._told[number]:
+            if method == "add_generator":
+                meter.add_generator(values[0], Update(*values[1:]) if values[1:] else None)
+            else:
+                loss, real, fake, *update = values
+                meter.add_discriminator(loss, real, fake, Update(*update) if update else None)
+
+    def _parts(self, row: Tensor) -> list[tuple[str, tuple[Tensor, ...]]]:
+        sizes = [shape.numel() for _, shapes in self._shapes for shape in shapes]
+        parts = iter(torch.split_with_sizes(row, sizes))
+        return [
+            (method, tuple(next(parts).view(shape) for shape in shapes)) for method, shapes in self._shapes
+        ]
 
 
 def _auc(real: Tensor, fake: Tensor) -> Tensor:

@@ -229,12 +229,19 @@ class Population:
 
         Source: Karras et al. (2018), `reset_opt_for_new_lod` of the authors' code. Departure: none.
         """
+        if state == self._growth_state:
+            return
         if self._growth_state is not None and state.phase != self._growth_state.phase:
             self.generator_optimizer.reset()
             self.discriminator_optimizer.reset()
         self._growth_state = state
         for network in (self.generator, self.discriminator):
             network.grow(state.level, state.alpha)
+
+    @property
+    def phase(self) -> tuple[int, bool] | None:
+        """What the program of networks that grow depends on, where they do; see `GrowthState.phase`."""
+        return None if self._growth_state is None else self._growth_state.phase
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held: parameters, buffers, what the optimisers remember, the running average."""

@@ -6,6 +6,9 @@ Input is drawn in blocks of iterations. Block i of a run depends on its seed and
 on the recipe alone, so a run sees the same numbers alone or in a population, interrupted or not. Blocks hold
 real samples as they are stored; those that are bytes are scaled a batch at a time.
 
+What an iteration sees are views of its block. One that is recorded to be replayed sees copies that a counter
+on the device selects; then a block is copied to where the one before it was.
+
 A set that is not on the device stays on the host, and the rows of the next block are brought together in
 pinned memory while this one is trained on. The host then waits for the device once an epoch, to learn its
 order.
@@ -25,6 +28,7 @@ from harness.seeding import generator_for
 
 __all__ = ["Iteration", "Streams"]
 
+_PARTS = ("real", "latents", "mixes", "real_labels", "labels")
 _MAX_ITERATIONS = 64
 _MAX_BYTES = 2**22  # of real samples or of latents, a run
 
@@ -64,6 +68,7 @@ class Streams:
         train_labels: classes of the training set, (N,) int64, where labels are wanted.
         num_classes: number of classes, where labels are wanted.
         stacked: whether tensors carry the K axis; without it there is one run.
+        stays: whether every block lies where the first one did; see `at`.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Streams:
         stacked: bool,
         train_labels: Tensor | None = None,
         num_classes: int = 0,
+        stays: bool = False,
     ) -> None:
         assert stacked or len(seeds) == 1, seeds
         assert (train_labels is None) == (num_classes == 0), num_classes
@@ -90,19 +96,18 @@ class Streams:
         self._device = device
         self._batch_size = batch_size
         self._latent_dim = latent_dim
-        self._num_real = num_real
-        self._num_latents = num_latents
+        self._counts = dict(
+            zip(_PARTS, (num_real, num_latents, num_real, num_real, num_latents), strict=True)
+        )
         self._with_mixes = with_mixes
         self._stacked = stacked
         self._batches_per_epoch = len(train) // batch_size
         iteration = batch_size * max(num_real * train[0].nbytes, num_latents * latent_dim * 4)
         self.block_size = max(1, min(_MAX_ITERATIONS, _MAX_BYTES // iteration))
+        self._stays = stays
         self._block = -1
-        self._real: tuple[Tensor, ...] = ()
-        self._latents: tuple[Tensor, ...] = ()
-        self._mixes: tuple[Tensor, ...] = ()
-        self._real_labels: tuple[Tensor, ...] = ()
-        self._labels: tuple[Tensor, ...] = ()
+        self._blocks: dict[str, Tensor] = {}
+        self._batches: dict[str, tuple[Tensor, ...]] = dict.fromkeys(_PARTS, ())
         self._orders: dict[int, Tensor] = {}
         self._resident = train.device.type == device.type
         self._host_orders: dict[int, Tensor] = {}
@@ -111,54 +116,75 @@ class Streams:
 
     def __getitem__(self, iteration: int) -> Iteration:
         """Input of this iteration, counted from 0."""
+        offset = self.bring(iteration)
+        found = {
+            name: self._batches[name][offset * count : (offset + 1) * count]
+            for name, count in self._counts.items()
+        }
+        return Iteration(**found | {"real": [scaled(batch) for batch in found["real"]]})
+
+    def bring(self, iteration: int) -> int:
+        """Have the block of this iteration at hand, and give the iteration's place in it."""
         block, offset = divmod(iteration, self.block_size)
         if block != self._block:
             self._draw(block)
-        reals = slice(offset * self._num_real, (offset + 1) * self._num_real)
-        fakes = slice(offset * self._num_latents, (offset + 1) * self._num_latents)
-        return Iteration(
-            [scaled(batch) for batch in self._real[reals]],
-            self._latents[fakes],
-            self._mixes[reals],
-            self._real_labels[reals],
-            self._labels[fakes],
-        )
+        return offset
+
+    def at(self, position: Tensor) -> Iteration:
+        """Input of an iteration of the block at hand, by its number on the device.
+
+        Nothing here depends on the number as the host knows it, so that the same operations serve for every
+        iteration.
+
+        Args:
+            position: (1,) int64.
+        """
+        offset = position.remainder(self.block_size)
+        found = {}
+        for name, block in self._blocks.items():
+            batches = block.view(self.block_size, self._counts[name], *block.shape[1:])
+            picked = batches.index_select(0, offset).squeeze(0)
+            found[name] = (scaled(picked) if name == "real" else picked).unbind(0)
+        return Iteration(**dict.fromkeys(_PARTS, ()) | found)
 
     def keep(self, positions: Sequence[int]) -> None:
         """Keep these runs only."""
         self._seeds = tuple(self._seeds[position] for position in positions)
         self._block = -1
+        self._blocks = {}
         self._orders = {}
         self._host_orders = {}
         self._coming = None
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor held."""
-        for views in (self._real, self._latents, self._mixes, self._real_labels, self._labels):
-            yield from views[:1]
+        yield from self._blocks.values()
         yield from self._orders.values()
 
     def _draw(self, block: int) -> None:
         size = self._batch_size
-        num_real, num_latents = self.block_size * self._num_real, self.block_size * self._num_latents
+        num_real, num_latents = (self.block_size * self._counts[name] for name in ("real", "latents"))
         self._draw_real(block * num_real, num_real)
         latents = (num_latents, size, self._latent_dim)
-        self._latents = self._each("noise", block, lambda **own: torch.randn(latents, **own))
+        self._each("latents", "noise", block, lambda **own: torch.randn(latents, **own))
         if self._with_mixes:
-            self._mixes = self._each("mixes", block, lambda **own: torch.rand((num_real, size), **own))
+            self._each("mixes", "mixes", block, lambda **own: torch.rand((num_real, size), **own))
         if self._num_classes:
-            self._labels = self._each(
-                "labels", block, lambda **own: torch.randint(self._num_classes, (num_latents, size), **own)
+            self._each(
+                "labels",
+                "labels",
+                block,
+                lambda **own: torch.randint(self._num_classes, (num_latents, size), **own),
             )
         self._block = block
 
-    def _each(self, purpose: str, block: int, draw: Callable[..., Tensor]) -> tuple[Tensor, ...]:
-        """What each run draws from its own generator for this purpose, batch by batch."""
+    def _each(self, name: str, purpose: str, block: int, draw: Callable[..., Tensor]) -> None:
+        """Take what each run draws from its own generator for this purpose, batch by batch."""
         drawn = [
             draw(generator=generator_for(seed, purpose, block, self._device), device=self._device)
             for seed in self._seeds
         ]
-        return self._unbind(torch.stack(drawn, dim=1))
+        self._take(name, torch.stack(drawn, dim=1))
 
     def _draw_real(self, first: int, count: int) -> None:
         """Batches `first` to `first + count` of the run, through as many epochs as they span."""
@@ -169,11 +195,9 @@ class Streams:
             epoch: self._orders[epoch] if epoch in self._orders else self._order(epoch) for epoch in epochs
         }
         indices = self._indices(self._orders, first, count)
-        self._real = self._unbind(
-            gather(self._train, indices) if self._resident else self._brought(first, count)
-        )
+        self._take("real", gather(self._train, indices) if self._resident else self._brought(first, count))
         if self._train_labels is not None:
-            self._real_labels = self._unbind(gather(self._train_labels, indices))
+            self._take("real_labels", gather(self._train_labels, indices))
 
     def _indices(self, orders: Mapping[int, Tensor], first: int, count: int) -> Tensor:
         """Rows of the training set in these batches, (count, K, B)."""
@@ -219,5 +243,12 @@ class Streams:
         ]
         return torch.stack([order[:used] for order in orders])
 
-    def _unbind(self, blocks: Tensor) -> tuple[Tensor, ...]:
-        return (blocks if self._stacked else blocks.squeeze(1)).contiguous().unbind(0)
+    def _take(self, name: str, block: Tensor) -> None:
+        """Take a part of a block, (batches, K, B, ...), for the one at hand."""
+        if not self._stacked:
+            block = block.squeeze(1)
+        if self._stays and name in self._blocks:
+            self._blocks[name].copy_(block)
+            return
+        self._blocks[name] = block = block.contiguous()
+        self._batches[name] = block.unbind(0)

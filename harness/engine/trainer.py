@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from harness.data import Dataset
 from harness.engine import checkpoint
+from harness.engine.capture import Replays, recorder_for
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged, SamplesDue
 from harness.engine.growth import growth_of
-from harness.engine.meter import Meter
+from harness.engine.meter import Meter, MeterRows
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.streams import Iteration, Streams
@@ -76,6 +78,7 @@ class Trainer:
         self._dataset_fingerprint = dataset.fingerprint
         reused = int(train.reuse_fakes)
         dataset = dataset.to(population.device)
+        self._is_recorded = population.device.type != "cpu" or recorder_for(population.device) is not None
         self._streams = Streams(
             population.seeds,
             dataset.train,
@@ -88,7 +91,9 @@ class Trainer:
             stacked=population.stacked,
             train_labels=dataset.train_labels if population.takes_labels else None,
             num_classes=dataset.num_classes if population.takes_labels else 0,
+            stays=self._is_recorded,
         )
+        self._replays = self._new_replays()
         self._fixed_latents: dict[tuple[int, int], Tensor] = {}
         self._meter = Meter(len(population.live), population.device)
         self._random_state = RandomState(population.seeds[0], population.device)
@@ -136,6 +141,13 @@ class Trainer:
         self._meter.keep(torch.tensor(positions, dtype=torch.long, device=self.population.device))
         self._streams.keep(positions)
         self.population.keep(kept)
+        self._replays = self._new_replays()
+
+    def _new_replays(self) -> Replays | None:
+        """What runs iterations where their rows are as they are now; None where they are computed as ever."""
+        if not self._is_recorded:
+            return None
+        return Replays(self.population, self._streams, recorder_for(self.population.device))
 
     def fixed_latents(self, row: int, num_samples: int) -> Tensor:
         """The latents by which a run is judged, the same at every call and on every device; drawn once.
@@ -207,13 +219,17 @@ class Trainer:
         self._stage = int(state["stage"])
 
     @torch.no_grad()
-    def iterate(self, batches: Iteration, *, measured: bool = False) -> None:
+    def iterate(
+        self, batches: Iteration, meter: Meter | MeterRows | None = None, *, measured: bool = False
+    ) -> None:
         """One iteration: the updates of both networks, in the recipe's order.
 
         Args:
             batches: its input.
+            meter: told its statistics; the trainer's own by default.
             measured: whether to measure what each update does, and D's scores.
         """
+        meter = self._meter if meter is None else meter
         train, generator = self.population.recipe.train, self.population.generator
         shown = batches.real
         if self._growth is not None:
@@ -231,7 +247,7 @@ class Trainer:
         if train.order == "generator-first":
             for _ in range(train.generator_steps):
                 made = make()
-                self._step_generator(*made, reals[0], measured)
+                self._step_generator(*made, reals[0], meter, measured)
         for index, real in enumerate(reals):
             if not (train.reuse_fakes and index == last):
                 latents, labels = next(sources)
@@ -242,13 +258,13 @@ class Trainer:
                 assert made is not None
                 fake = made[0]
             mixes = batches.mixes[index] if batches.mixes else None
-            self._step_discriminator(real, fake, mixes, measured)
+            self._step_discriminator(real, fake, mixes, meter, measured)
         if train.order == "discriminator-first":
             for index in range(train.generator_steps):
                 if index or not train.reuse_fakes:
                     made = make()
                 assert made is not None
-                self._step_generator(*made, reals[-1], measured)
+                self._step_generator(*made, reals[-1], meter, measured)
 
     def advance(self, iterations: int, asked: Callable[[], bool] = lambda: False) -> int:
         """Train for a number of iterations, or fewer where `asked` says so, without any event.
@@ -266,7 +282,12 @@ class Trainer:
             for _ in range(iterations):
                 index = self.step // stride
                 measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
-                self.iterate(self._streams[index], measured=measured)
+                if self._replays is None:
+                    self.iterate(self._streams[index], measured=measured)
+                else:
+                    early = self.step < self.population.recipe.loss.early_steps
+                    key = (self.population.phase, early, measured)
+                    self._replays.run(index, key, partial(self.iterate, measured=measured), self._meter)
                 self.go_to(self.step + stride)
                 if time.monotonic() - looked >= _LOOK_SEC:
                     if asked():
@@ -293,6 +314,11 @@ class Trainer:
             return {}
         return self._growth.at(self.spent["seen_images"]).numbers(self._growth.num_levels, self._side)
 
+    @property
+    def obstacle(self) -> str:
+        """Why iterations are not replayed on a device that could; empty where they are, or on a CPU."""
+        return "" if self._replays is None else self._replays.obstacle
+
     def input(self, iteration: int) -> Iteration:
         """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
         return self._streams[iteration]
@@ -303,7 +329,12 @@ class Trainer:
         yield from self._streams.tensors()
 
     def _step_discriminator(
-        self, real: Labelled, fake: Labelled, mixes: Tensor | None, measured: bool
+        self,
+        real: Labelled,
+        fake: Labelled,
+        mixes: Tensor | None,
+        meter: Meter | MeterRows,
+        measured: bool,
     ) -> None:
         discriminator, objective = self.population.discriminator, self.population.objective
         if discriminator.mixes_samples:
@@ -324,9 +355,11 @@ class Trainer:
             loss = loss + penalty.detach()
             gradients += discriminator.gradients(penalty)
         update = self.population.update_discriminator(gradients, measured=measured)
-        self._meter.add_discriminator(loss, real_scores, fake_scores, update)
+        meter.add_discriminator(loss, real_scores, fake_scores, update)
 
-    def _step_generator(self, fake: Labelled, tape: Tape, real: Labelled, measured: bool) -> None:
+    def _step_generator(
+        self, fake: Labelled, tape: Tape, real: Labelled, meter: Meter | MeterRows, measured: bool
+    ) -> None:
         population, objective = self.population, self.population.objective
         discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
         real_scores = discriminator(*real) if adversarial.compares else None
@@ -339,7 +372,7 @@ class Trainer:
         loss, (by_scores,) = derive(of, fake_scores)
         by_fake = discriminator.backward(through, by_scores)
         update = population.update_generator(population.generator.backward(tape, by_fake), measured=measured)
-        self._meter.add_generator(loss, update)
+        meter.add_generator(loss, update)
 
     @property
     def _done(self) -> bool:
