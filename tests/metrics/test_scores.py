@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
 from harness.data.points import four_gaussians
@@ -71,6 +73,26 @@ def test_w2_of_unequal_counts_takes_the_first_rows() -> None:
     fake, real = normal(120, 0), normal(100, 1)
     assert w2(fake, real) == w2(fake[:100], real)
     assert w2(fake[:50], real) == w2(fake[:50], real[:50])
+
+
+def test_w2_is_the_plain_solvers_of_whatever_the_fakes_look_like() -> None:
+    real, far = normal(300, 4), normal(300, 5)
+    far[0] = 1e8
+    fakes = {
+        "good": normal(300, 6),
+        "collapsed": 0.01 * normal(300, 7),
+        "one point": np.zeros((300, 2)),
+        "two points": np.repeat([[0.0, 0.0], [3.0, 1.0]], 150, axis=0),
+        "on a line": np.stack([np.linspace(-1, 1, 300), np.zeros(300)], axis=1),
+        "far away": 1e6 + normal(300, 8),
+        "one far away": far,
+        "reals": real[::-1],
+        "huge": 1e70 * normal(300, 9),
+    }
+    for name, fake in fakes.items():
+        cost = cdist(fake, real, "sqeuclidean")
+        plain = math.sqrt(cost[linear_sum_assignment(cost)].mean())
+        assert w2(fake, real) == pytest.approx(plain, rel=1e-12, abs=1e-12), name
 
 
 # sliced_w2

@@ -225,7 +225,6 @@ def _mode_shares(batch: PointBatch) -> dict[str, float]:
 
 @group("w2")
 def _w2(batch: PointBatch) -> dict[str, float]:
-    # It takes 0.1 s at 1200 good points and 1 s at collapsed ones, and is cubic in their number.
     return {"w2": w2(batch.points, batch.reference.points)}
 
 
