@@ -169,15 +169,27 @@ class Population:
             samples = samples.expand(len(self.live), *samples.shape)
         return self._all_rows(self.discriminator, samples, labels)
 
-    def run_state(self, row: int) -> dict[str, Any]:
-        """All of one run, as plain modules' state dictionaries and the optimisers' buffers, copied."""
+    def networks(self, row: int) -> dict[str, Any]:
+        """One run's networks as plain modules' state dictionaries, copied: enough to sample and to judge.
+
+        Args:
+            row: original row number.
+
+        Returns:
+            ``generator``, ``discriminator``, and ``generator_average`` where that is on.
+        """
         position = self._position(row)
-        state: dict[str, Any] = {
-            "generator": dict(self.generator.extract(position).state_dict()),
-            "discriminator": dict(self.discriminator.extract(position).state_dict()),
+        state = {
+            "generator": self.generator.row_state(position),
+            "discriminator": self.discriminator.row_state(position),
         }
         if self.average is not None:
-            state["generator_average"] = dict(self.generator.extract(position, self.average).state_dict())
+            state["generator_average"] = self.generator.row_state(position, self.average)
+        return state
+
+    def run_state(self, row: int) -> dict[str, Any]:
+        """All of one run: its `networks`, and the optimisers' buffers, copied."""
+        position, state = self._position(row), self.networks(row)
         for name in ("generator_optimizer", "discriminator_optimizer"):
             optimizer: PopulationOptimizer = getattr(self, name)
             buffers = {key: buffer[position].clone() for key, buffer in optimizer.buffers.items()}

@@ -24,7 +24,6 @@ from harness.planning.plan_file import read_plan, write_plan
 from harness.planning.planner import plan_study
 from harness.planning.size import LargeStudyError, is_large, size_of
 from harness.report.publish import publish
-from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
 from harness.study.study import Study, check_is_study
 from harness.tracking import wandb_mode
@@ -45,7 +44,7 @@ def run_study(
     device: str = "auto",
     wandb: str = "auto",
     population: int | None = None,
-    checkpoint_sec: float = CHECKPOINT_SEC,
+    checkpoint_sec: float | None = None,
     console: Console | None = None,
     large: bool = False,
 ) -> StudyResult:
@@ -61,7 +60,8 @@ def run_study(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         wandb: ``auto``, ``online``, ``offline`` or ``disabled``.
         population: Most runs to be trained together; measured by default.
-        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed; by default 20, or as many
+            as keep them within 2 % of the training.
         console: Where progress is shown; by default the standard output.
         large: Whether a study that takes more than 10,000 runs or 30 days may be begun; a plan that is in the
             folder already goes on without.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json
 from harness.machine import is_short_of_memory, visible_gpu
-from harness.runs.result import CHECKPOINT_SEC
 from harness.study.folder import StudyFolder
 from harness.terminal import degrade_output
 
@@ -49,10 +48,11 @@ class Pool:
     Args:
         plan: The study's plan.
         wandb: Mode of the W&B mirror.
-        checkpoint_sec: Seconds of work that may be lost when a worker is killed.
+        checkpoint_sec: Seconds of work that may be lost when a worker is killed; by default 20, or as many
+            as keep them within 2 % of the training.
     """
 
-    def __init__(self, plan: Plan, wandb: str, checkpoint_sec: float = CHECKPOINT_SEC) -> None:
+    def __init__(self, plan: Plan, wandb: str, checkpoint_sec: float | None = None) -> None:
         self._plan = plan
         self._wandb = wandb
         self._checkpoint_sec = checkpoint_sec
@@ -185,7 +185,7 @@ class Pool:
 
 
 def _work(
-    directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float
+    directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float | None
 ) -> None:
     """The body of a worker process."""
     folder = StudyFolder(directory).workers

@@ -20,7 +20,7 @@ from harness.machine import describe_environment
 from harness.planning.plan import ArmPlan, Plan, RunGroup, trial_groups
 from harness.planning.plan_file import read_plan
 from harness.runs.folder import RunFolder, load_result, run_directory
-from harness.runs.result import CHECKPOINT_SEC, score
+from harness.runs.result import score
 from harness.search.trial import note_winner
 from harness.study.folder import StudyFolder
 
@@ -54,7 +54,8 @@ class Worker:
         device: Where it trains.
         wandb: Mode of the W&B mirror.
         should_stop: Asked at every event, every second or so between two, and between groups.
-        checkpoint_sec: Seconds of work that may be lost when it is killed.
+        checkpoint_sec: Seconds of work that may be lost when it is killed; by default 20, or as many
+            as keep them within 2 % of the training.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Worker:
         device: str = "cpu",
         wandb: str = "auto",
         should_stop: Callable[[], bool] = lambda: False,
-        checkpoint_sec: float = CHECKPOINT_SEC,
+        checkpoint_sec: float | None = None,
     ) -> None:
         self._plan: Plan = read_plan(directory)
         self._directory = directory

@@ -334,6 +334,22 @@ class Network:
             buffer.data = self.buffers[name][position].clone()
         return module.eval()
 
+    @torch.no_grad()
+    def row_state(self, position: int, matrix: Tensor | None = None) -> dict[str, Any]:
+        """The state dictionary of `extract`'s module, each tensor copied once.
+
+        Args:
+            position: the row.
+            matrix: as for `extract`.
+        """
+        values = self._split(self.matrix if matrix is None else matrix) | self.buffers
+        own = {id(tensor): name for name, tensor in self.module.named_parameters()}
+        own |= {id(tensor): name for name, tensor in self.module.named_buffers()}
+        kept = self.module.state_dict(keep_vars=True)
+        if any(id(tensor) not in own for tensor in kept.values()):  # what its hooks have made of the tensors
+            return dict(self.extract(position, matrix).state_dict())
+        return {key: values[own[id(tensor)]][position].clone() for key, tensor in kept.items()}
+
     def weights(self) -> dict[str, Tensor]:
         """The parameters of two dimensions or more, name → (K, *shape); views of the matrix."""
         return {name: view for name, view in self._split(self.matrix).items() if view.ndim > 2}

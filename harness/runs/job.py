@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.recipe import Recipe, run_id
 from harness.recipe.registry import Value
-from harness.runs.result import CHECKPOINT_SEC, Phase
+from harness.runs.result import Phase
 
 if TYPE_CHECKING:
     from harness.runs.callbacks import Callback
@@ -96,7 +96,8 @@ class Job:
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
         callbacks: Called at every event; see `harness.runs.callbacks`. For a population of one run.
-        checkpoint_sec: Seconds between two checkpoints.
+        checkpoint_sec: Seconds between two checkpoints; by default 20, or as many as keep them within 2 % of
+            the training.
     """
 
     study: str
@@ -112,4 +113,4 @@ class Job:
     progress: Callable[[Progress], None] | None = None
     watch: Callable[[PlannedRun, int], Tracker] | None = None
     callbacks: Sequence[Callback] = ()
-    checkpoint_sec: float = CHECKPOINT_SEC
+    checkpoint_sec: float | None = None

@@ -11,7 +11,6 @@ from harness.recipe.registry import metrics
 from harness.study.target import At, Goal, Target
 
 __all__ = [
-    "CHECKPOINT_SEC",
     "RunResult",
     "failed_score",
     "last_on_half",
@@ -21,9 +20,6 @@ __all__ = [
 
 Phase: TypeAlias = Literal["ablate", "search", "final"]
 Outcome: TypeAlias = Literal["completed", "diverged", "stopped"]
-
-CHECKPOINT_SEC = 20.0
-"""Seconds of work that a run may lose when its process is killed."""
 
 _OUTCOMES = ("completed", "diverged", "stopped")
 _PHASES = ("ablate", "search", "final")

@@ -42,8 +42,12 @@ __all__ = ["Session", "halve", "train_population"]
 
 _VERSION = 6
 """Version of what a population's checkpoint holds."""
-_WEIGHTS = ("generator", "discriminator", "generator_average")
-"""The parts of a run's state that its best checkpoint keeps: enough to sample and judge, not to train on."""
+_SAVE_SEC = 20.0
+"""Seconds of work that may be lost when the process is killed, where checkpoints are cheap."""
+_SAVE_SHARE = 0.02
+"""Most of the training's time that checkpoints may take."""
+_BYTES_A_SEC = 200e6
+"""Speed at which a first checkpoint is taken to be written: a slow disk's."""
 _TOLD: dict[type[Event], Literal["logged", "evaluated", "samples"]] = {
     Logged: "logged",
     EvaluationDue: "evaluated",
@@ -104,7 +108,10 @@ class Session:
                     state={} if state is None else state["records"].get(run.run_id, {}),
                     trackers=[] if job.watch is None else [job.watch(run, self._trainer.total_steps)],
                 )
-        self._saved_at = time.monotonic()
+        size = sum(tensor.nbytes for tensor in self._population.tensors())
+        self._next_save_sec, self._saves_sec = size / _BYTES_A_SEC, 0.0
+        self._began_at = self._saved_at = time.monotonic()
+        self._handled_before_sec = self._handled_sec
 
     def train(self) -> list[RunResult]:
         """Run to the end."""
@@ -213,7 +220,7 @@ class Session:
         shown = self._frames.shown(self._population)
         frames = self._frames.look(self._population, *seen.some(shown))
         exact = event.final or event.step == 0 or metrics[metric].exact
-        weights = spectra(self._population, layers=event.final)
+        spread = spectra(self._population, layers=event.final)
         for position, row in due:
             recorder = self._recorders[row]
             try:
@@ -232,12 +239,14 @@ class Session:
                 ledger,
                 failures=scores.failures,
                 too_few=scores.too_few,
-                networks={key: values[position] for key, values in weights.items()}
+                networks={key: values[position] for key, values in spread.items()}
                 | self._trainer.growth_state,
             )
             if metric in scores:
                 select, report = seen.halves(position, metric)
-                recorder.best_checkpoint.offer(event.step, select, report, partial(self._weights, row))
+                recorder.best_checkpoint.offer(
+                    event.step, select, report, partial(self._population.networks, row)
+                )
             recorder.draw(event.step, f"epoch {event.epoch}{recorder.score_in_words()}", frames[position])
             if event.final:
                 recorder.draw_last(frames[position], seen.rows[position])
@@ -327,10 +336,6 @@ class Session:
             ledger["saved_steps"] = self._trainer.total_steps - step
         self._recorders[row].finish(outcome, reason, ledger, stopped_by=stopped_by)
 
-    def _weights(self, row: int) -> dict[str, Any]:
-        state = self._population.run_state(row)
-        return {name: state[name] for name in _WEIGHTS if name in state}
-
     def _ledger(self) -> dict[str, float]:
         """What each live run has spent; runs in lockstep have all spent the same, time included."""
         return {
@@ -343,7 +348,7 @@ class Session:
     def _handled_sec(self) -> float:
         """Seconds spent on events so far, the one at hand included."""
         now = time.perf_counter()
-        return self._diagnostics_sec + (now - self._handling_since if self._handling_since else 0.0)
+        return self._diagnostics_sec + (0.0 if self._handling_since is None else now - self._handling_since)
 
     def _report(self) -> None:
         if self._job.progress is None:
@@ -367,7 +372,14 @@ class Session:
 
     def _is_save_due(self, *, stop: bool | None = None) -> bool:
         stop = self._job.should_stop() if stop is None else stop
-        return stop or time.monotonic() - self._saved_at >= self._job.checkpoint_sec
+        if stop:
+            return True
+        now = time.monotonic()
+        pause_sec = now - self._saved_at
+        if self._job.checkpoint_sec is not None:
+            return pause_sec >= self._job.checkpoint_sec
+        trained_sec = now - self._began_at - (self._handled_sec - self._handled_before_sec)
+        return pause_sec >= _SAVE_SEC and self._saves_sec + self._next_save_sec <= _SAVE_SHARE * trained_sec
 
     def _save_if_due(self) -> None:
         stop = self._job.should_stop()
@@ -377,6 +389,7 @@ class Session:
             raise Interrupted
 
     def _save(self) -> None:
+        started = time.monotonic()
         for recorder in self._recorders.values():
             if recorder.result is None:
                 recorder.flush()
@@ -391,6 +404,8 @@ class Session:
         }
         checkpoints.save(self._job.checkpoint, state)
         self._saved_at = time.monotonic()
+        self._next_save_sec = self._saved_at - started
+        self._saves_sec += self._next_save_sec
 
     def _load(self) -> dict[str, Any] | None:
         """Go on from the checkpoint; one that cannot be read is as good as none: training repeats itself."""

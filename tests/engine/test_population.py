@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -261,6 +262,31 @@ def test_rows_kept_go_on_as_before(keep: list[int]) -> None:
         torch.testing.assert_close(part.population.run_state(row), state, atol=2e-3, rtol=2e-3)
     with pytest.raises(ValueError, match="is not live; live rows: "):
         part.population.run_state(next(row for row in range(4) if row not in keep))
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_a_runs_networks_are_copied_once_and_without_its_optimisers(
+    seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small("points-gan", train__ema=0.9, optimizer__name="adam")
+    population = Population([recipe] * len(seeds), seeds, dataset=data(recipe))
+    copied, clone = [0], Tensor.clone
+
+    def counted(self: Tensor, **more: Any) -> Tensor:
+        copied[0] += self.nbytes
+        return clone(self, **more)
+
+    expected = {
+        "generator": population.generator.extract(0).state_dict(),
+        "discriminator": population.discriminator.extract(0).state_dict(),
+        "generator_average": population.generator.extract(0, population.average).state_dict(),
+    }
+    monkeypatch.setattr(Tensor, "clone", counted)
+    networks = population.networks(0)
+    assert {name: list(part) for name, part in networks.items()} == {n: list(p) for n, p in expected.items()}
+    for name, part in networks.items():
+        assert all(torch.equal(tensor, expected[name][key]) for key, tensor in part.items())
+    assert copied[0] == sum(tensor.nbytes for part in networks.values() for tensor in part.values())
 
 
 def test_parameters_of_a_single_run_are_views_of_its_row() -> None:

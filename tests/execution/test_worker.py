@@ -16,6 +16,7 @@ import torch
 from harness import RunResult, train
 from harness.analysis.load import read_results
 from harness.engine import checkpoint as checkpoints
+from harness.engine import trainer as trainer_module
 from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.execution.worker import Worker
@@ -26,6 +27,7 @@ from harness.planning.plan import Plan, RunGroup
 from harness.planning.planner import plan_study
 from harness.recipe import Recipe, find_recipe
 from harness.runs import session
+from harness.runs.examining import Examiner
 from harness.runs.folder import load_result, run_directory
 from harness.runs.job import Interrupted, Job, PlannedRun
 from harness.runs.result import score
@@ -418,6 +420,66 @@ def limit_after(monkeypatch: pytest.MonkeyPatch, step: int, *, most: int) -> lis
 
     monkeypatch.setattr(Trainer, "advance", limited)
     return begun
+
+
+class Clock:
+    """Stands in for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+
+@pytest.mark.parametrize(("cost_sec", "fewest", "most"), [(0.1, 20, 24), (0.4, 17, 19), (1.5, 4, 5)])
+def test_checkpoints_take_a_fiftieth_of_the_training_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost_sec: float, fewest: int, most: int
+) -> None:
+    clock, saved = Clock(), []
+    iterate, examine, save = Trainer.iterate, Examiner.examine, checkpoints.save
+
+    def timed(self: Trainer, *given: Any, **more: Any) -> None:
+        clock.now += 1.0
+        iterate(self, *given, **more)
+
+    def examined(self: Examiner) -> Any:
+        clock.now += 30.0
+        return examine(self)
+
+    def written(path: Path, state: dict[str, Any]) -> None:
+        if path.parent.name == "populations":
+            saved.append(clock.now)
+            clock.now += cost_sec
+        save(path, state)
+
+    for module in (session, trainer_module):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(Trainer, "iterate", timed)
+    monkeypatch.setattr(Examiner, "examine", examined)
+    monkeypatch.setattr(checkpoints, "save", written)
+    fit(tmp_path, runs_of(tiny_recipe(train__epochs=30, evaluate__every_epochs=10)))
+    assert fewest <= len(saved) <= most
+    assert len(saved) * cost_sec <= 0.02 * 390
+    assert all(later - earlier >= 20 for earlier, later in itertools.pairwise([0.0, *saved]))
+
+
+def test_seconds_between_checkpoints_that_were_asked_for_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, saved, save = Clock(), [], checkpoints.save
+
+    def written(path: Path, state: dict[str, Any]) -> None:
+        saved.append(path.parent.name)
+        clock.now += 60.0
+        save(path, state)
+
+    monkeypatch.setattr(session, "time", clock)
+    monkeypatch.setattr(checkpoints, "save", written)
+    fit(tmp_path, runs_of(tiny_recipe()), checkpoint_sec=0.0)
+    assert saved.count("populations") > 4
 
 
 @pytest.mark.parametrize("most", [2, 1])
