@@ -284,19 +284,16 @@ class Population:
         Args:
             rows: row numbers, a subset of `live` in its order.
         """
-        positions = torch.tensor([self._position(row) for row in rows], dtype=torch.long, device=self.device)
+        kept = [self._position(row) for row in rows]
+        positions = torch.tensor(kept, dtype=torch.long, device=self.device)
         self.live = tuple(rows)
         if not rows:
             return
         self.rows = self.live
-        for part in (
-            self.generator,
-            self.discriminator,
-            self.generator_optimizer,
-            self.discriminator_optimizer,
-            self.objective,
-        ):
+        for part in (self.generator, self.discriminator, self.objective):
             part.keep(positions)
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            optimizer.keep(kept)
         self._average_step = pick(self._average_step, positions)
         if self.average is not None:
             self.average = self.average[positions]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.optim.rules import Number, Optimizer, per_run, pick
+from harness.optim.rules import Number, Optimizer, Rows, per_run, pick
 from harness.recipe import Choice
 from harness.recipe.plugins import reason_of
 from harness.recipe.registry import optimizers
@@ -21,6 +21,7 @@ __all__ = ["PopulationOptimizer", "check_rule"]
 _TRIED = 16
 _LARGE = 2**23  # numbers; 32 MiB
 _BLOCK = 2**20
+_Part = tuple[Rows, Rows, Mapping[str, Rows], Mapping[str, float]]
 
 
 class PopulationOptimizer:
@@ -37,18 +38,25 @@ class PopulationOptimizer:
     def __init__(self, choices: Sequence[Choice], parameters: Tensor) -> None:
         self.rule = _built(choices[0])
         self.options: dict[str, Number] = {}
+        self._own: list[dict[str, float]] = [{} for _ in choices]
         for key, value in choices[0].options.items():
             if isinstance(value, int) and not isinstance(value, bool):
                 self.options[key] = value
             elif isinstance(value, float):
-                shared = per_run([float(choice.options[key]) for choice in choices], parameters)
+                values = [float(choice.options[key]) for choice in choices]
+                shared = per_run(values, parameters)
                 self.options[key] = shared.unsqueeze(1) if isinstance(shared, Tensor) else shared
+                for own, number in zip(self._own, values, strict=True):
+                    own[key] = number
         self.buffers = {name: torch.zeros_like(parameters) for name in self.rule.buffers()}
         # On an accelerator the count lives there too, so that a whole step needs nothing from the host.
         on_host = parameters.device.type == "cpu"
         self.step: int | Tensor = (
             0 if on_host else torch.zeros((), dtype=torch.float64, device=parameters.device)
         )
+        self._count = torch.zeros((), device=parameters.device)
+        self._alike = self._grouped()
+        self._cut: tuple[Tensor, Tensor, list[_Part]] | None = None
 
     def update(
         self, parameters: Tensor, gradients: Tensor, *, bound: Number | None = None, with_ratio: bool = False
@@ -68,6 +76,8 @@ class PopulationOptimizer:
             ‖Δθ‖/‖θ‖ of each run, (K,), where asked for; θ from before the update.
         """
         self.step += 1
+        if self._alike:
+            self._count.copy_(self.step) if isinstance(self.step, Tensor) else self._count.fill_(self.step)
         if parameters.numel() <= _LARGE or parameters.device.type != "cpu":
             lengths = self._update(parameters, gradients, self.buffers, bound, with_ratio)
             return None if lengths is None else lengths[0] / lengths[1]
@@ -95,7 +105,11 @@ class PopulationOptimizer:
     ) -> tuple[Tensor, Tensor] | None:
         """Update some columns; their ‖Δθ‖ and ‖θ‖, (K,) each, where asked for."""
         before = parameters.clone() if measured else None
-        self.rule.update(parameters, gradients, buffers, self.options, self.step)
+        if self._alike:
+            for of_alike in self._parts(parameters, gradients, buffers):
+                self.rule.update_alike(*of_alike, self._count)
+        else:
+            self.rule.update(parameters, gradients, buffers, self.options, self.step)
         if bound is not None:
             parameters.clamp_(-bound, bound)
         if before is None:
@@ -103,16 +117,48 @@ class PopulationOptimizer:
         size = torch.linalg.vector_norm(before, dim=1)
         return torch.linalg.vector_norm(before.sub_(parameters), dim=1), size
 
+    def _parts(self, parameters: Tensor, gradients: Tensor, buffers: Mapping[str, Tensor]) -> list[_Part]:
+        """What a fused update is given of each group of rows; kept, as cutting costs as much as an update."""
+        if self._cut is None or self._cut[0] is not parameters or self._cut[1] is not gradients:
+            rows, slopes = parameters.unbind(), gradients.unbind()
+            memory = {name: buffer.unbind() for name, buffer in buffers.items()}
+            parts: list[_Part] = [
+                (
+                    [rows[row] for row in alike],
+                    [slopes[row] for row in alike],
+                    {name: [of_rows[row] for row in alike] for name, of_rows in memory.items()},
+                    self._own[alike[0]],
+                )
+                for alike in self._alike
+            ]
+            self._cut = parameters, gradients, parts
+        return self._cut[2]
+
+    def _grouped(self) -> list[list[int]]:
+        """The rows that share all options, group by group, where the rule's fused update is to be taken.
+
+        An accelerator takes it where one group is all there is: a launch costs more than a pass over memory.
+        """
+        groups: dict[tuple[float, ...], list[int]] = {}
+        for row, own in enumerate(self._own):
+            groups.setdefault(tuple(own.values()), []).append(row)
+        taken = self.rule.fused and (self._count.device.type == "cpu" or len(groups) == 1)
+        return list(groups.values()) if taken else []
+
     def reset(self) -> None:
         """Forget everything, as if no update had been."""
         self.step = self.step.zero_() if isinstance(self.step, Tensor) else 0
         for buffer in self.buffers.values():
             buffer.zero_()
 
-    def keep(self, positions: Tensor) -> None:
+    def keep(self, positions: Sequence[int]) -> None:
         """Keep these rows only."""
-        self.options = {key: pick(value, positions) for key, value in self.options.items()}
-        self.buffers = {name: buffer[positions] for name, buffer in self.buffers.items()}
+        index = torch.tensor(positions, dtype=torch.long, device=self._count.device)
+        self.options = {key: pick(value, index) for key, value in self.options.items()}
+        self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
+        self._own = [self._own[position] for position in positions]
+        self._alike = self._grouped()
+        self._cut = None
 
     def state_dict(self) -> dict[str, Any]:
         """The number of updates and the buffers, copied."""

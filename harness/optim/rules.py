@@ -7,10 +7,11 @@ the number of updates, this one included.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ __all__ = [
     "OptimisticAdam",
     "Optimizer",
     "RMSProp",
+    "Rows",
     "per_run",
     "pick",
 ]
@@ -32,6 +34,8 @@ __all__ = [
 Number = float | Tensor
 Buffers = Mapping[str, Tensor]
 """The matrices that a rule remembers, (K, P) each, by their names."""
+Rows = list[Tensor] | tuple[Tensor, ...]
+"""Some rows of a matrix, (P,) each."""
 Options = Mapping[str, Number]
 """The numeric options by their names, a number or (K, 1) each."""
 
@@ -63,6 +67,32 @@ class Optimizer(ABC):
             options: the numeric options, each a number or (K, 1).
             step: t, from 1; a tensor where it lives on the device.
         """
+
+    @property
+    def fused(self) -> bool:
+        """Whether `update_alike` is there, and does what `update` does."""
+        return False
+
+    def update_alike(
+        self,
+        parameters: Rows,
+        gradients: Rows,
+        buffers: Mapping[str, Rows],
+        options: Mapping[str, float],
+        step: Tensor,
+    ) -> None:
+        """The same update of rows that share all options, in one pass over memory by a kernel of torch's.
+
+        What a row becomes depends on its own numbers alone, to the last bit.
+
+        Args:
+            parameters: θ, rows of equal length.
+            gradients: g, as many; may be overwritten.
+            buffers: as many for each name in `buffers()`.
+            options: the numeric options.
+            step: t, from 1, a float32 scalar on the rows' device; may be overwritten, for all rows alike.
+        """
+        raise NotImplementedError
 
 
 @optimizers.register("sgd")
@@ -155,6 +185,22 @@ class RMSProp(Optimizer):
         else:
             _add_quotient(parameters, gradients, scale, -options["lr"])
 
+    @property
+    def fused(self) -> bool:
+        return type(self).update is RMSProp.update and not self.centered and not self.momentum
+
+    def update_alike(
+        self,
+        parameters: Rows,
+        gradients: Rows,
+        buffers: Mapping[str, Rows],
+        options: Mapping[str, float],
+        step: Tensor,
+    ) -> None:
+        # Adam without a mean, after so many updates that nothing is left of the bias
+        adam = {**options, "beta1": 0.0, "beta2": options["alpha"]}
+        _fused_adam(parameters, gradients, gradients, buffers["square"], adam, step.fill_(math.inf))
+
 
 @optimizers.register("adam")
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +233,25 @@ class Adam(Optimizer):
         mean, scale, rate = self._moments(gradients, buffers, options, step)
         _add_quotient(parameters, mean, scale, -rate)
 
+    @property
+    def fused(self) -> bool:
+        return type(self).update is Adam.update
+
+    def update_alike(
+        self,
+        parameters: Rows,
+        gradients: Rows,
+        buffers: Mapping[str, Rows],
+        options: Mapping[str, float],
+        step: Tensor,
+    ) -> None:
+        # with a β₁ of 0 the gradient is its own mean
+        means = buffers["mean"] if self.beta1 else gradients
+        _fused_adam(parameters, gradients, means, buffers["square"], options, step, decoupled=self._decoupled)
+
+    _decoupled: ClassVar[bool] = False
+    """Whether the decay stays out of the gradient."""
+
     def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
         if self.weight_decay:
             _add_scaled(gradients, parameters, options["weight_decay"])
@@ -217,6 +282,7 @@ class AdamW(Adam):
     """
 
     weight_decay: Annotated[float, NonNegative] = 1e-2
+    _decoupled: ClassVar[bool] = True
 
     def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
         if self.weight_decay:
@@ -264,6 +330,35 @@ def _bias(beta: Number, step: Number) -> Number:
         return (1 - beta.double() ** step).to(beta.dtype)
     bias: Number = 1 - beta**step
     return bias
+
+
+def _fused_adam(
+    parameters: Rows,
+    gradients: Rows,
+    means: Rows,
+    squares: Rows,
+    options: Mapping[str, float],
+    step: Tensor,
+    *,
+    decoupled: bool = False,
+) -> None:
+    """torch.optim's Adam with `fused=True`, or AdamW where the decay is `decoupled`."""
+    kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+    kernel(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        [step] * len(parameters),
+        lr=options["lr"],
+        beta1=options["beta1"],
+        beta2=options["beta2"],
+        weight_decay=options["weight_decay"],
+        eps=options["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def _average(average: Tensor, values: Tensor, decay: Number) -> Tensor:

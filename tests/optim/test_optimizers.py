@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.optim import population as module
 from harness.optim.population import PopulationOptimizer, check_rule
-from harness.optim.rules import Number, Optimizer
+from harness.optim.rules import Adam, Number, Optimizer, RMSProp
 from harness.recipe import choose
 from harness.recipe.registry import optimizers
 
@@ -141,6 +141,58 @@ def test_a_large_matrix_is_updated_in_parts_to_the_same_end(
             torch.testing.assert_close(train(name, K, rows), whole, rtol=1e-5, atol=1e-6)
 
 
+FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if case[0] in FUSED])
+def test_a_row_gets_the_bits_of_torch_s_fused_rule_whatever_the_other_rows_options(
+    name: str, options: dict[str, Any]
+) -> None:
+    options = {"lr": LR, **options}
+    expected = start(3)[:1].clone()
+    parameter = torch.nn.Parameter(expected[0])
+    optimizer = FUSED[name]([parameter], fused=True, **torch_options(options))
+    for step in range(STEPS):
+        parameter.grad = gradient(parameter.detach(), step)
+        optimizer.step()
+    for others in ([], [options] * 2, [{**options, "lr": 2 * LR}, options]):
+        rows = [options, *others]
+        parameters = start(3)[: len(rows)].clone()
+        ours = PopulationOptimizer([choose(optimizers, name, **row) for row in rows], parameters)
+        for step in range(STEPS):
+            ours.update(parameters, torch.stack([gradient(row, step) for row in parameters]))
+        assert torch.equal(parameters[0], parameter.detach())
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_the_fused_update_of_a_rule_is_its_update_to_rounding(name: str) -> None:
+    choices = [choose(optimizers, name, lr=LR, weight_decay=0.1)] * 2
+    fused, plain = start(2), start(2)
+    ours = PopulationOptimizer(choices, fused)
+    buffers = {key: torch.zeros_like(plain) for key in ours.rule.buffers()}
+    assert ours.rule.fused
+    for step in range(20):
+        slopes = torch.stack([gradient(row, step) for row in start(2)])
+        ours.update(fused, slopes.clone())
+        ours.rule.update(plain, slopes, buffers, ours.options, step + 1)
+    torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(ours.buffers, buffers, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("parent", [Adam, RMSProp])
+def test_a_rule_of_one_s_own_that_changes_a_known_one_is_not_passed_over(
+    parent: type[Optimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Still(parent):  # type: ignore[valid-type,misc]
+        def update(self, parameters: Tensor, *others: Any) -> None:
+            parameters.add_(1)
+
+    monkeypatch.setitem(optimizers._entries, "still", Still)
+    parameters = start(2)
+    PopulationOptimizer([choose(optimizers, "still")] * 2, parameters).update(parameters, start(2))
+    assert torch.equal(parameters, start(2) + 1)
+
+
 def optimistic_adam_in_float64(
     row: Tensor, *, lr: float, beta1: float, beta2: float, weight_decay: float
 ) -> Tensor:
@@ -225,7 +277,7 @@ def test_rows_kept_go_on_as_if_the_others_had_stayed(name: str) -> None:
     choices = [choose(optimizers, name, lr=lr) for lr in (1e-2, 1e-3, 1e-1)]
     whole, kept = start(3), start(3)
     full, part = PopulationOptimizer(choices, whole), PopulationOptimizer(choices, kept)
-    positions = torch.tensor([0, 2])
+    positions = [0, 2]
     for step in range(10):
         full.update(whole, torch.stack([gradient(row, step) for row in whole]))
         if step == 5:
