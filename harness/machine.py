@@ -13,6 +13,7 @@ from typing import Any
 from harness.version import __version__
 
 __all__ = [
+    "check_precision",
     "describe_environment",
     "git_commit",
     "is_short_of_memory",
@@ -102,6 +103,28 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise ValueError(f"`device` is {device}, but torch sees {count} CUDA devices; use auto or cpu.")
     return device
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Refuse a precision that a device does not have.
+
+    Args:
+        precision: `train.precision` of a recipe.
+        device: as `resolve_device` gave it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if precision == "tf32" and device == "cpu":
+        raise ValueError("`train.precision` is tf32, which a cpu does not have; set it to float32 or bf16.")
+    if precision != "float32" and device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.get_device_capability(device) < (8, 0):
+            name = torch.cuda.get_device_name(device)
+            raise ValueError(
+                f"`train.precision` is {precision}, which the {name} does not have; set it to float32."
+            )
 
 
 def num_gpus(device: str) -> int:

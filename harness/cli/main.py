@@ -190,6 +190,9 @@ def train(recipe: str, settings: tuple[str, ...], seed: int, device: str, direct
     steps = f"{ledger['discriminator_steps']:,} D and {ledger['generator_steps']:,} G steps"
     judged = f"; scores, verdicts and pictures took {ledger['diagnostics_sec']:.1f} s" if shown else ""
     console.print(f"{steps} in {ledger['elapsed_sec']:.1f} s{judged}", highlight=False)
+    how = result.environment.get("iterations", "")
+    if how.startswith("computed"):
+        console.print(f"iterations: {how}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"files: {directory / 'train' / 'runs' / result.run_id}", highlight=False, soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ There is no `torch.compile`: on a CPU it gains nothing.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, final
@@ -72,7 +73,8 @@ class _Graphs:
         self._stream.wait_stream(current)
         try:
             with torch.cuda.stream(self._stream):
-                torch.cuda.set_sync_debug_mode("error")
+                with warnings.catch_warnings(action="ignore"):  # it says that it finds most, and not all
+                    torch.cuda.set_sync_debug_mode("error")
                 yield
         finally:
             torch.cuda.set_sync_debug_mode(before)

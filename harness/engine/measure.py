@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harness.data import Dataset
 from harness.engine.population import Population
-from harness.engine.trainer import Trainer
+from harness.engine.trainer import EVERY_KIND, Trainer
 from harness.machine import resident_bytes
 from harness.recipe import Recipe
 from harness.recipe.networks import operation_counter
@@ -53,8 +53,8 @@ class Measurement:
         population: how many runs K to train in lockstep; see `best_population`.
         step_sec_by_size: K → seconds of one D step of one run, its share of G steps included, at every K
             measured: the median of a few rounds. Of networks that grow, the mean over a run.
-        memory_bytes: peak memory of training a population of the best size; measured on a GPU, and on a CPU
-            what lives between steps and what a forward pass of both networks keeps.
+        memory_bytes: peak memory of training a population of the best size; measured on a GPU, with what its
+            graphs hold, and on a CPU what lives between steps and what a forward pass of both networks keeps.
         total_steps: D steps of a whole run.
         multiply_adds: multiplications with an addition that one run takes in all: forward and backward passes
             of both networks and penalties, as torch computes them, without updates and diagnostics.
@@ -62,6 +62,7 @@ class Measurement:
         host_bytes: memory that the measuring process took of the machine in the end, its libraries and data
             included; 0 where the system does not tell.
         obstacle: why torch cannot train several runs together, where it cannot; only K = 1 is timed then.
+        eager: why a GPU cannot replay the iterations of the best size whole, where it cannot.
     """
 
     population: int
@@ -72,6 +73,7 @@ class Measurement:
     num_threads: int
     host_bytes: int = 0
     obstacle: str = ""
+    eager: str = ""
 
 
 def measure(
@@ -111,6 +113,7 @@ def measure(
             sizes = (population,)
         rounds: dict[int, list[float]] = {}
         memory: dict[int, int] = {}
+        eager: dict[int, str] = {}
         trainer = _trainer(recipe, dataset, device, 1)
         total_steps, multiply_adds = trainer.total_steps, _count(trainer)
         obstacle = trainer.population.obstacle()
@@ -123,8 +126,9 @@ def measure(
                     trainer = _trainer(recipe, dataset, device, size)
                     trainer.advance(1)
                 if device.type == "cuda":
+                    _pass(trainer, EVERY_KIND)  # each is recorded at its first
                     rounds |= _rounds({size: trainer}, budget_sec / len(sizes))
-                memory[size] = _memory(trainer)
+                memory[size], eager[size] = _memory(trainer), trainer.obstacle
             except torch.OutOfMemoryError:
                 if not memory:
                     raise
@@ -148,6 +152,7 @@ def measure(
             num_threads=threads,
             host_bytes=resident_bytes(),
             obstacle=obstacle,
+            eager=eager[best],
         )
     finally:
         torch.set_num_threads(threads_before)
@@ -186,7 +191,7 @@ def _count(trainer: Trainer) -> int:
     for first, steps in trainer.stretches():
         trainer.go_to(first)
         with operation_counter() as counter:
-            taken = trainer.advance(1)
+            taken = trainer.advance(1, replayed=False)
         total += counter.total / 2 / taken * steps
     return round(total)
 
@@ -239,10 +244,11 @@ def _memory(trainer: Trainer) -> int:
     device = trainer.population.device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         trainer.advance(2)
         torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device))
+        return int(torch.cuda.max_memory_reserved(device))  # a graph's memory is set aside, and not allocated
     held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from harness.data import Dataset, scaled
 from harness.engine.growth import GrowthState
+from harness.machine import check_precision
+from harness.network.precision import multiply
 from harness.network.stacked import DRAWS, Network
 from harness.objective.objective import Objective
 from harness.optim.population import PopulationOptimizer
@@ -78,7 +80,8 @@ class Population:
         device: where.
 
     Raises:
-        ValueError: no runs, not as many seeds as recipes, or structures that differ.
+        ValueError: no runs, not as many seeds as recipes, or structures that differ; or the device does not
+            have their precision.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Population:
     ) -> None:
         _check(recipes, seeds)
         self.device = torch.device(device)
+        check_precision(recipes[0].train.precision, str(self.device))
+        multiply(tf32=False)
         _keep_freed_memory()
         self.recipe = recipes[0]
         self.recipes = tuple(recipes)
@@ -367,7 +372,7 @@ class Population:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed_for(seed, purpose))
                 modules.append(build(recipe, dataset.sample_shape, dataset.num_classes))
-        return Network(modules, self.device)
+        return Network(modules, self.device, bf16=self.recipe.train.precision == "bf16")
 
 
 def _keep_freed_memory() -> None:

@@ -25,13 +25,15 @@ from harness.engine.meter import Meter, MeterRows
 from harness.engine.population import Population
 from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.streams import Iteration, Streams
+from harness.network.precision import multiplying
 from harness.network.stacked import Tape
 from harness.objective.objective import Labelled, derive, joined, labelled
 from harness.seeding import RandomState, generator_for
 
-__all__ = ["Trainer", "part_of_state"]
+__all__ = ["EVERY_KIND", "Trainer", "part_of_state"]
 
-_MEASURED_EVERY = 10  # iterations; a norm costs as much as a part of the optimiser's step
+EVERY_KIND = 10
+"""Iterations one after the other among which one is measured: a norm costs as much as a part of an update."""
 _LOOK_SEC = 1.0
 _STAGES = ("log", "check", "evaluate", "samples", "finish")
 
@@ -266,23 +268,27 @@ class Trainer:
                 assert made is not None
                 self._step_generator(*made, reals[-1], meter, measured)
 
-    def advance(self, iterations: int, asked: Callable[[], bool] = lambda: False) -> int:
+    def advance(
+        self, iterations: int, asked: Callable[[], bool] = lambda: False, *, replayed: bool = True
+    ) -> int:
         """Train for a number of iterations, or fewer where `asked` says so, without any event.
 
         Args:
             iterations: how many.
             asked: asked about once a second whether to stop.
+            replayed: whether iterations may be replayed, where the device can; else all are computed.
 
         Returns:
             The D steps taken.
         """
         stride, first = self.population.recipe.train.discriminator_steps, self.step
         looked = time.monotonic()
-        with self._random_state.installed():
+        precision = self.population.recipe.train.precision
+        with self._random_state.installed(), multiplying(precision):
             for _ in range(iterations):
                 index = self.step // stride
-                measured = index % _MEASURED_EVERY == 0 or self._schedule.is_evaluated(self.step + stride)
-                if self._replays is None:
+                measured = index % EVERY_KIND == 0 or self._schedule.is_evaluated(self.step + stride)
+                if self._replays is None or not replayed:
                     self.iterate(self._streams[index], measured=measured)
                 else:
                     early = self.step < self.population.recipe.loss.early_steps
@@ -319,6 +325,13 @@ class Trainer:
         """Why iterations are not replayed on a device that could; empty where they are, or on a CPU."""
         return "" if self._replays is None else self._replays.obstacle
 
+    @property
+    def iterations(self) -> str:
+        """How iterations are made, in words, for the record of a run; empty on a CPU."""
+        if self._replays is None:
+            return ""
+        return f"computed: {self.obstacle}" if self.obstacle else "replayed as CUDA graphs"
+
     def input(self, iteration: int) -> Iteration:
         """What an iteration, counted from 0, is trained on; the same whenever it is asked for."""
         return self._streams[iteration]
@@ -351,7 +364,7 @@ class Trainer:
             loss, by_scores = derive(objective.discriminator, real_scores, fake_scores)
             gradients = discriminator.backward(tape, torch.cat(by_scores, dim=-1))
         if objective.has_penalties:
-            penalty = objective.penalty(discriminator, real, fake, mixes)
+            penalty = objective.penalty(discriminator.exact, real, fake, mixes)
             loss = loss + penalty.detach()
             gradients += discriminator.gradients(penalty)
         update = self.population.update_discriminator(gradients, measured=measured)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harness.leases import holder, take_lease
-from harness.machine import describe_environment, resolve_device
+from harness.machine import check_precision, describe_environment, resolve_device
 from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.recipe import Recipe
@@ -60,8 +60,8 @@ def train(
 
     Raises:
         ValueError: If the networks do not fit the data, the data cannot be read, or are other than those of
-            the result that is there, the device is not there, the folder cannot be written to, or another
-            process is training this very run.
+            the result that is there, the device is not there or lacks the recipe's precision, the folder
+            cannot be written to, or another process is training this very run.
 
     Example:
         >>> from harness import find_recipe, train
@@ -84,6 +84,7 @@ def train(
         if not callable(callback):
             raise ValueError(f"`callbacks` must hold functions of an event, but got {callback!r}.")
     device, directory = resolve_device(device), Path(directory)
+    check_precision(recipe.train.precision, device)
     wandb_mode(wandb)
     run = PlannedRun(recipe=recipe, seed=seed, arm=recipe.name, overrides={})
     study, folder = StudyFolder(directory), run_directory(directory, run.run_id)

@@ -122,9 +122,11 @@ class Network:
     Args:
         modules: the copies, alike in everything but their numbers.
         device: where they will live.
+        bf16: whether the forward pass of training is computed by autocast to bfloat16; parameters, gradients
+            and outputs are float32 in any case.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device, *, bf16: bool = False) -> None:
         self.matrix = torch.stack(
             [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
         ).to(device)
@@ -145,7 +147,8 @@ class Network:
         self._shapes = {name: p.shape for name, p in named.items()}
         ends = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
         self._spans = list(pairwise(ends))
-        self._chain = chain_of(self.module, stacked=self.stacked)
+        self._bf16 = bf16
+        self._chain = None if bf16 else chain_of(self.module, stacked=self.stacked)
         self._map = vmap(self._call, randomness="different")
         self._bind()
 
@@ -156,6 +159,18 @@ class Network:
 
     def __call__(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
         """The forward pass, in training mode.
+
+        Args:
+            inputs: (K, B, ...), or (B, ...) where the network is not stacked.
+            labels: classes, (K, B) or (B,); a network that takes none leaves them.
+        """
+        if not self._bf16:
+            return self.exact(inputs, labels)
+        with torch.autocast(inputs.device.type, torch.bfloat16, cache_enabled=False):
+            return self.exact(inputs, labels).float()
+
+    def exact(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The forward pass in training mode, in float32 whatever the others are in.
 
         Args:
             inputs: (K, B, ...), or (B, ...) where the network is not stacked.

@@ -87,6 +87,7 @@ class ArmPlan:
         price: What a run costs; None where it has not been measured.
         data: Fingerprint of its data set; empty where it has not been measured.
         alone: Why its runs are trained one at a time, where torch cannot train several together; else empty.
+        eager: Why a GPU cannot replay its iterations as graphs, where it cannot; else empty.
         limits: What its evaluations cannot show, for they are of few samples; else empty.
     """
 
@@ -95,6 +96,7 @@ class ArmPlan:
     price: Price | None = None
     data: str = ""
     alone: str = ""
+    eager: str = ""
     limits: str = ""
 
     @property
@@ -203,6 +205,11 @@ class Plan:
             mean = "means" if len(self.study.unused) == 1 else "mean"
             told.append(f"note: {keys} {mean} nothing here; passed over.")
         told += [f"note: {line}." for line in dict.fromkeys(arm.limits for arm in self.arms) if line]
+        told += [
+            f"note: the iterations of {arm.name} are computed, and not replayed as CUDA graphs: {arm.eager}."
+            for arm in self.arms
+            if arm.eager
+        ]
         if not self.changed:
             return told
         files = listed([f"`{file}`" for file in self.changed])

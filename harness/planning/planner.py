@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.machine import num_cores, num_gpus, resolve_device
+from harness.machine import check_precision, num_cores, num_gpus, resolve_device
 from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.planning.plan_file import extended, how_to_go_on, read_plan
 from harness.planning.size import TooLargeError, can_be_listed, size_in_words
@@ -183,6 +183,9 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
     found = {}
     metric, tried = plan.study.target.metric, set()
     for arm in plan.arms:
+        if plan.device == "cpu":  # a GPU is asked where it is measured
+            for precision in _precisions(plan, arm):
+                check_precision(precision, plan.device)
         dataset, with_labels = fitting_dataset(arm.asked.recipe)
         _check_same_data(plan, arm, dataset)
         _check_metric(metric, dataset, with_labels)
@@ -192,6 +195,13 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
             tried.add((dataset.fingerprint, num_samples))
         found[arm.name] = dataset
     return found
+
+
+def _precisions(plan: Plan, arm: ArmPlan) -> list[str]:
+    """Every precision that runs of an arm may have."""
+    searched = plan.study.space(arm.asked).get("train.precision") if plan.is_search else None
+    asked = [] if searched is None else searched.arguments.get("values", [])
+    return [arm.asked.recipe.train.precision, *map(str, asked)]
 
 
 def _check_data_left(plan: Plan) -> None:
@@ -334,6 +344,7 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
                 price=price,
                 data=dataset.fingerprint,
                 alone=found.obstacle,
+                eager=found.eager,
                 limits=told[few],
             )
         )

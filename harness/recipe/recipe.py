@@ -76,7 +76,7 @@ _SETTINGS: dict[str, Callable[..., Any]] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
 }
-_ADDED: dict[tuple[str, str], Value] = {("train", "grow_images"): 0}
+_ADDED: dict[tuple[str, str], Value] = {("train", "grow_images"): 0, ("train", "precision"): "float32"}
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
 SECTIONS = (
     "data",

@@ -76,6 +76,9 @@ class TrainSettings:
         grow_images: real images of each phase of networks that grow: the smallest size is trained for as
             many, and then each doubling is faded in over as many and kept for as many, the last to the end.
             Samples and scores are those of the size reached, enlarged. 0 is full size from the start.
+        precision: what is multiplied with what. float32 has TF32 off; tf32 rounds products of matrices and
+            convolutions to TF32, on a GPU that can; bf16 computes forward passes by torch's autocast to
+            bfloat16, on a CPU too, and penalties, losses, updates and evaluations in float32.
     """
 
     batch_size: Annotated[int, Bounds(low=2, high=1_000_000)] = 256
@@ -86,6 +89,7 @@ class TrainSettings:
     reuse_fakes: bool = False
     ema: Annotated[float, Fraction] = 0.0
     grow_images: Annotated[int, Bounds(low=0)] = 0
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,8 @@ class Progress:
         num_live: Runs still training.
         scores: The latest value of the study's metric, by run id.
         verdicts: The latest verdict of each run that still trains, ``[arm, verdict]`` by run id.
-        alarms: The line on each run that has become hopeless, by run id; it stays when the run recovers.
+        alarms: The line on each run that has become hopeless, by run id; it stays when the run recovers. And
+            one on iterations that a GPU does not replay.
     """
 
     step: int
@@ -85,7 +86,8 @@ class Job:
         directory: ``runs/<study>``.
         device: The torch device.
         target: What runs are shown, pruned and kept by.
-        environment: Goes into every result; ``population``, ``data`` and how scores are measured are added.
+        environment: Goes into every result; ``population``, ``precision``, ``data``, how scores are measured
+            and, on a GPU, how ``iterations`` are made are added.
         checkpoint: Where the population's checkpoint is; deleted at the end.
         wandb: Mode of the W&B mirror.
         early_stop: When hopeless runs are stopped, or None.

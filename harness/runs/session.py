@@ -26,6 +26,7 @@ from harness.engine.trainer import Trainer, part_of_state
 from harness.files import leftovers
 from harness.machine import is_short_of_memory
 from harness.metrics.scores import Scores
+from harness.network.precision import PRECISIONS
 from harness.recipe.registry import metrics
 from harness.runs.callbacks import RunEvent, reason_of
 from harness.runs.examining import Examiner, evaluator_of
@@ -83,8 +84,9 @@ class Session:
         for torn in leftovers(job.checkpoint):
             torn.unlink()  # left by a worker that was killed while it wrote
         state = self._load()
-        environment = {
+        self._environment = environment = {
             **job.environment,
+            "precision": PRECISIONS[runs[0].recipe.train.precision],
             "population": len(runs),
             "data": loaded.fingerprint,
             **({"code": runs[0].recipe.code} if runs[0].recipe.code else {}),
@@ -152,6 +154,8 @@ class Session:
         ]
 
     def _handle(self, event: Event) -> None:
+        if self._trainer.iterations:
+            self._environment["iterations"] = self._trainer.iterations
         if isinstance(event, Logged):
             ledger = self._ledger()
             for position, row in self._open():
@@ -366,9 +370,16 @@ class Session:
                     for run_id, recorder in recorders.items()
                     if recorder.verdict is not None and recorder.result is None
                 },
-                alarms={run_id: recorder.alarm for run_id, recorder in recorders.items() if recorder.alarm},
+                alarms={run_id: recorder.alarm for run_id, recorder in recorders.items() if recorder.alarm}
+                | self._note(),
             )
         )
+
+    def _note(self) -> dict[str, str]:
+        """What is said once of a population whose iterations a GPU does not replay."""
+        run, reason = self._runs[0], self._trainer.obstacle
+        line = f"{run.arm}: its iterations are computed, and not replayed as CUDA graphs: {reason}"
+        return {f"iterations of {run.run_id}": line} if reason else {}
 
     def _is_save_due(self, *, stop: bool | None = None) -> bool:
         stop = self._job.should_stop() if stop is None else stop

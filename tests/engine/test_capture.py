@@ -6,6 +6,7 @@ Python, as in a graph. The tests marked `gpu` do the same with graphs.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import random
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from harness.recipe import Recipe
 from harness.recipe.loss import Loss
 from harness.recipe.registry import discriminators, losses
 from support.image_recipes import small
-from support.recording import Again, OnTape
+from support.recording import Again, OnTape, Operations
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ FAMILIES: dict[str, dict[str, object]] = {
 IMAGES = {"train.epochs": 25, "evaluate.every_epochs": 5, "evaluate.num_grids": 0}  # 8 batches an epoch
 RECIPES: dict[str, Callable[[], Recipe]] = {
     **{name: lambda changes=changes: points(**changes) for name, changes in FAMILIES.items()},  # type: ignore[misc]
+    "bfloat16": lambda: points(train__precision="bf16", loss__name="wasserstein", loss__gradient_penalty=0.5),
     "bytes": lambda: small("digits-gan").override(IMAGES),
     "labels and dropout": lambda: small("digits-cgan").override(IMAGES),
     "convolutions": lambda: small("digits-dcgan").override(IMAGES | {"optimizer.lr": 1e-3}),
@@ -281,11 +283,70 @@ def test_recording_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state() == before
 
 
-def test_what_the_recorder_asks_of_torch_exists() -> None:
-    inspect.signature(torch.cuda.graph).bind(None, pool=None, stream=None, capture_error_mode="thread_local")
-    assert callable(torch.cuda.CUDAGraph.replay)
-    for name in ("graph_pool_handle", "get_sync_debug_mode", "set_sync_debug_mode"):
-        assert callable(getattr(torch.cuda, name))
+class _Stream:
+    """Notes who waits for whom."""
+
+    def __init__(self, *_: object) -> None:
+        self.waited_for: list[object] = []
+
+    def wait_stream(self, other: object) -> None:
+        self.waited_for.append(other)
+
+
+def test_graphs_are_recorded_aside_from_one_pool_with_what_waits_forbidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch's functions for CUDA are stood in for; a graph is operations on tape."""
+    main, modes, pools = _Stream(), [0], iter(range(9))
+    asked: list[dict[str, Any]] = []
+    signature, cuda = inspect.signature(torch.cuda.graph), torch.cuda
+
+    class Graph:
+        def __init__(self) -> None:
+            self.replay: Callable[[], None] | None = None
+
+    class Capture(contextlib.AbstractContextManager[None]):
+        def __init__(self, *args: Any, **how: Any) -> None:
+            self.graph = signature.bind(*args, **how).arguments["cuda_graph"]
+            self.operations = Operations()
+            asked.append(how)
+
+        def __enter__(self) -> None:
+            self.operations.__enter__()
+
+        def __exit__(self, *found: Any) -> None:
+            self.operations.__exit__(*found)
+            self.graph.replay = self.operations.replay
+
+    def set_mode(mode: int | str) -> None:
+        modes.append(2 if mode == "error" else int(mode))
+
+    for name, stand_in in {
+        "Stream": _Stream,
+        "CUDAGraph": Graph,
+        "graph": Capture,
+        "graph_pool_handle": lambda: next(pools),
+        "current_stream": lambda device: main,
+        "stream": lambda stream: contextlib.nullcontext(),
+        "device": lambda device: contextlib.nullcontext(),
+        "get_sync_debug_mode": lambda: modes[-1],
+        "set_sync_debug_mode": set_mode,
+    }.items():
+        assert callable(getattr(cuda, name))
+        monkeypatch.setattr(cuda, name, stand_in)
+
+    def graphs() -> Recorder | None:
+        return recorder_for(torch.device("cuda"))
+
+    computed, replayed = (trained(way, OnTape, points(), whole) for way in (None, graphs))
+    assert replayed == computed
+    assert len(asked) == 2
+    assert len({how["pool"] for how in asked}) == 1
+    assert {how["capture_error_mode"] for how in asked} == {"thread_local"}
+    (stream,) = {how["stream"] for how in asked}
+    assert stream.waited_for == [main, main]
+    assert main.waited_for == [stream, stream]
+    assert modes == [0, 2, 0, 2, 0]
 
 
 # -- what cannot be recorded -------------------------------------------------------------------------------

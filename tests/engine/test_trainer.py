@@ -688,9 +688,9 @@ def test_a_long_step_is_timed_twice_and_alone(monkeypatch: pytest.MonkeyPatch) -
     advanced: list[int] = []
     advance = Trainer.advance
 
-    def spy(self: Trainer, iterations: int) -> int:
+    def spy(self: Trainer, iterations: int, **how: bool) -> int:
         advanced.append(iterations)
-        return advance(self, iterations)
+        return advance(self, iterations, **how)
 
     monkeypatch.setattr(Trainer, "advance", spy)
     found = measure(tiny(train__discriminator_steps=2), data(), budget_sec=0.0)

@@ -18,7 +18,9 @@ from torch.utils._pytree import tree_leaves
 Body = Callable[[], None]
 
 
-class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Every operation within, to be done again."""
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.done: list[tuple[Any, Any, Any, list[Tensor]]] = []
@@ -32,6 +34,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def replay(self) -> None:
+        """Do all of them again, each on the tensors it was done on."""
         for func, args, kwargs, before in self.done:
             for there, now in zip(before, _tensors(func(*args, **kwargs)), strict=True):
                 if there.data_ptr() != now.data_ptr():
@@ -59,7 +62,7 @@ class OnTape:
 
     def record(self, body: Body) -> Body:
         """The body's operations."""
-        operations = _Operations()
+        operations = Operations()
         with operations:
             body()
         self.recorded += 1
