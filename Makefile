@@ -13,6 +13,8 @@ DEVICE ?= auto
 SMOKE ?=
 SET ?=
 IMPORT ?=
+RECIPES ?=
+SECONDS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -34,7 +36,7 @@ help: ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo "Variables (default): SWEEP=optimizers RECIPE= SEEDS= WORKERS= DEVICE=auto SMOKE= SET=\"key=value ...\" \\"
-	@echo "                     IMPORT=\"my_gan.nets ...\""
+	@echo "                     IMPORT=\"my_gan.nets ...\" RECIPES= SECONDS="
 	@echo "  make sweep SWEEP=optimizers-tuned SMOKE=1"
 	@echo "  make train RECIPE=points-gan SEEDS=3 SET=\"optimizer.name=adam\""
 
@@ -75,8 +77,8 @@ lint: $(INSTALLED) ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(INSTALLED) ## compare speed with the textbook loop, in one process
-	@$(BIN)/python tests/benchmarks/bench.py
+bench: $(INSTALLED) ## compare speed with loops written by hand: [RECIPES="ring-gan points-gan"] [SECONDS=450]
+	@PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m benchmarks.bench $(RECIPES) --device $(DEVICE) $(if $(SECONDS),--seconds $(SECONDS))
 
 clean: ## remove the environment and caches; results in runs/ are kept
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -7,6 +7,7 @@ device is `meta`; whatever is not on it is on the host.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,7 +107,8 @@ def fake_device() -> Iterator[None]:
 
     Stood in for is what torch cannot do there: generators of the device, which draw nothing, its random
     state, and two that it does wrong: `Module.to` fails once another holds a parameter, and a deep copy of a
-    fake tensor writes beyond its memory.
+    fake tensor writes beyond its memory. Torch's fused optimisers are let in, as on a GPU; of SGD's it does
+    not know yet that it makes nothing.
     """
     set_state = torch.set_rng_state
 
@@ -117,7 +119,17 @@ def fake_device() -> Iterator[None]:
         if not _is_fake(state):
             set_state(state)
 
-    with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
+    with (
+        torch.random.fork_rng(devices=[]),
+        pytest.MonkeyPatch.context() as patch,
+        torch.library._scoped_library("aten", "IMPL") as library,
+    ):
+        library.impl("_fused_sgd_", lambda *_, **__: None, "Meta")
+        patch.setattr(
+            sys.modules["torch.optim.optimizer"],
+            "_get_fused_kernels_supported_devices",
+            lambda: [DEVICE.type],
+        )
         patch.setattr(torch, "Generator", _HostGenerator)
         for name in ("randn", "rand", "randint", "randperm"):
             patch.setattr(torch, name, without_generator(getattr(torch, name)))
