@@ -10,7 +10,7 @@ from harness.figures.directions import (
 )
 from harness.figures.films import filmstrip, filmstrip_gif, read_classes, read_frames
 from harness.figures.grids import class_grid, grid, shown_classes, top_rows
-from harness.figures.neighbours import nearest_images, neighbour_grid
+from harness.figures.neighbours import neighbour_grid
 from harness.figures.panels import Panel, panels, real_beside_fake
 from harness.figures.plots import (
     Dots,
@@ -46,7 +46,6 @@ __all__ = [
     "gif",
     "grid",
     "metric_curves",
-    "nearest_images",
     "neighbour_grid",
     "panels",
     "read_classes",

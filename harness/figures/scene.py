@@ -280,7 +280,15 @@ class _Sheet:
         self._background = self._canvas.copy_from_bbox(self._axes.figure.bbox)
 
     def pixels(self, scene: Scene, title: str) -> npt.NDArray[np.uint8]:
-        """(height, width, 3) bytes of a scene under a title."""
+        """Draw one frame.
+
+        Args:
+            scene: what it shows.
+            title: what stands above.
+
+        Returns:
+            (height, width, 3) bytes.
+        """
         self._artists.show(scene)
         _name(self._axes, title)
         self._canvas.restore_region(self._background)

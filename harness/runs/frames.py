@@ -18,6 +18,7 @@ from torch import Tensor
 
 from harness.data import Dataset, as_bytes, gather
 from harness.recipe.loss import build_loss
+from harness.runs.nearest import nearest_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -218,7 +219,7 @@ class ImageFrames(Frames):
         return {"real": path}
 
     def closing(self, frame: Frame, samples: Tensor, folder: Path) -> dict[str, Path]:
-        from harness.figures import nearest_images, neighbour_grid, write_png
+        from harness.figures import neighbour_grid, write_png
 
         assert isinstance(frame, _ImageFrame)
         train = self._dataset.train
@@ -296,8 +297,6 @@ class ImageFrames(Frames):
     @cached_property
     def _held_out(self) -> NDArray[np.float64]:
         """Distances of held-out images to the nearest training image: what is natural."""
-        from harness.figures import nearest_images
-
         train, test = self._dataset.train, self._dataset.test
         found = nearest_images(test[: self._num_queries], train, num=1, device=test.device)
         return found.distances[:, 0]

@@ -18,7 +18,7 @@ from harness.data import load_dataset
 from harness.engine.population import Population
 from harness.engine.schedule import log_spaced_steps
 from harness.engine.trainer import Trainer
-from harness.figures import nearest_images, shown_classes
+from harness.figures import shown_classes
 from harness.figures.grids import read_grid
 from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
@@ -30,6 +30,7 @@ from harness.runs.examining import Examiner
 from harness.runs.folder import load_result, run_directory
 from harness.runs.frames import frames_of
 from harness.runs.job import Interrupted
+from harness.runs.nearest import nearest_images
 from harness.runs.result import score
 from harness.tracking import read_history, read_images
 from support.image_recipes import small
