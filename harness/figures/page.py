@@ -192,7 +192,12 @@ def write_figure(figure: Figure, stem: Path) -> None:
         figure: the page.
         stem: the files' path without its ending.
     """
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        path = stem.with_name(stem.name + suffix)
-        with replaced(path) as temporary:
-            figure.savefig(temporary, metadata=metadata)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    # `savefig` would draw, and lay out, twice for each file; what is laid out for the first stays for both.
+    with replaced(stem.with_name(f"{stem.name}.png")) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+    figure.set_layout_engine("none")
+    with replaced(stem.with_name(f"{stem.name}.pdf")) as temporary:
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
