@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +23,7 @@ __all__ = [
     "is_short_of_memory",
     "num_cores",
     "num_gpus",
+    "quick_end",
     "resident_bytes",
     "resolve_device",
     "visible_gpu",
@@ -175,6 +180,29 @@ def resident_bytes() -> int:
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def quick_end() -> Callable[[int], None]:
+    """Have this process leave its memory to the system when it ends.
+
+    To take a process apart that has loaded torch costs 0.4 to 0.8 CPU seconds. Threads are waited for and
+    exit handlers called all the same, those that were registered after this call.
+
+    Returns:
+        To be told the exit status, once it is known; a process that was not told ends as any other.
+    """
+    known: list[int] = []
+
+    def end() -> None:
+        if not known:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+                stream.flush()
+        os._exit(known[0])
+
+    atexit.register(end)
+    return known.append
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +60,30 @@ def test_errors_that_tell_of_too_little_memory_are_told_from_others() -> None:
     )
     assert [is_short_of_memory(error) for error in short] == [True] * len(short)
     assert [is_short_of_memory(error) for error in other] == [False] * len(other)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_quick_end_keeps_status_output_and_handlers_and_leaves_out_the_rest(told: bool) -> None:
+    script = f"""
+import atexit, sys
+from harness.machine import quick_end
+
+class Taken:
+    def __del__(self):
+        print("taken apart")
+
+taken = Taken()
+tell = quick_end()
+atexit.register(print, "handler")
+print("output")
+if {told}:
+    tell(3)
+sys.exit(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+    assert done.returncode == 3
+    assert not done.stderr
+    assert done.stdout.split("\n")[:2] == ["output", "handler"]
+    assert ("taken apart" in done.stdout) is not told

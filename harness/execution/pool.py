@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.files import read_json, write_json
-from harness.machine import is_short_of_memory, visible_gpu
+from harness.machine import is_short_of_memory, quick_end, visible_gpu
 from harness.study.folder import StudyFolder
 from harness.terminal import degrade_output
 
@@ -184,10 +184,18 @@ class Pool:
         return exit_code == _NO_MEMORY or (exit_code == -signal.SIGKILL and killed != self._memory_kills)
 
 
-def _work(
+def _work(directory: Path, index: int, **settings: Any) -> None:
+    """The body of a worker process; see `_worked`."""
+    tell_status = quick_end()
+    status = _worked(directory, index, **settings)
+    tell_status(status)
+    sys.exit(status)
+
+
+def _worked(
     directory: Path, index: int, *, device: str, num_threads: int, wandb: str, checkpoint_sec: float | None
-) -> None:
-    """The body of a worker process."""
+) -> int:
+    """Work until nothing is left to do; the exit code."""
     folder = StudyFolder(directory).workers
     parent = os.getppid()
     asked: list[int] = []
@@ -215,15 +223,16 @@ def _work(
             checkpoint_sec=checkpoint_sec,
         ).work()
     except Interrupted:
-        sys.exit(_STOPPED)
+        return _STOPPED
     except Exception as error:
         traceback.print_exc()
         if is_short_of_memory(error):
-            sys.exit(_NO_MEMORY)
+            return _NO_MEMORY
         if not isinstance(error, ValueError | OSError):
-            sys.exit(1)
+            return 1
         write_json(folder / f"{index}.error", {"message": " ".join(str(error).split())})
-        sys.exit(_REFUSED)
+        return _REFUSED
+    return 0
 
 
 def _memory_kills() -> list[int]:

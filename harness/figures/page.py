@@ -197,7 +197,7 @@ def write_figure(figure: Figure, stem: Path) -> None:
 
     # `savefig` would draw, and lay out, twice for each file; what is laid out for the first stays for both.
     with replaced(stem.with_name(f"{stem.name}.png")) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
     figure.set_layout_engine("none")
     with replaced(stem.with_name(f"{stem.name}.pdf")) as temporary:
-        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 FOLDER = "CORE_SECONDS_FOLDER"
 """The variable that tells each process of a sweep where to leave its count."""
@@ -95,7 +95,7 @@ def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def count_imports(loader: Any) -> None:
-    """Count what each package's import takes, with all that it imports itself; and watch the harness's own."""
+    """Count what the imports of each package take, and watch the modules of the harness."""
     execute, create = loader.exec_module, loader.create_module
 
     def exec_module(self: Any, module: Any) -> None:
@@ -126,7 +126,14 @@ def count_here() -> None:
     """Count in this process, and leave the count in the folder when it ends."""
     for loader in (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader):
         count_imports(loader)
+    exit_at_once = os._exit
+
+    def leave_first(status: int) -> NoReturn:
+        leave()
+        exit_at_once(status)
+
     atexit.register(leave)
+    os._exit = leave_first
 
 
 def leave() -> None:
@@ -182,9 +189,9 @@ if os.environ.get(FOLDER):  # a sweep's own process, or a worker, which imports 
     count_here()
 if __name__ == "__main__":
     if os.environ.get(FOLDER):
-        from harness.cli.main import main as command_line
+        from harness.__main__ import command
 
         sys.argv[1:1] = ["sweep"]
-        command_line()
+        command()
     else:
         main(sys.argv[1:])
