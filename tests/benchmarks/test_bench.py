@@ -26,6 +26,11 @@ FOREVER = bench.Budget(until=float("inf"), share_sec=float("inf"))
 QUICK = ("--turns", "1", "--turn-sec", "0.01")
 
 
+@pytest.fixture(autouse=True)
+def _measuring_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "MEASURING_SEC", 0.05)
+
+
 def run(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
     status = bench.main([*words, *QUICK, "--folder", str(folder)])
     (path,) = folder.glob("*.json")
@@ -212,8 +217,9 @@ def test_a_mistake_is_one_line_and_status_2(
 # -- a GPU -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("compiling_sec", [60.0, 1e6])
 def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    compiling_sec: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[torch.device] = []
     graphs: list[int] = []
@@ -239,12 +245,15 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: graphs.append(2))
+    monkeypatch.setattr(bench, "COMPILING_SEC", compiling_sec)
     monkeypatch.setattr(bench, "_chunk", lambda device: 1)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
     recipe = find_recipe("ring-gan")
     monkeypatch.setitem(bench.__dict__, "find_recipe", lambda name: recipe)
+    bench.load_dataset(recipe.data)  # while tensors still hold numbers; it is kept
     with fake_device(), Watch():
         status, record = run(tmp_path, "ring-gan", "--device", "cuda")
+    printed = capsys.readouterr().out
     assert status == 0, record["left_out"]
     assert record["environment"]["at"] == str(DEVICE)
     assert record["clock"] == "seconds, synchronised"
@@ -252,9 +261,22 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
     assert set(row["step_sec"]) == {"textbook", "expert", "1", "auto"}
     assert (row["launches"], row["multiply_adds"], row["population"]) == (90, 10**7, 3)
     assert row["computed_because"] == ""
-    assert isinstance(row["expert_compiled"], float)
+    if compiling_sec == 60.0:
+        assert isinstance(row["expert_compiled"], float)
+    else:  # too little to compile in
+        assert "The expert's loop without torch.compile (no time was left): ring-gan." in printed
     assert set(map(str, waited)) == {"meta"}
     assert 1 in graphs
     assert 2 in graphs
-    assert "K=3" in capsys.readouterr().out
+    assert "K=3" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["nvidia-nothing-part.json"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_timed(tmp_path: Path) -> None:
+    status, record = run(tmp_path, "ring-gan", "digits-dcgan", "--device", "cuda")
+    assert status == 0, record["left_out"]
+    for row in record["recipes"].values():
+        assert row["launch_floor_sec"] < row["step_sec"]["1"] < row["step_sec"]["textbook"]
+        assert row["computed_because"] == ""
