@@ -72,6 +72,8 @@ FIRST = (
 TINY = ("ring", "grid")
 """Data sets of recipes whose nets are tiny."""
 LEAST_TURNS = 3
+LOOK_SEC = 0.02
+"""Between two looks at the clock of a CPU, where an iteration is shorter."""
 MEASURING_SEC = 1.5
 COMPILING_SHARE = 1 / 3
 """Of the time on a GPU, what is kept for compiling the expert's networks."""
@@ -248,7 +250,7 @@ def timed(
         key: Trainer(Population([trained] * size, range(size), dataset=dataset, device=device), dataset)
         for key, size in sizes.items()
     }
-    chunk = _chunk(device)
+    chunk = _chunk(device, steps * measured.step_sec_by_size[1])
     contestants = {
         "textbook": iterating(Textbook(trained, host, device), steps, chunk),
         "expert": iterating(Expert(trained, dataset, device), steps, chunk),
@@ -307,7 +309,7 @@ def compiled(recipe: Recipe, device: torch.device, turns: int, turn_sec: float) 
     if loss.gradient_penalty or loss.r1 or loss.r2:
         return {"expert_compiled": "not with gradient penalties"}
     dataset = load_dataset(trained.data).to(device)
-    steps, chunk = trained.train.discriminator_steps, _chunk(device)
+    steps, chunk = trained.train.discriminator_steps, _chunk(device, LOOK_SEC)
     torch.compiler.reset()  # else the networks of many recipes count as one that is compiled too often
     started = time.monotonic()
     try:
@@ -326,9 +328,9 @@ def compiled(recipe: Recipe, device: torch.device, turns: int, turn_sec: float) 
     return {"expert_compiled": _ratio(sec["plain"], sec["compiled"]), "compiling_sec": compiling_sec}
 
 
-def _chunk(device: torch.device) -> int:
-    """Iterations between two looks at the clock, which a GPU is waited for at."""
-    return 1 if device.type == "cpu" else 20
+def _chunk(device: torch.device, iteration_sec: float) -> int:
+    """Iterations between two looks at the clock: of many at once, as training goes, unless they are long."""
+    return 20 if device.type != "cpu" else max(1, min(20, int(LOOK_SEC / iteration_sec)))
 
 
 def iterating(loop: Textbook | Expert, steps: int, chunk: int) -> Callable[[], int]:

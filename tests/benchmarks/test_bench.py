@@ -122,6 +122,11 @@ def test_contestants_take_turns_and_the_first_turn_does_not_count(monkeypatch: p
     assert bench._ratio(found["b"], found["a"]) == 3
 
 
+def test_short_iterations_are_timed_many_at_once_and_long_ones_alone() -> None:
+    assert [bench._chunk(CPU, sec) for sec in (1e-4, 5e-3, 1.0)] == [20, 4, 1]
+    assert bench._chunk(torch.device("cuda"), 1.0) == 20  # between two waits for it
+
+
 def test_turns_end_with_the_share_of_a_recipe_and_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(bench, "now", lambda device: clock[0])
@@ -233,7 +238,7 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
         "resolve_device": lambda device: {"cuda": "meta"}[device],
         "describe_environment": lambda device: {"device_name": "NVIDIA Nothing", "torch": "0", "at": device},
         "measure": lambda recipe, dataset, device, budget_sec: SimpleNamespace(
-            population=3, multiply_adds=10**9, total_steps=100
+            population=3, multiply_adds=10**9, total_steps=100, step_sec_by_size={1: 1e-3}
         ),
         "judging": lambda trainer, dataset: lambda: 1000,
         "count": lambda recipe, size: {"launches": 90},
@@ -246,7 +251,7 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: graphs.append(2))
     monkeypatch.setattr(bench, "COMPILING_SEC", compiling_sec)
-    monkeypatch.setattr(bench, "_chunk", lambda device: 1)
+    monkeypatch.setattr(bench, "_chunk", lambda device, sec: 1)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
     recipe = find_recipe("ring-gan")
     monkeypatch.setitem(bench.__dict__, "find_recipe", lambda name: recipe)
