@@ -20,7 +20,7 @@ from harness.files import write_json
 from harness.leases import take_lease
 from harness.planning import measuring
 from harness.planning.measuring import measure_apart
-from harness.planning.plan import ArmPlan, chunks, grouped, trial_groups
+from harness.planning.plan import ArmPlan, Price, chunks, grouped, trial_groups
 from harness.planning.plan_file import PLAN_VERSION, extended, read_plan, write_plan
 from harness.planning.planner import plan_study
 from harness.report.page import write_report
@@ -245,6 +245,55 @@ def test_arms_of_different_structure_do_not_share_populations() -> None:
 def test_no_population_leaves_a_worker_without_work() -> None:
     arm = ArmPlan(asked=Arm(name="a", overrides={}, recipe=tiny_recipe()), population=64)
     assert [len(group.runs) for group in grouped([arm], range(8), workers=2)] == [4, 4]
+
+
+def _arms(work: dict[str, int], *, population: int = 1) -> list[ArmPlan]:
+    """Arms of different structure, by the multiply-adds of a run."""
+    return [
+        ArmPlan(
+            asked=Arm(name=name, overrides={}, recipe=tiny_recipe(train__batch_size=64 + place)),
+            population=population,
+            price=Price(steps=1, run_sec=1.0, memory_bytes=1, multiply_adds=count),
+        )
+        for place, (name, count) in enumerate(work.items())
+    ]
+
+
+def test_of_the_same_seeds_the_longest_groups_come_first() -> None:
+    groups = grouped(_arms({"short": 10, "long": 30, "middle": 20}), [5, 3], workers=2)
+    assert [(group.runs[0].seed, group.runs[0].arm) for group in groups] == [
+        (seed, arm) for seed in (5, 3) for arm in ("long", "middle", "short")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("num_arms", "num_seeds", "workers", "sizes"),
+    [
+        (3, 3, 2, [3, 3, 2, 1]),  # the third would have been trained while the other worker waits
+        (3, 3, 1, [3, 3, 3]),
+        (2, 3, 2, [3, 3]),
+        (1, 7, 2, [4, 3]),
+        (5, 8, 4, [8, 8, 8, 8, 2, 2, 2, 2]),
+        (3, 1, 2, [1, 1, 1]),  # what is trained alone cannot be cut
+    ],
+)
+def test_a_group_that_others_would_wait_for_is_cut(
+    num_arms: int, num_seeds: int, workers: int, sizes: list[int]
+) -> None:
+    arms = _arms({str(number): 10 for number in range(num_arms)}, population=8)
+    groups = grouped(arms, range(num_seeds), workers)
+    assert sorted((len(group.runs) for group in groups), reverse=True) == sizes
+    assert len({run.run_id for group in groups for run in group.runs}) == num_arms * num_seeds
+
+
+def test_how_long_a_measurement_took_decides_nothing_of_the_groups() -> None:
+    arms = _arms({"a": 10, "b": 10, "c": 10}, population=8)
+    others = [
+        replace(arm, price=replace(arm.price, run_sec=float(place)))
+        for place, arm in enumerate(arms)
+        if arm.price is not None
+    ]
+    assert grouped(arms, range(3), 2) == grouped(others, range(3), 2)
 
 
 @given(count=st.integers(0, 60), population=st.integers(1, 20))
