@@ -5,6 +5,7 @@ Shapes: N stored samples, each of `sample_shape`; `...` is any leading shape of 
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 __all__ = ["as_bytes", "distinct_rows", "gather", "scaled"]
 
 _CHUNK = 1000
+_half_range = cache(lambda device: torch.full((), 127.5, device=device))
 
 
 def scaled(samples: Tensor) -> Tensor:
@@ -29,7 +31,9 @@ def scaled(samples: Tensor) -> Tensor:
     """
     if samples.dtype != torch.uint8:
         return samples
-    return samples.to(torch.float32).div_(127.5).sub_(1.0)
+    if samples.device.type == "cuda":  # by a number of the host it would multiply by 1 / 127.5, a bit off
+        return samples.div(_half_range(samples.device)).sub_(1.0)
+    return samples.to(torch.float32).div_(127.5).sub_(1.0)  # at once it takes a CPU up to 15 times as long
 
 
 def as_bytes(samples: Tensor) -> Tensor:

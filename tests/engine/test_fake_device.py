@@ -254,6 +254,20 @@ def test_rows_brought_from_the_host_are_those_of_a_set_on_the_device() -> None:
     assert torch.equal(resident[9].real[0], brought[9].real[0])
 
 
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("name", ["ring-gan", "digits-cgan", "points-wgan-gp-10"])
+def test_every_block_of_input_lies_where_the_first_one_did(name: str, K: int) -> None:
+    trainer = trainer_of(*[RECIPES[name]] * K)
+    trainer.advance(1)
+    before = places(trainer._streams._blocks.values())
+    assert len(before) >= 2
+    with Watch() as watch:
+        trainer.input(trainer._streams.block_size)
+    assert watch.launches["aten.copy_.default"] >= len(before)
+    assert same_places(before, places(trainer._streams._blocks.values()))
+
+
 # -- looks -----------------------------------------------------------------------------------------------
 
 
