@@ -48,13 +48,14 @@ __all__ = [
     "register_loss",
     "register_optimizer",
     "register_recipe",
+    "unquoted",
 ]
 
 Value = bool | int | float | str
 """What an option's value may be: all of it survives a round trip through JSON."""
 
-_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-"""Words that YAML 1.1 reads as truth values, and YAML 1.2 as words."""
+_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
+"""Words that are meant for truth values: YAML 1.2 reads most of them as words, and all in quotes."""
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -169,8 +170,7 @@ class Option:
         checked = self._convert(value)
         if checked is None:
             noun = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[self.kind]
-            meant = _SWITCHES.get(value.lower()) if self.kind is bool and isinstance(value, str) else None
-            fix = f"; write {meant}." if meant else "."
+            fix = unquoted(value, self.kind)
             raise ValueError(f"`{field}` must be {noun}, but got {value!r}{fix}")
         if isinstance(checked, float) and not math.isfinite(checked):
             raise ValueError(f"`{field}` must be finite, but got {checked}.")
@@ -193,6 +193,26 @@ class Option:
         if isinstance(value, int):
             return value
         return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+def unquoted(value: object, kind: type = float) -> str:
+    """The end of a message about a value of the wrong kind: what to write where a word stands for another.
+
+    Args:
+        value: what was given.
+        kind: bool, int, float or str.
+    """
+    if not isinstance(value, str) or kind is str:
+        return "."
+    if kind is bool:
+        meant = _SWITCHES.get(value.lower())
+        return f"; write {meant}." if meant else "."
+    try:
+        number = float(value)
+    except ValueError:
+        return "."
+    fits = math.isfinite(number) and (kind is float or number.is_integer())
+    return f"; write {value.strip()} without quotes." if fits else "."
 
 
 @functools.cache

@@ -35,7 +35,12 @@ class BracketPruner(optuna.pruners.BasePruner):
         self._early = early
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether `trial` is to be given up after its last report."""
+        """Whether a trial is to be given up after its last report.
+
+        Args:
+            study: all trials.
+            trial: the one that is asked about.
+        """
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         own = _history(trial, sign)
         bracket = max((found for found in brackets(self._early, len(own)) if found <= len(own)), default=0)

@@ -17,12 +17,13 @@ import io
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.recipe.registry import plain_value
+from harness.yaml11 import read_otherwise
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
@@ -260,7 +261,7 @@ class _Reader:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and kind in _SCALARS:
             read = _scalar(node, kind, path)
-            if node.style is None and (told := _note(node.value, read)):
+            if node.style is None and (told := read_otherwise(node.value, read)):
                 line, column = _position(node)
                 self._note(f"{self.document.source}:{line}:{column}: {told}")
             return read
@@ -343,43 +344,6 @@ def _scalar(node: ScalarNode, kind: str, path: FieldPath) -> bool | int | float 
     if _CONTROL.search(text):
         raise FieldError(path, f"{name} holds a control character; remove it: {shown(text)}.")
     return str(text)
-
-
-_ELSEWHERE: tuple[tuple[str, Callable[[str], Any]], ...] = (
-    (r"yes|Yes|YES|on|On|ON", lambda text: True),
-    (r"no|No|NO|off|Off|OFF", lambda text: False),
-    (r"[-+]?0[0-7_]+", lambda text: int(text.replace("_", ""), 8)),
-    (r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+", lambda text: _sexagesimal(text)),
-    (r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*", lambda text: _sexagesimal(text)),
-    (r"[0-9]{4}-[0-9]{2}-[0-9]{2}", lambda text: "a date"),
-    (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*", lambda text: "a date"),
-    (r"[-+]?0o[0-7_]+", lambda text: "a word"),
-)
-"""What YAML 1.1 makes of a plain word, where YAML 1.2 makes something else of it."""
-
-
-def _note(text: str, read: bool | int | float | str | None) -> str:
-    """That W&B's YAML reads a plain word as something else than what was `read` here; empty where not."""
-    for pattern, value in _ELSEWHERE:
-        if re.fullmatch(pattern, text):
-            theirs = value(text)
-            if theirs == read and type(theirs) is type(read):
-                return ""
-            ours = "a word" if isinstance(read, str) else read
-            return (
-                f"`{text}` is {ours} here, by YAML 1.2, and {str(theirs).lower()} in W&B's YAML 1.1; write "
-                "which is meant, a word in quotes."
-            )
-    return ""
-
-
-def _sexagesimal(text: str) -> int | float:
-    """1:30 as YAML 1.1 has it, 90: digits to the base of 60."""
-    sign = -1 if text.startswith("-") else 1
-    value: int | float = 0
-    for part in text.replace("_", "").lstrip("+-").split(":"):
-        value = value * 60 + (float(part) if "." in part else int(part))
-    return sign * value
 
 
 def _integer(text: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.recipe.naming import is_seed
-from harness.recipe.registry import Value, nearest
+from harness.recipe.registry import Value, nearest, unquoted
 from harness.study.document import Document, FieldError, FieldPath, dotted, shown
 from harness.study.space import (
     DISTRIBUTIONS,
@@ -377,7 +377,7 @@ def _argument(name: str, key: str, value: Any, path: FieldPath) -> Any:
 
 def _number(value: Any, path: FieldPath, *, low: float = -math.inf, open_low: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise FieldError(path, f"`{dotted(path)}` must be a number, but got {shown(value)}.")
+        raise FieldError(path, f"`{dotted(path)}` must be a number, but got {shown(value)}{unquoted(value)}")
     if not math.isfinite(value):
         raise FieldError(path, f"`{dotted(path)}` must be finite, but got {value}.")
     if value < low or (open_low and value == low):

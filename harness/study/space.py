@@ -85,6 +85,8 @@ EXPONENTS = {
 POSITIVE_BOUNDS = ("log_uniform_values", "inv_log_uniform_values", "q_log_uniform_values")
 MAX_EXACT = 2**53
 _LEAST_U = 2.0**-53
+_TAIL = 1e-6
+"""The share of draws at either end of a distribution without bounds that need not make a recipe."""
 # An interior point at which no round number hides that a range over an integer option draws fractions.
 _INTERIOR = 0.381966
 
@@ -113,6 +115,12 @@ class Distribution:
             for value in self.probes:
                 if isinstance(value, float) and not math.isfinite(value):
                     raise ValueError(f"{self.name} reaches {value}; narrow it")
+
+    @property
+    def in_steps(self) -> str | None:
+        """The distribution that draws the same rounded, or None where there is none."""
+        name = self.name.removeprefix("inv_").removeprefix("q_")
+        return f"q_{name}" if f"q_{name}" in DISTRIBUTIONS else None
 
     @property
     def is_searched(self) -> bool:
@@ -179,12 +187,17 @@ class Distribution:
 
     @cached_property
     def probes(self) -> tuple[Value, ...]:
-        """Values that stand for the whole: one inside and both ends, or every choice."""
+        """Values that stand for the whole: one inside and both ends, or every choice.
+
+        Where there are no bounds the ends are those of all draws but two in a million: nothing need be
+        possible eight deviations from its mean.
+        """
         if self.name == "constant":
             return (self.arguments["value"],)
         if self.name.startswith("categorical"):
             return tuple(self.arguments["values"])
-        return tuple(self.at(share) for share in (_INTERIOR, 0.0, 1.0))
+        edge = 0.0 if self.interval is not None else _TAIL
+        return tuple(self.at(share) for share in (_INTERIOR, edge, 1.0 - edge))
 
     @property
     def num_points(self) -> int | None:

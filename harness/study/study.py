@@ -855,8 +855,14 @@ def _check_search(study: Study) -> None:
             )
         inside = {key: found.probes[0] for key, found in space.items()}
         for key, found in space.items():
-            for probe in found.probes:
-                study.build(dict(arm.overrides) | inside | {key: probe})
+            try:
+                for probe in found.probes:
+                    study.build(dict(arm.overrides) | inside | {key: probe})
+            except FieldError as error:
+                if "must be an integer" not in str(error) or found.in_steps is None:
+                    raise
+                fix = f", which {found.name} draws; write distribution: {found.in_steps}, q: 1."
+                raise FieldError(error.path, str(error).rstrip(".") + fix, at_key=error.at_key) from None
         budgets[arm.name] = study.num_trials(arm)
     few, many = min(budgets, key=budgets.__getitem__), max(budgets, key=budgets.__getitem__)
     if budgets[few] != budgets[many]:

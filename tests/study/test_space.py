@@ -333,6 +333,48 @@ def test_int_stays_int_all_the_way_into_the_recipe() -> None:
         assert recipe.discriminator_optimizer.options["lr"] == trial.params["optimizer.lr"]
 
 
+def search_of(parameters: str) -> Study:
+    head = "recipe: points-gan\nmetric: {name: sliced_w2}\nmethod: random\nrun_cap: 4\nparameters:\n  "
+    return Study.parse(head + parameters + "\n")
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "train.batch_size: {distribution: q_normal, mu: 64, sigma: 8, q: 8}",
+        "train.epochs: {distribution: q_log_normal, mu: 3, sigma: 0.5}",
+        "optimizer.momentum: {distribution: normal, mu: 0.5, sigma: 0.1}",
+    ],
+)
+def test_what_one_draw_in_a_million_would_be_is_no_reason_to_refuse_a_search(parameter: str) -> None:
+    assert search_of(parameter).kind == "search"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "rounded"),
+    [
+        ("min: 16.0, max: 64.0", "min: 16.0, max: 64.0, distribution: q_uniform, q: 1"),
+        (
+            "distribution: log_uniform_values, min: 16, max: 64",
+            "distribution: q_log_uniform_values, q: 1, min: 16, max: 64",
+        ),
+        ("distribution: normal, mu: 64, sigma: 8", "distribution: q_normal, q: 1, mu: 64, sigma: 8"),
+        (
+            "distribution: q_uniform, min: 16, max: 64, q: 0.5",
+            "distribution: q_uniform, q: 1, min: 16, max: 64",
+        ),
+    ],
+)
+def test_fractions_for_a_whole_number_are_rounded_as_the_message_says(drawn: str, rounded: str) -> None:
+    name = "|".join(re.findall(r"distribution: (\w+)", rounded))
+    with pytest.raises(
+        ValueError, match=rf"an integer, but got .* draws; write distribution: {name}, q: 1\."
+    ):
+        search_of(f"train.batch_size: {{{drawn}}}")
+    found = search_of(f"train.batch_size: {{{rounded}}}").parameters["train.batch_size"]
+    assert {type(value) for value in samples(found, 50)} == {int}
+
+
 def test_categorical_draws_every_value_evenly() -> None:
     found = read({"values": ["a", "b", "c"]})
     drawn = samples(found)
@@ -392,6 +434,7 @@ WRONG = [
     ({"min": 1, "max": 1}, r"must be below .*\{value: 1\}"),
     ({"min": 1}, r"`parameters\.x` has no `max`, which uniform needs"),
     ({"min": "a", "max": 1}, r"`parameters\.x\.min` must be a number, but got 'a'"),
+    ({"min": "1e-5", "max": 1}, r"must be a number, but got '1e-5'; write 1e-5 without quotes\."),
     ({"min": True, "max": 2}, r"must be a number, but got True"),
     ({"min": 0.0, "max": math.inf}, r"`parameters\.x\.max` must be finite, but got inf"),
     ({"min": math.nan, "max": 1.0}, r"must be finite, but got nan"),
