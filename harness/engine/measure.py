@@ -20,6 +20,7 @@ from harness.data import Dataset
 from harness.engine.population import Population
 from harness.engine.trainer import EVERY_KIND, Trainer
 from harness.machine import resident_bytes
+from harness.network.products import onednn_pays
 from harness.recipe import Recipe
 from harness.recipe.networks import operation_counter
 
@@ -62,6 +63,7 @@ class Measurement:
         host_bytes: memory that the measuring process took of the machine in the end, its libraries and data
             included; 0 where the system does not tell.
         obstacle: why torch cannot train several runs together, where it cannot; only K = 1 is timed then.
+        onednn: whether oneDNN is to compute large products of a run that trains alone on the CPU.
         eager: why a GPU cannot replay the iterations of the best size whole, where it cannot.
     """
 
@@ -73,6 +75,7 @@ class Measurement:
     num_threads: int
     host_bytes: int = 0
     obstacle: str = ""
+    onednn: bool = False
     eager: str = ""
 
 
@@ -116,6 +119,8 @@ def measure(
         eager: dict[int, str] = {}
         trainer = _trainer(recipe, dataset, device, 1)
         total_steps, multiply_adds = trainer.total_steps, _count(trainer)
+        trainer.population.take_onednn(onednn_pays())
+        onednn = trainer.population.onednn
         obstacle = trainer.population.obstacle()
         if obstacle:
             sizes = (1,)
@@ -152,6 +157,7 @@ def measure(
             num_threads=threads,
             host_bytes=resident_bytes(),
             obstacle=obstacle,
+            onednn=onednn and best == 1,
             eager=eager[best],
         )
     finally:

@@ -115,6 +115,7 @@ class Population:
         self._average_step = per_run([1 - recipe.train.ema for recipe in recipes], self.generator.matrix)
         self.average = self.generator.matrix.clone() if self.recipe.train.ema else None
         self._growth_state: GrowthState | None = None
+        self.onednn = False
 
     @property
     def stacked(self) -> bool:
@@ -125,6 +126,15 @@ class Population:
     def takes_labels(self) -> bool:
         """Whether any of the two networks is class-conditional."""
         return self.generator.takes_labels or self.discriminator.takes_labels
+
+    def take_onednn(self, taken: bool) -> None:
+        """Let oneDNN compute the large products of a single run's linear layers on a CPU, or not.
+
+        Sums are rounded otherwise, so a run keeps to it: `state_dict` holds it.
+        """
+        self.onednn = taken and self.device.type == "cpu" and not self.stacked
+        for network in (self.generator, self.discriminator):
+            network.take_onednn(self.onednn)
 
     def obstacle(self) -> str:
         """Why runs like this one cannot be trained together; empty where they can. Asked of a single run."""
@@ -308,6 +318,7 @@ class Population:
         state: dict[str, Any] = {
             "rows": list(self.rows),
             "live": list(self.live),
+            "onednn": self.onednn,
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
@@ -322,6 +333,7 @@ class Population:
         if tuple(state["rows"]) != self.rows:
             self.keep(state["rows"])
         self.live = tuple(state["live"])
+        self.take_onednn(bool(state.get("onednn", False)))
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.leases import holder, take_lease
 from harness.machine import check_precision, describe_environment, resolve_device
+from harness.network.products import onednn_pays
 from harness.planning.data import check_same_data, fitting_dataset
 from harness.planning.plan import RunGroup
 from harness.recipe import Recipe
@@ -114,5 +115,6 @@ def train(
             watch=watch,
             progress=progress,
             callbacks=tuple(callbacks),
+            onednn=device == "cpu" and onednn_pays(),
         )
         return train_population(group.runs, job)[0]

@@ -75,6 +75,7 @@ class Worker:
         self._wandb = wandb
         self._should_stop = should_stop
         self._checkpoint_sec = checkpoint_sec
+        self._onednn = {arm.name: arm.onednn for arm in self._plan.arms}
         self._environment = describe_environment(device)
         self._searches: dict[str, Search] = self._open_searches()
         self._progress_path = self._folder.workers / f"{index}.json"
@@ -231,6 +232,7 @@ class Worker:
             should_stop=self._should_stop,
             prune=prune,
             progress=lambda progress: self._report(claim.group, progress),
+            onednn=self._onednn[claim.group.runs[0].arm],
             checkpoint_sec=self._checkpoint_sec,
         )
         train_population(claim.group.runs, job)

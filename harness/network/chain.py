@@ -11,6 +11,7 @@ not known here is left to the module, `vmap` and autograd, which are slower and 
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from harness.network.products import large_from, linear, product
 
 __all__ = ["Chain", "chain_of"]
 
@@ -48,6 +51,9 @@ class _Link(ABC):
 
 
 class _Linear(_Link):
+    onednn_from: float = math.inf
+    """Samples from which on oneDNN multiplies."""
+
     def __init__(self, name: str, layer: nn.Linear) -> None:
         self.names = (f"{name}.weight", *([f"{name}.bias"] if layer.bias is not None else []))
 
@@ -59,12 +65,15 @@ class _Linear(_Link):
         self.to_bias = to_bias[0] if to_bias else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weight, self.bias)
+        apply = F.linear if len(inputs) < self.onednn_from else linear
+        return apply(inputs, self.weight, self.bias)
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
         if self.bias is None or inputs.ndim != 2:
             return F.linear(inputs, self.weight, self.bias), inputs
-        return torch.addmm(self.bias, inputs, self.transposed), inputs
+        if len(inputs) < self.onednn_from:
+            return torch.addmm(self.bias, inputs, self.transposed), inputs
+        return product(inputs, self.weight.detach(), self.bias), inputs
 
     def backward(self, saved: Any, gradient: Tensor, *, to_parameters: bool, to_inputs: bool) -> Tensor:
         if gradient.ndim != 2:
@@ -75,11 +84,17 @@ class _Linear(_Link):
                 to_inputs=to_inputs,
             )
             return flat.reshape(saved.shape) if to_inputs else gradient
+        onednn = len(saved) >= self.onednn_from
         if to_parameters:
-            torch.mm(gradient.t(), saved, out=self.to_weight)
+            if onednn:
+                self.to_weight.copy_(product(gradient.t(), saved.t()))
+            else:
+                torch.mm(gradient.t(), saved, out=self.to_weight)
             if self.to_bias is not None:
                 torch.sum(gradient, 0, out=self.to_bias)
-        return torch.mm(gradient, self.weight) if to_inputs else gradient
+        if not to_inputs:
+            return gradient
+        return product(gradient, self.transposed) if onednn else torch.mm(gradient, self.weight)
 
 
 class _StackedLinear(_Linear):
@@ -269,6 +284,12 @@ class Chain:
         """
         for link in self._links:
             link.bind(tensors, gradients)
+
+    def take_onednn(self, taken: bool) -> None:
+        """Let oneDNN compute the large products of a single run's linear layers, or not."""
+        for link in self._links:
+            if isinstance(link, _Linear):
+                link.onednn_from = large_from(link.weight) if taken else math.inf
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The forward pass, for autograd."""

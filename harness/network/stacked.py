@@ -26,6 +26,7 @@ from torch.func import functional_call, vmap
 from torch.nn.utils import parametrizations
 
 from harness.network.chain import chain_of
+from harness.network.products import Linear
 from harness.seeding import random_states
 
 __all__ = ["DRAWS", "Network", "Tape", "mixes_samples"]
@@ -221,6 +222,20 @@ class Network:
         except (RuntimeError, ValueError) as error:
             return " ".join(str(error).split())
         return DRAWS if draws else ""
+
+    def take_onednn(self, taken: bool) -> None:
+        """Let oneDNN compute the large products of linear layers in training mode, or not.
+
+        Args:
+            taken: whether it is to; a network that is stacked, or computes in bfloat16, leaves it.
+        """
+        if self.stacked or self._bf16:
+            return
+        if self._chain is not None:
+            self._chain.take_onednn(taken)
+        for layer in self.module.modules():
+            if type(layer) in (nn.Linear, Linear):
+                layer.__class__ = Linear if taken else nn.Linear
 
     def grow(self, level: int, alpha: float) -> None:
         """Go to a level, all rows at once.

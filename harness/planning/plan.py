@@ -91,6 +91,7 @@ class ArmPlan:
         price: What a run costs; None where it has not been measured.
         data: Fingerprint of its data set; empty where it has not been measured.
         alone: Why its runs are trained one at a time, where torch cannot train several together; else empty.
+        onednn: Whether oneDNN computes large products of its runs that train alone.
         eager: Why a GPU cannot replay its iterations as graphs, where it cannot; else empty.
         limits: What its evaluations cannot show, for they are of few samples; else empty.
     """
@@ -100,6 +101,7 @@ class ArmPlan:
     price: Price | None = None
     data: str = ""
     alone: str = ""
+    onednn: bool = False
     eager: str = ""
     limits: str = ""
 

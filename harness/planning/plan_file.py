@@ -68,6 +68,7 @@ def read_plan(directory: Path, workers: int = 1, *, renew: bool = False) -> Plan
                 price=None if kept[arm.name]["price"] is None else Price(**kept[arm.name]["price"]),
                 data=kept[arm.name]["data"],
                 alone=kept[arm.name].get("alone", ""),
+                onednn=kept[arm.name].get("onednn", False),
                 eager=kept[arm.name].get("eager", ""),
                 limits=kept[arm.name].get("limits", ""),
             )
@@ -324,6 +325,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
                 "data": arm.data,
                 "population": arm.population,
                 "alone": arm.alone,
+                "onednn": arm.onednn,
                 "eager": arm.eager,
                 "limits": arm.limits,
                 "price": None if arm.price is None else asdict(arm.price),

@@ -344,6 +344,7 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
                 price=price,
                 data=dataset.fingerprint,
                 alone=found.obstacle,
+                onednn=found.onednn,
                 eager=found.eager,
                 limits=told[few],
             )

@@ -98,6 +98,8 @@ class Job:
         progress: Told at every event.
         watch: Makes one more tracker for a run, given the run and its number of steps.
         callbacks: Called at every event; see `harness.runs.callbacks`. For a population of one run.
+        onednn: Whether oneDNN computes large products of a run that trains alone on a CPU; a checkpoint keeps
+            to what it was made with.
         checkpoint_sec: Seconds between two checkpoints; by default 20, or as many as keep them within 2 % of
             the training.
     """
@@ -115,4 +117,5 @@ class Job:
     progress: Callable[[Progress], None] | None = None
     watch: Callable[[PlannedRun, int], Tracker] | None = None
     callbacks: Sequence[Callback] = ()
+    onednn: bool = False
     checkpoint_sec: float | None = None

@@ -76,6 +76,7 @@ class Session:
         self._population = Population(
             [run.recipe for run in runs], [run.seed for run in runs], dataset=dataset, device=device
         )
+        self._population.take_onednn(job.onednn)
         self._trainer = Trainer(self._population, dataset)
         self._examiner = Examiner(self._trainer, dataset, evaluator)
         self._elapsed_sec = 0.0
@@ -88,6 +89,7 @@ class Session:
             **job.environment,
             "precision": PRECISIONS[runs[0].recipe.train.precision],
             "population": len(runs),
+            **({"products": "oneDNN"} if self._population.onednn else {}),
             "data": loaded.fingerprint,
             **({"code": runs[0].recipe.code} if runs[0].recipe.code else {}),
             **({"data_notes": list(loaded.notes)} if loaded.notes else {}),

@@ -24,6 +24,7 @@ from harness.engine.meter import SCORE_EDGES, Meter
 from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
 from harness.metrics.scores import d_auc
+from harness.network import products
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.registry import discriminators
 from support.populations import plain_networks
@@ -423,6 +424,32 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
         tail = [plain(event) for event in resumed.run()]
         assert head + tail == events
         assert same(resumed, whole)
+
+
+def test_a_run_that_began_by_onednn_is_resumed_by_it_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_LARGE", 0)
+    plain_run, whole, interrupted, resumed = (trainer(tiny(), K=1, log_every_steps=7) for _ in range(4))
+    for taken in (whole, interrupted):
+        taken.population.take_onednn(True)
+    list(plain_run.run())
+    list(whole.run())
+    run = interrupted.run()
+    for _ in range(5):
+        next(run)
+    checkpoint.save(tmp_path / "c.pt", interrupted.state_dict())
+    resumed.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
+    list(resumed.run())
+    assert resumed.population.onednn
+    assert same(resumed, whole)
+    assert not same(plain_run, whole)
+
+
+def test_a_population_of_several_runs_leaves_onednn() -> None:
+    several = trainer(tiny(), K=2)
+    several.population.take_onednn(True)
+    assert not several.population.onednn
 
 
 def test_a_run_resumed_from_any_event_has_the_same_end() -> None:

@@ -86,6 +86,18 @@ def test_a_result_says_what_was_run_where_and_what_it_cost(tmp_path: Path) -> No
     assert set(result.scores["w2"]) == {"first", "last", "best", "area"}
 
 
+def test_runs_multiply_as_was_measured_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pays in (True, False):
+        monkeypatch.setattr("harness.execution.single.onednn_pays", lambda pays=pays: bool(pays))
+        alone = train(tiny_recipe(), directory=tmp_path / f"alone {pays}", wandb="disabled")
+        plan = unmeasured_plan(ablation(), tmp_path / f"study {pays}", onednn=pays)
+        work(plan)
+        runs = [load_result(run_directory(plan.directory, run.run_id)) for run in plan.runs]
+        for result in (alone, *runs):
+            assert result is not None
+            assert result.environment.get("products") == ("oneDNN" if pays else None)
+
+
 def test_the_history_holds_every_evaluation_and_its_picture(tmp_path: Path) -> None:
     result = train(tiny_recipe(), directory=tmp_path, wandb="disabled")
     path = run_directory(tmp_path, result.run_id) / "history.jsonl"

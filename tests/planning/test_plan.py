@@ -46,6 +46,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             total_steps=1000,
             multiply_adds=5_000_000_000,
             obstacle="",
+            onednn=False,
             eager="",
         )
 
@@ -148,6 +149,7 @@ def test_workers_on_one_gpu_share_it_and_several_gpus_have_one_worker_each(
             total_steps=1,
             multiply_adds=1,
             obstacle="",
+            onednn=False,
             eager="",
         )
         return [found] * len(recipes)
@@ -194,6 +196,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         total_steps=1,
         multiply_adds=1,
         obstacle="no rule for gru",
+        onednn=True,
         eager="it waits for the host",
     )
     monkeypatch.setattr("harness.engine.measure.measure", lambda *_, **__: found)
@@ -206,6 +209,7 @@ def test_runs_that_cannot_be_trained_together_are_planned_alone_and_the_plan_say
     write_plan(plan)
     assert {arm.alone for arm in read_plan(plan.directory).arms} == {"no rule for gru"}
     assert {arm.eager for arm in read_plan(plan.directory).arms} == {"it waits for the host"}
+    assert {arm.onednn for arm in read_plan(plan.directory).arms} == {True}
     reason = "are computed, and not replayed as CUDA graphs: it waits for the host."
     assert any(line.endswith(reason) for line in read_plan(plan.directory).remarks)
     with pytest.raises(

@@ -70,7 +70,9 @@ def search(*, name: str = "searched", tuned: bool = False, **more: Any) -> Study
     return Study.from_json(nested | more)
 
 
-def unmeasured_plan(study: Study, directory: Path, *, workers: int = 1, population: int = 1) -> Plan:
+def unmeasured_plan(
+    study: Study, directory: Path, *, workers: int = 1, population: int = 1, onednn: bool = False
+) -> Plan:
     """The study's plan with a made-up price, written to its folder."""
     folder = directory / study.name
     price = Price(steps=100, run_sec=1.0, memory_bytes=1_000_000, multiply_adds=50_000_000)
@@ -86,7 +88,9 @@ def unmeasured_plan(study: Study, directory: Path, *, workers: int = 1, populati
             arms=(),
             run_groups=(),
         )
-        arms = tuple(ArmPlan(asked=arm, population=population, price=price) for arm in study.arms)
+        arms = tuple(
+            ArmPlan(asked=arm, population=population, price=price, onednn=onednn) for arm in study.arms
+        )
         plan = replace(plan, arms=arms)
     plan = replace(plan, workers=min(workers, num_cores()), done=finished_runs(folder))
     return write_plan(with_all_groups(plan))
