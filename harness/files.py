@@ -41,14 +41,15 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not valid JSON ({error}).") from None
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write a JSON file in one move: a reader sees the old file or the new one, never a part.
 
     Args:
         path: Where to; the folder must exist.
         value: Mappings, sequences, strings and numbers; non-finite numbers become strings.
+        durable: As for `replaced`.
     """
-    write_text(path, json_text(value) + "\n")
+    write_text(path, json_text(value) + "\n", durable=durable)
 
 
 def json_text(value: Any) -> str:
@@ -61,12 +62,15 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", UNENCODABLE).decode("utf-8")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text`, as UTF-8, to the file `path` in one move: it is on the disk before it has its name.
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write text as UTF-8 in one move; bytes of file names that are not as ``\\udce9``, as JSON does.
 
-    Bytes of file names that are not UTF-8 are written as ``\\udce9``, which in JSON stands for them.
+    Args:
+        path: Where to; the folder must exist.
+        text: What to write.
+        durable: As for `replaced`.
     """
-    with replaced(path, durable=True) as temporary:
+    with replaced(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=UNENCODABLE)
 
 

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerError", "run_study"]
 
-_POLL_SEC = 0.5
+_POLL_SEC, _LONGEST_POLL_SEC = 0.5, 5.0
+_POLL_SHARE = 0.02
+"""Part of a core's time that looking at the workers may take: with very many runs a look is long."""
 
 
 def run_study(
@@ -145,8 +147,10 @@ def _train(reader: StatusReader, display: SweepDisplay, pool: Pool) -> None:
                 display.update(reader.status([]))
                 display.say("stopped in order; the same command goes on from here.")
                 raise KeyboardInterrupt
+            began = time.perf_counter()
             _show(reader, display, pool.progress())
-            time.sleep(_POLL_SEC)
+            look_sec = time.perf_counter() - began
+            time.sleep(min(_LONGEST_POLL_SEC, max(_POLL_SEC, look_sec / _POLL_SHARE)))
         _show(reader, display, [])
 
 

@@ -280,6 +280,7 @@ class Worker:
                 "num_runs": len(group.runs),
                 **known,
             },
+            durable=False,  # nobody asks for it after a power cut
         )
 
     def _tell_idle(self) -> None:

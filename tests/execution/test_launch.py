@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -48,6 +50,24 @@ if __name__ == "__main__":
     study = Study.from_json(json.loads(Path(sys.argv[1]).read_text()))
     run_study(study, directory=sys.argv[2], workers=2, wandb="disabled", population=1, checkpoint_sec=0.0)
 """
+
+
+def test_the_parent_waits_fifty_times_as_long_as_it_looks_up_to_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for look_sec, pause_sec in ((0.001, 0.5), (0.04, 2.0), (3.0, 5.0)):
+        clock = SimpleNamespace(now=0.0, slept=[])
+        watched = MagicMock(spec=Pool)
+        watched.watch.side_effect = [True, True, False]
+
+        def show(*_: object, clock: SimpleNamespace = clock, look_sec: float = look_sec) -> None:
+            clock.now += look_sec
+
+        fake = SimpleNamespace(perf_counter=lambda clock=clock: clock.now, sleep=clock.slept.append)
+        monkeypatch.setattr(launch, "time", fake)
+        monkeypatch.setattr(launch, "_show", show)
+        launch._train(MagicMock(), MagicMock(), watched)
+        assert clock.slept == pytest.approx([pause_sec] * 2)
 
 
 def quiet() -> Console:

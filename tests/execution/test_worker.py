@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import RunResult, train
+from harness import RunResult, files, train
 from harness.analysis.load import read_results
 from harness.engine import checkpoint as checkpoints
 from harness.engine import trainer as trainer_module
@@ -415,6 +415,24 @@ def test_another_error_halves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(RuntimeError, match="shapes"):
         fit(tmp_path, runs_of(tiny_recipe(), seeds=(0, 1)))
     assert list((tmp_path / "populations").iterdir()) == []
+
+
+def test_what_a_worker_is_doing_costs_no_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = unmeasured_plan(ablation(seeds=1), tmp_path)
+    synced: list[str] = []
+    sync = files._sync
+
+    def noted(path: Path) -> None:
+        synced.append(path.parent.name)
+        sync(path)
+
+    monkeypatch.setattr(files, "_sync", noted)
+    monkeypatch.setattr("harness.execution.worker._PROGRESS_SEC", 0.0)
+    work(plan)
+    assert synced
+    assert "workers" not in synced
 
 
 def limit_after(monkeypatch: pytest.MonkeyPatch, step: int, *, most: int) -> list[tuple[int, int]]:
