@@ -250,6 +250,7 @@ def timed(
         key: Trainer(Population([trained] * size, range(size), dataset=dataset, device=device), dataset)
         for key, size in sizes.items()
     }
+    trainers["1"].population.take_onednn(measured.onednn)
     chunk = _chunk(device, steps * measured.step_sec_by_size[1])
     contestants = {
         "textbook": iterating(Textbook(trained, host, device), steps, chunk),
