@@ -275,14 +275,14 @@ def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
     from harness.words import listed, plural
 
     folder = find_folder(sweep, directory)
-    if folder is None:
+    if folder is not None and (not smoke or folder.name.endswith("-smoke")):
+        _check_place(folder, directory, StudyFolder(folder).text)
+        say(f"study: {folder}")
+    else:
         study, directory = _study(sweep, directory, smoke=smoke, seeds=None, settings=())
         folder = directory / study.name
-    else:
-        folder = folder.with_name(f"{folder.name}-smoke") if smoke else folder
-        say(f"study: {folder}")
     if not StudyFolder(folder).plan.exists():
-        there = listed(studies_in(folder.parent), 10)
+        there = listed([folder.with_name(name) for name in studies_in(folder.parent)], 10)
         run = f"harness sweep {sweep}{' --smoke' if smoke else ''}"
         run += f" --directory {directory}" if directory != RUNS and folder.parent == directory else ""
         others = f", or report one that is there: {there}" if there else ""
@@ -318,13 +318,23 @@ def _study(
     study = Study.load(path, smoke=smoke, seeds=seeds, overrides=overrides)
     if folder is None:
         return study, directory
+    _check_place(folder, directory, path)
+    if study.name != (f"{folder.name}-smoke" if smoke else folder.name):
+        raise ValueError(
+            f"{folder} was renamed: the study in it is called {study.name.removesuffix('-smoke')}, and runs "
+            f"in a folder of that name; rename it back, or name the file {path} to run the study anew."
+        )
+    return study, folder.parent
+
+
+def _check_place(folder: Path, directory: Path, file: Path) -> None:
+    """Refuse `--directory` beside a study's folder that lies elsewhere."""
     given = click.get_current_context().get_parameter_source("directory")
     if given is not click.core.ParameterSource.DEFAULT and not directory.resolve() == folder.resolve().parent:
         raise ValueError(
             f"{folder} is where its study runs, so `--directory` {directory} does not go with it; leave it "
-            f"out, or name the file {path} to run the study anew there."
+            f"out, or name the file {file} to run the study anew there."
         )
-    return study, folder.parent
 
 
 def _print_plan(plan: Plan, console: Console) -> None:

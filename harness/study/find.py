@@ -76,9 +76,11 @@ def studies_in(directory: Path) -> list[str]:
 
 
 def _folder_at(path: str | Path) -> Path | None:
-    """The folder, if it is a study's."""
+    """The folder, if it is a study's, under the name that it has: not `.`, `..` or a link's."""
     folder = Path(path).expanduser()
-    return folder if folder.name and StudyFolder(folder).plan.is_file() else None
+    if not str(path) or not StudyFolder(folder).plan.is_file():
+        return None
+    return folder.resolve() if folder.name in ("", "..") or folder.is_symlink() else folder
 
 
 def _find_file(name: str) -> Path | None:
@@ -98,7 +100,7 @@ def _find_file(name: str) -> Path | None:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(".yaml")
+    return name.removesuffix(".yaml").removesuffix(".yml")
 
 
 def _unknown(name: str, directory: Path) -> str:
@@ -110,12 +112,19 @@ def _unknown(name: str, directory: Path) -> str:
     known = [f"in `{_OWN}/`: {', '.join(own) or 'none'}", f"shipped: {', '.join(shipped) or 'none'}"]
     known += [f"in `{directory}/`: {listed(run, _MOST_LISTED)}"] if run else []
     known += [f"not readable: {', '.join(broken)}"] if broken else []
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return (
             f"{name} is not a study's folder: there is no {StudyFolder(Path(name)).plan.name} in it. Known "
             f"studies {'; '.join(known)}."
         )
-    hint = nearest(_stem(name), [*own, *shipped, *filter(None, studies.values()), *run]) or "."
+    here = [
+        str(path)
+        for folder in (Path(name).parent, _OWN)
+        for path in folder.glob("*.y*ml")
+        if _stem(path.name) == _stem(Path(name).name)
+    ]
+    names = [*own, *shipped, *filter(None, studies.values()), *run]
+    hint = f"; did you mean `{here[0]}`?" if here else nearest(_stem(name), names) or "."
     return f"unknown sweep {shown(name)}{hint} Known {'; '.join(known)}; or give a path."
 
 

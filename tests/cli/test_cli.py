@@ -271,10 +271,23 @@ def test_a_study_of_a_script_is_named_by_its_folder_or_its_name_in_every_command
     assert "unknown sweep 'by-script'" in said
     said = refused("report", "optimizers", *where)
     assert said.startswith("there is nothing to report in own/optimizers; run `harness sweep optimizers --d")
-    assert said.endswith("--directory own` first, or report one that is there: by-script.")
+    assert said.endswith("--directory own` first, or report one that is there: own/by-script.")
     said = refused("sweep", "own/by-script", "--directory", "other")
     assert said.endswith("or name the file own/by-script/study.yaml to run the study anew there.")
     assert "0 of them exist" in prints("plan", "own/by-script/study.yaml", "--directory", "other")
+    said = refused("report", "own/by-script", "--directory", "other")
+    assert said.endswith("or name the file own/by-script/study.yaml to run the study anew there.")
+    Path("link").symlink_to("own/by-script")
+    monkeypatch.chdir("own/by-script")
+    for named in (".", "../by-script", "../../link"):
+        assert "1 of them exist" in prints("plan", named)
+    monkeypatch.chdir(tmp_path)
+    Path("own/by-script").rename("own/renamed")
+    said = refused("sweep", "own/renamed")
+    assert said.startswith(
+        "own/renamed was renamed: the study in it is called by-script, and runs in a folder"
+    )
+    assert "0 of them exist" in prints("plan", "own/renamed/study.yaml", "--directory", "other")
 
 
 def test_folders_of_an_earlier_version_are_refused_by_every_command(

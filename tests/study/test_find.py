@@ -166,3 +166,10 @@ def test_a_shipped_study_read_beside_sweeps_of_ones_own_is_told_with_what_is_the
     done = CliRunner().invoke(harness, ["plan", "optimizers", "--smoke"])
     assert done.stderr.startswith("note: `sweeps/` here has no study 'optimizers'")
     assert f"study: {ROOT / 'sweeps' / 'optimizers.yaml'}" in done.stdout
+
+
+def test_a_name_whose_file_lies_beside_is_told_the_path(home: Path) -> None:
+    write(home / "mine.yml")
+    with pytest.raises(ValueError, match=r"^unknown sweep 'mine'; did you mean `mine.yml`\? Known in "):
+        find_study("mine")
+    assert find_study("mine.yml") == Path("mine.yml")
