@@ -5,6 +5,7 @@ Shapes: K runs; a weight of (K, out, in, ...) is K matrices (out, in × ...).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,10 +45,8 @@ def layer_norms(network: Network) -> dict[str, tuple[Tensor, Tensor]]:
     found = {}
     for name, weight in network.weights().items():
         matrix = weight.flatten(2)
-        width = matrix.shape[2]
-        fixed = torch.Generator().manual_seed(0)
-        directions = torch.randn(width, min(_DIRECTIONS, width), generator=fixed).to(matrix.device)
-        directions = directions.expand(len(matrix), -1, -1)
+        drawn = _kept_directions if matrix.device.type == "cuda" else _directions
+        directions = drawn(matrix.shape[2], matrix.device).expand(len(matrix), -1, -1)
         for _ in range(_ROUNDS):
             directions = _unit((_unit(matrix @ directions).mT @ matrix).mT)  # WᵀX: 17 times as long
         within = (matrix @ torch.linalg.qr(directions)[0]).double()
@@ -58,6 +57,16 @@ def layer_norms(network: Network) -> dict[str, tuple[Tensor, Tensor]]:
         size = torch.linalg.vector_norm(matrix, dim=(1, 2), dtype=torch.float64)
         found[name] = top.to(matrix.dtype), (size / top).square().to(matrix.dtype)
     return found
+
+
+def _directions(width: int, device: torch.device) -> Tensor:
+    """Where power iteration begins, (width, 8) at most; the same on every device and at every call."""
+    fixed = torch.Generator().manual_seed(0)
+    return torch.randn(width, min(_DIRECTIONS, width), generator=fixed).to(device)
+
+
+_kept_directions = cache(_directions)
+"""On a GPU they are drawn and sent once."""
 
 
 def _unit(columns: Tensor) -> Tensor:
