@@ -185,8 +185,7 @@ class Replays:
                 raise ValueError("replayed, it does not give the numbers that it gives when it is computed")
             self._programs[key] = _Program(replay, rows)
         except Exception as error:  # whatever is wrong with it shows when it is computed
-            said = "memory does not hold it" if is_short_of_memory(error) else str(error)
-            self.obstacle = " ".join(said.split()) or type(error).__name__
+            self.obstacle = _reason(error)
             self._recorder = None
             self._programs.clear()
         finally:
@@ -198,3 +197,12 @@ class Replays:
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         sums = [tensor.reshape(-1).view(torch.uint8).sum(dtype=torch.int64).cpu() for tensor in tensors]
         return tuple(int(total) for total in sums), tuple(x for x in leaves if not isinstance(x, Tensor))
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line. Of a recording that breaks off, torch says only that it did."""
+    while isinstance(error, RuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    if is_short_of_memory(error):
+        return "memory does not hold it"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -465,7 +465,10 @@ def test_where_memory_does_not_hold_a_recording_training_goes_on_computed(where:
 
         def record(self, body: Callable[[], None]) -> Callable[[], None]:
             body()
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            finally:  # as torch does
+                raise RuntimeError("operation failed due to a previous error during capture")
 
     def foreign(trainer: Trainer) -> tuple[list[Any], str]:
         trainer.advance(20)
