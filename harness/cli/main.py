@@ -130,8 +130,8 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
     if kind == "sweeps":
         return _sweeps()
-    found = getattr(registry, kind).items()
-    return [(name, _summary(entry)) for name, entry in found.items()]
+    found: dict[str, str] = getattr(registry, kind).summaries()
+    return list(found.items())
 
 
 def _sweeps() -> list[tuple[str, str]]:
@@ -150,11 +150,6 @@ def _sweeps() -> list[tuple[str, str]]:
         title = name if study.name == name else f"{name} (study {study.name})"
         rows.append((title, escape(study.description) + place))
     return rows
-
-
-def _summary(entry: Any) -> str:
-    described = getattr(entry, "description", "") or (entry.__doc__ or "").strip()
-    return str(described).splitlines()[0] if described else ""
 
 
 @harness.command()

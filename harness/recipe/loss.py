@@ -15,8 +15,9 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.kept import keep, recall
 from harness.recipe.plugins import reason_of
 from harness.recipe.registry import Value, losses, plain_value
 from harness.recipe.settings import LossSettings
@@ -24,7 +25,7 @@ from harness.recipe.settings import LossSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Loss", "build_loss", "check_loss"]
+__all__ = ["Loss", "Traits", "build_loss", "check_loss", "traits"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,50 @@ def build_loss(settings: LossSettings, name: str = "") -> Loss:
     if not isinstance(loss, Loss):
         raise ValueError(f"loss `{name}` must make a `harness.Loss`, but made {loss!r}.")
     return loss
+
+
+class Traits(NamedTuple):
+    """What a recipe must know of a loss; see `Loss`.
+
+    Attributes:
+        chance: D's loss where it cannot tell real from fake, or None.
+        critic: whether it needs unbounded scores.
+        logits: whether it applies the sigmoid itself.
+    """
+
+    chance: float | None
+    critic: bool
+    logits: bool
+
+
+def traits(settings: LossSettings, name: str = "") -> Traits:
+    """What a recipe must know of a loss, without building it where one of the harness's own was built before.
+
+    Args:
+        settings: a run's loss.
+        name: another loss in its place: `early_generator`, which has its own defaults.
+
+    Raises:
+        ValueError: there is no such loss, or its builder makes none of these options.
+    """
+    name = name or settings.name
+    given = dict(settings.options) if name == settings.name else {}
+    if losses.source(name) is not None:
+        return _traits_of(build_loss(settings, name))
+    key = (name, settings.clamp, tuple(sorted(given.items())))
+    if key not in _known_traits:
+        kept = recall("loss", *key)
+        _known_traits[key] = Traits(*kept) if kept is not None else _traits_of(build_loss(settings, name))
+        if kept is None:
+            keep("loss", *key, value=_known_traits[key])
+    return _known_traits[key]
+
+
+_known_traits: dict[tuple[Any, ...], Traits] = {}
+
+
+def _traits_of(loss: Loss) -> Traits:
+    return Traits(chance=loss.chance, critic=loss.critic, logits=loss.logits)
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.recipe.loss import build_loss
+from harness.recipe.loss import traits
 from harness.recipe.naming import called_elsewhere, nearest_key
 from harness.recipe.plugins import Source, code_of, import_recorded
 from harness.recipe.registry import (
@@ -162,7 +162,7 @@ class Recipe:
                 continue
             if name not in losses:
                 raise ValueError(_unknown_name(key, name, losses))
-            loss = build_loss(self.loss, name)
+            loss = traits(self.loss, name)
             if sigmoid and loss.critic:
                 raise ValueError(
                     f"`{key}` {name} needs unbounded scores, but `discriminator.sigmoid` is true; "
@@ -199,7 +199,7 @@ class Recipe:
             found.append(
                 f"a clipped critic and momentum ({', '.join(moved)}) are known to be unstable together."
             )
-        loss = build_loss(self.loss)
+        loss = traits(self.loss)
         is_bounded = loss.chance is not None or self.loss.weight_clip or self.loss.gradient_penalty
         if loss.critic and not is_bounded:
             found.append(

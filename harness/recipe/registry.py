@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from harness.kept import keep, recall
 from harness.recipe.plugins import Source, count_as_own, source_of
 
 __all__ = [
@@ -277,6 +278,51 @@ def _option(name: str, hint: Any, default: Value) -> Option:
     return Option(name=name, kind=hint, default=option.check(default, name), bounds=bounds)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What can be known of a builder without it, and so without the libraries that its module needs.
+
+    Attributes:
+        options: its options by name.
+        parameters: the names of all its parameters.
+        summary: the first line of its docstring.
+    """
+
+    options: Mapping[str, Option]
+    parameters: tuple[str, ...]
+    summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Itself as plain values."""
+        options = []
+        for option in self.options.values():
+            limits = option.bounds and [
+                [repr(option.bounds.low), repr(option.bounds.high)],
+                [option.bounds.open_low, option.bounds.open_high],
+            ]
+            options.append([option.name, option.kind.__name__, option.default, limits, option.choices])
+        return {"options": options, "parameters": self.parameters, "summary": self.summary}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Described:
+        """What `to_json` made."""
+        kinds = {kind.__name__: kind for kind in (bool, int, float, str)}
+        options = {}
+        for name, kind, default, limits, choices in values["options"]:
+            bounds = None
+            if limits:
+                (low, high), (open_low, open_high) = limits
+                bounds = Bounds(low=float(low), high=float(high), open_low=open_low, open_high=open_high)
+            options[name] = Option(
+                name=name,
+                kind=kinds[kind],
+                default=default,
+                bounds=bounds,
+                choices=None if choices is None else tuple(choices),
+            )
+        return cls(options=options, parameters=tuple(values["parameters"]), summary=values["summary"])
+
+
 class Registry(Generic[T]):
     """Names → entries of one kind.
 
@@ -410,6 +456,8 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
+        if name in (self._described() or ()):
+            return True
         self._load()
         return name in self._entries
 
@@ -418,6 +466,9 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All names, in the order of registration."""
+        described = self._described()
+        if described is not None:
+            return list(described)
         self._load()
         return list(self._entries)
 
@@ -428,13 +479,47 @@ class Registry(Generic[T]):
 
     def options(self, name: str) -> Mapping[str, Option]:
         """The options of an entry that is a builder."""
+        described = self._described() or {}
+        if name in described:
+            return described[name].options
         builder = self[name]
         assert callable(builder)
         return options_of(builder, self._injected)
 
     def takes(self, name: str, parameter: str) -> bool:
         """Whether the builder of the entry `name` has this `parameter`, be it an option or not."""
+        described = self._described() or {}
+        if name in described:
+            return parameter in described[name].parameters
         return parameter in inspect.signature(self[name]).parameters  # type: ignore[arg-type]
+
+    def summaries(self) -> dict[str, str]:
+        """Name → what the entry is, in a line."""
+        described = self._described()
+        if described is not None:
+            return {name: entry.summary for name, entry in described.items()}
+        return {name: _summary(entry) for name, entry in self.items().items()}
+
+    def describe(self) -> dict[str, Described]:
+        """What can be known of the builders of the harness's own, whose modules are loaded for it."""
+        self._load()
+        found = {}
+        for name in self._entries:
+            if self._sources.get(name) is None:
+                parameters = tuple(inspect.signature(cast(Any, self[name])).parameters)
+                found[name] = Described(
+                    options=self.options(name), parameters=parameters, summary=_summary(self[name])
+                )
+        return found
+
+    def _described(self) -> Mapping[str, Described] | None:
+        """All entries, as they were described before; None where their modules are loaded, or must be."""
+        if not self._modules or not self._builders:
+            return None
+        if _PLUG_INS in self._modules:
+            importlib.import_module(_PLUG_INS)  # which loads all, where a plug-in files an entry
+            self._modules = [module for module in self._modules if module != _PLUG_INS]
+        return described().get(self.noun) if self._modules else None
 
     def source(self, name: str) -> Source | None:
         """The code of an entry that is not the harness's own; None where it is."""
@@ -449,6 +534,14 @@ class Registry(Generic[T]):
         while self._modules:
             importlib.import_module(self._modules.pop(0))
 
+
+def _summary(entry: object) -> str:
+    """What an entry is, in a line."""
+    text = str(getattr(entry, "description", "") or (entry.__doc__ or "").strip())
+    return text.partition("\n")[0]
+
+
+_PLUG_INS = "harness.recipe.entry_points"
 
 _NETWORK = ("sample_shape", "num_classes")
 generators: Registry[Callable[..., Any]] = Registry(
@@ -469,3 +562,23 @@ register_dataset = datasets.register
 register_loss = losses.register
 register_optimizer = optimizers.register
 register_recipe = recipes.register
+
+
+@functools.cache
+def described() -> Mapping[str, Mapping[str, Described]]:
+    """What can be known of the harness's own builders: registry's noun → name → description.
+
+    It is kept from one process to the next, for the modules of the builders take a second to load. Where
+    nothing has been kept, they are loaded, and nothing is returned: from then on they know better.
+    """
+    kept = recall("entries")
+    if kept is not None:
+        return {
+            noun: {name: Described.from_json(values) for name, values in entries.items()}
+            for noun, entries in kept.items()
+        }
+    found = {}
+    for registry in (generators, discriminators, datasets, losses, optimizers):
+        found[registry.noun] = {name: entry.to_json() for name, entry in registry.describe().items()}
+    keep("entries", value=found)
+    return {}
