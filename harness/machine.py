@@ -23,12 +23,16 @@ __all__ = [
     "is_short_of_memory",
     "num_cores",
     "num_gpus",
+    "processor",
     "quick_end",
     "resident_bytes",
     "resolve_device",
     "visible_gpu",
 ]
 
+_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
+"""What the drivers of the GPUs that torch can use leave in a Linux; /dev/dxg is Windows' below one."""
+_GPUS = Path("/proc/driver/nvidia/gpus")
 _MEMORY_SIGNS = ("DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "Cannot allocate memory")
 """What torch's errors say where memory ran out and their class does not tell."""
 
@@ -53,7 +57,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "numpy": metadata.version("numpy"),
         "platform": platform.platform(),
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(device),
         "num_cores": num_cores(),
         "num_threads": torch.get_num_threads(),
     }
@@ -97,9 +101,7 @@ def resolve_device(device: str) -> str:
     Raises:
         ValueError: If there is no such device.
     """
-    import torch
-
-    count = torch.cuda.device_count()
+    count = _count_gpus()
     if device == "auto":
         return "cuda" if count else "cpu"
     kind, _, index = device.partition(":")
@@ -108,6 +110,15 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise ValueError(f"`device` is {device}, but torch sees {count} CUDA devices; use auto or cpu.")
     return device
+
+
+def _count_gpus() -> int:
+    """GPUs that torch sees; it is not loaded for this where the system has none."""
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS)):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def check_precision(precision: str, device: str) -> None:
@@ -205,8 +216,17 @@ def quick_end() -> Callable[[int], None]:
     return known.append
 
 
-@lru_cache(maxsize=1)
-def _processor() -> str:
+@lru_cache(maxsize=8)
+def processor(device: str) -> str:
+    """The name of the machine's processor, or of all its GPUs, as far as the system tells it.
+
+    Args:
+        device: as `resolve_device` gave it.
+    """
+    if device.startswith("cuda"):  # to ask torch would leave a context on the GPU
+        told = [path.read_text(encoding="utf-8") for path in sorted(_GPUS.glob("*/information"))]
+        lines = [line for text in told for line in text.splitlines() if line.startswith("Model:")]
+        return ", ".join(line.partition(":")[2].strip() for line in lines)
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from functools import cache
 
 _KEPT = re.compile(
     "PATH|LD_.*|DYLD_.*|TMPDIR|TEMP|TMP|USER|LOGNAME|VIRTUAL_ENV|CONDA_PREFIX|CI|PYTEST_.*|COV.*|"
@@ -46,3 +47,9 @@ import torch  # noqa: E402
 def _one_thread() -> None:
     """One CPU thread a process: the networks are tiny, and several test processes share the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one test has found out is not kept for the next, which may measure by a clock of its own."""
+    monkeypatch.setattr("harness.kept._folder", cache(lambda: tmp_path_factory.mktemp("kept")))

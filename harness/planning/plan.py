@@ -323,7 +323,7 @@ def grouped(
         workers: Worker processes.
         known: Ids of runs that have their group already.
     """
-    from harness.engine.population import structure
+    from harness.recipe.structure import structure
 
     skip = set(known)
     alike: dict[Any, list[PlannedRun]] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.machine import check_precision, num_cores, num_gpus, resolve_device
+from harness.planning.memory import recalled, remember
 from harness.planning.plan import ArmPlan, Plan, Price, RunGroup, with_all_groups
 from harness.planning.plan_file import extended, how_to_go_on, read_plan
 from harness.planning.size import TooLargeError, can_be_listed, size_in_words
@@ -99,12 +100,29 @@ def plan_study(
             arms=tuple(ArmPlan(asked=arm) for arm in study.arms),
             run_groups=(),
         )
-    datasets = _check_arms(plan)
     plan = replace(plan, workers=_num_workers(plan, workers))
     if not plan.num_threads:
         plan = replace(plan, num_threads=max(1, num_cores() // plan.workers))
-    plan = with_all_groups(replace(plan, arms=_measured(plan, datasets, population)))
+    plan = with_all_groups(replace(plan, arms=_found(plan, population, anew=remeasure)))
     return replace(plan, workers=_num_workers(plan, workers))
+
+
+def _found(plan: Plan, population: int | None, *, anew: bool) -> tuple[ArmPlan, ...]:
+    """The arms, checked and priced, as far as that was not found before, by this or another study's plan."""
+    before = (
+        {} if anew else {arm.name: found for arm in plan.arms if (found := recalled(plan, arm, population))}
+    )
+    for arm in before.values():
+        if arm.alone:
+            _check_alone(plan, arm, population, arm.alone)
+    datasets = _check_arms(replace(plan, arms=tuple(arm for arm in plan.arms if arm.name not in before)))
+    arms = _measured(
+        replace(plan, arms=tuple(before.get(arm.name, arm) for arm in plan.arms)), datasets, population
+    )
+    for arm in arms:
+        if arm.name not in before:
+            remember(plan, arm, population, datasets[arm.name])
+    return arms
 
 
 def _price_of_one_arm(study: Study, folder: Path, workers: int | None, device: str) -> str:
@@ -178,14 +196,13 @@ def _check_folder(folder: Path) -> None:
 
 def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
     """Load every arm's data, and check that it is what it was and that the networks fit it."""
+    if not plan.arms:
+        return {}
     from harness.planning.data import fitting_dataset
 
     found = {}
     metric, tried = plan.study.target.metric, set()
     for arm in plan.arms:
-        if plan.device == "cpu":  # a GPU is asked where it is measured
-            for precision in _precisions(plan, arm):
-                check_precision(precision, plan.device)
         dataset, with_labels = fitting_dataset(arm.asked.recipe)
         _check_same_data(plan, arm, dataset)
         _check_metric(metric, dataset, with_labels)
@@ -197,6 +214,14 @@ def _check_arms(plan: Plan) -> Mapping[str, Dataset]:
     return found
 
 
+def _check_precisions(plan: Plan) -> None:
+    if plan.device != "cpu":  # a GPU is asked where it is measured
+        return
+    for arm in plan.arms:
+        for precision in _precisions(plan, arm):
+            check_precision(precision, plan.device)
+
+
 def _precisions(plan: Plan, arm: ArmPlan) -> list[str]:
     """Every precision that runs of an arm may have."""
     searched = plan.study.space(arm.asked).get("train.precision") if plan.is_search else None
@@ -206,9 +231,11 @@ def _precisions(plan: Plan, arm: ArmPlan) -> list[str]:
 
 def _check_data_left(plan: Plan) -> None:
     """Of a study that is finished, check the data that can still be read."""
-    from harness.data import load_dataset
-
     for arm in plan.arms:
+        if recalled(plan, arm, None) is not None:
+            continue
+        from harness.data import load_dataset
+
         try:
             dataset = load_dataset(arm.asked.recipe.data)
         except ValueError:
@@ -309,8 +336,7 @@ def _num_workers(plan: Plan, asked: int | None) -> int:
 
 def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | None) -> tuple[ArmPlan, ...]:
     """The arms with their prices, each structure measured once."""
-    from harness.engine.population import structure
-    from harness.planning.limits import limits
+    from harness.recipe.structure import structure
 
     told: dict[tuple[str, int], str] = {}
     left = {structure(arm.asked.recipe): arm for arm in reversed(plan.arms) if arm.price is None}
@@ -336,6 +362,8 @@ def _measured(plan: Plan, datasets: Mapping[str, Dataset], population: int | Non
         )
         few = (dataset.fingerprint, recipe.evaluate.num_samples)
         if few not in told:
+            from harness.planning.limits import limits
+
             told[few] = limits(dataset, plan.study.target.metric, recipe.evaluate.num_samples)
         arms.append(
             replace(

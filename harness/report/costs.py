@@ -149,7 +149,7 @@ def _is_as_planned(summary: Summary, arm: ArmResult) -> bool:
 
 def _priced_settings(recipe: Recipe) -> list[tuple[str, Value]]:
     """What runs that train together have in common, but for the optimisers: updates are not counted."""
-    from harness.engine.population import structure
+    from harness.recipe.structure import structure
 
     return [(key, value) for key, value in structure(recipe) if "_optimizer." not in key]
 

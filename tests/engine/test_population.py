@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.data import Dataset, load_dataset
-from harness.engine.population import Population, structure
+from harness.engine.population import Population
 from harness.engine.streams import Streams
 from harness.engine.trainer import Trainer
 from harness.network.stacked import Network, mixes_samples
 from harness.recipe import Recipe, find_recipe
 from harness.recipe.networks import build_discriminator, build_generator
 from harness.recipe.registry import recipes
+from harness.recipe.structure import structure
 from support.populations import plain_networks
 
 SMALL = {"generator.width": 0.25, "discriminator.width": 0.25, "train.batch_size": 32}

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from harness import Study, find_recipe, plan_study, train
 from harness.data import load_dataset
-from harness.engine.population import Population, structure
+from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.machine import check_precision
 from harness.recipe import Recipe
+from harness.recipe.structure import structure
 from support.fake_device import DEVICE, fake_device, stand_in
 from support.image_recipes import small
 

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.engine.population import structure
 from harness.network.stacked import Network
 from harness.objective.adversarial import at_chance, cross_entropy
 from harness.objective.objective import Objective, chance_loss
@@ -20,6 +19,7 @@ from harness.objective.penalties import drift, gradient_penalty, interpolate, sq
 from harness.recipe import Loss, LossSettings, Recipe, find_recipe
 from harness.recipe.networks import check_networks
 from harness.recipe.registry import Bounds, losses
+from harness.recipe.structure import structure
 
 Array = NDArray[np.float64]
 B = 64
