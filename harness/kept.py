@@ -23,10 +23,22 @@ from typing import Any
 from harness.files import read_json, write_text
 from harness.version import __version__
 
-__all__ = ["keep", "recall"]
+__all__ = ["depend_on", "keep", "recall"]
 
 _UNUSED_DAYS = 60
 _LIBRARIES = ("torch", "numpy", "scipy")
+
+
+_packages = {"harness"}
+
+
+def depend_on(package: str) -> None:
+    """Count the files of one more package as the harness's own code.
+
+    Args:
+        package: its name, at the top level.
+    """
+    _packages.add(package)
 
 
 def recall(kind: str, *key: Any) -> Any:
@@ -85,8 +97,8 @@ def _code() -> list[Any]:
 
 
 def _files() -> Iterator[tuple[Path, os.stat_result]]:
-    networks = importlib.util.find_spec("gan_sweep_models")
-    places = [Path(__file__).parent, *map(Path, (networks and networks.submodule_search_locations) or ())]
-    for place in places:
-        for path in place.rglob("*.py"):
-            yield path, path.stat()
+    for package in sorted(_packages):
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            for path in Path(place).rglob("*.py"):
+                yield path, path.stat()

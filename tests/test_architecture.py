@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"version"},
-    {"files", "words", "machine", "kept", "leases", "terminal", "seeding", "yaml11"},
+    {"files", "words", "machine", "leases", "terminal", "seeding", "yaml11"},
+    {"kept"},
     {"recipe", "verdict"},
     {"data", "study", "optim", "distances", "network"},
     {"objective", "features", "search", "tracking"},

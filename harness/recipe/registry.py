@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from harness.kept import keep, recall
+from harness.kept import depend_on, keep, recall
 from harness.recipe.plugins import Source, count_as_own, source_of
 
 __all__ = [
@@ -357,6 +357,7 @@ class Registry(Generic[T]):
         It is imported at the first look-up, so that asking for help stays fast.
         """
         count_as_own(module)
+        depend_on(module.partition(".")[0])
         self._modules.append(module)
 
     def reserve(self, names: Iterable[str], why: str) -> None:
