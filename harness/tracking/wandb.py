@@ -266,6 +266,8 @@ def _library() -> Any:
     """The wandb library, imported when first needed: it takes 0.3 s."""
     import wandb
 
+    # It would load pandas, another 0.3 s, to ask of each image whether it is a table; it then asks by name.
+    wandb.util.pd_available = False
     return wandb
 
 

@@ -725,3 +725,29 @@ def test_a_folder_whose_name_wandb_cannot_take_is_told_with_a_way_out_that_works
     run = library.WandbRun(directory=tmp_path / odd, init=init, **given)
     run.finish(exit_code=0)
     assert (run.mode, dict(run.failures)) == ("offline", {})
+
+
+def test_mirroring_numbers_images_and_histograms_loads_no_pandas(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from harness.tracking import Histogram, WandbTracker
+from support.tracked_runs import write_png
+
+folder = Path(sys.argv[1])
+write_png(folder / "a.png", 7)
+run = {"study": "s", "run_id": "r", "arm": "a", "seed": 0, "config": {}}
+tracker = WandbTracker(directory=folder, mode="offline", **run)
+tracker.log({"train/step": 1, "train/d_loss": 0.5})
+tracker.image("samples/scatter", folder / "a.png", 1)
+tracker.histograms({"train/d_real_hist": Histogram((3, 1), (0.0, 1.0, 2.0))}, 1)
+tracker.finish({"outcome": "completed", "reason": ""})
+assert not tracker.failures, tracker.failures
+print("pandas" in sys.modules)
+"""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False"], done.stderr
