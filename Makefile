@@ -9,6 +9,7 @@ SWEEP ?= optimizers
 RECIPE ?=
 SEEDS ?=
 WORKERS ?=
+YES ?=
 DEVICE ?= auto
 SMOKE ?=
 SET ?=
@@ -36,7 +37,7 @@ help: ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo "Variables (default): SWEEP=optimizers RECIPE= SEEDS= WORKERS= DEVICE=auto SMOKE= SET=\"key=value ...\" \\"
-	@echo "                     IMPORT=\"my_gan.nets ...\" RECIPES= SECONDS="
+	@echo "                     IMPORT=\"my_gan.nets ...\" YES= RECIPES= SECONDS="
 	@echo "  make sweep SWEEP=optimizers-tuned SMOKE=1"
 	@echo "  make train RECIPE=points-gan SEEDS=3 SET=\"optimizer.name=adam\""
 
@@ -51,7 +52,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 install: $(INSTALLED) ## create the environment
 
 sweep: $(INSTALLED) ## run the study SWEEP (a name or a path) and write its report; run again to resume
-	@$(BIN)/harness sweep $(SWEEP) $(SWEEP_OPTIONS)
+	@$(BIN)/harness sweep $(SWEEP) $(SWEEP_OPTIONS) $(if $(filter-out 0,$(YES)),--yes)
 
 plan: $(INSTALLED) ## list every run of a study with its price, and start nothing
 	@$(BIN)/harness plan $(SWEEP) $(SWEEP_OPTIONS)

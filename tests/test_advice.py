@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_every_make_target_and_variable_that_is_named_is_in_the_makefile() -> No
         wrong += [f"{place}: {name}" for name in re.findall(r"([A-Z]+)=", match[2]) if name not in variables]
     assert wrong == []
     assert len(found) > 8
+
+
+def test_make_hands_on_that_a_large_study_is_meant() -> None:
+    for given, handed_on in (("YES=1", True), ("YES=0", False), ("YES=", False)):
+        made = subprocess.run(
+            ["make", "--dry-run", "sweep", given],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=True,
+        )
+        assert made.stdout.rstrip().endswith(" --yes") == handed_on
 
 
 def test_every_setting_that_is_named_is_one_of_some_recipe() -> None:

@@ -139,6 +139,25 @@ def test_what_an_encoding_lacks_is_written_as_people_write_it_without() -> None:
     assert lines[1] == r"mu\u0302 ~ inf"
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "recipes"], ["plan", "optimizers"], ["--help"]])
+def test_a_reader_that_has_had_enough_ends_a_command_without_a_word(
+    command: list[str], tmp_path: Path
+) -> None:
+    unread, written = os.pipe()
+    os.close(unread)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *command],
+            cwd=tmp_path,
+            stdout=written,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    finally:
+        os.close(written)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_log_is_utf_8_whatever_the_locale_says() -> None:
     script = "from harness.terminal import degrade_output, say; degrade_output('utf-8'); say(chr(963))"
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | NO_UTF8, capture_output=True)

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,12 @@ def apart() -> str:
             clean = f"{clean[:_MAX_VALUE]}-{sha256(encodable(str(value)).encode()).hexdigest()[:8]}"
         given += f"-{parameter.opts[-1].lstrip('-').replace('_', '-')}{'' if value is True else clean}"
     return given
+
+
+def _digest(checkpoint: Path) -> str:
+    """What tells files of one name apart: those of two trainings are all called `generator.pth`."""
+    with checkpoint.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()[:8]
 
 
 def _on_run(command: Command) -> Command:
@@ -273,7 +279,8 @@ def sefa(
         if chosen is not None:
             raise ValueError("`--from` chooses among a run's checkpoints; leave it out beside --checkpoint.")
         subject = published_subject(checkpoint, layers=layers)
-        folder = out or directory / f"sefa-{checkpoint.stem}-{variant}{apart()}"
+        study = directory / f"sefa-{checkpoint.stem}-{_digest(checkpoint)}-{variant}{apart()}"
+        folder = out or study
     else:
         loaded = load_run(str(run), directory, chosen)
         classes = loaded.cycle_labels(num_samples, class_numbers(loaded, labels))
@@ -307,7 +314,6 @@ def sefa(
     elif find_ffmpeg() is None:
         say("There is no ffmpeg, so the film is a GIF alone; pip install imageio-ffmpeg.")
     if checkpoint is not None:
-        study = directory / f"sefa-{checkpoint.stem}-{variant}{apart()}"
         _mirror_directions(made, study, study.name, 0, {"checkpoint": checkpoint.name, "variant": variant})
     elif loaded is not None and (study_of := mirrored_study(loaded)) is not None:
         name = f"sefa-{loaded.run_id}-{variant}{apart()}"

@@ -51,7 +51,7 @@ def main() -> None:
         sys.exit(130)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if _is_memory(error):
-            _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or --workers.")
+            _fail("memory ran out; lower train.batch_size, evaluate.num_samples, widths or how many train.")
         if not isinstance(error, (ValueError, OSError)):
             raise
         _fail(_message(error))

@@ -276,8 +276,8 @@ def _decode_all(
     if len(unreadable) == len(files):
         reasons = listed([f"{legible(name)} ({reason})" for name, reason in named], _SHOWN)
         raise ValueError(
-            f"{title}: none of {plural(len(files), 'file')} can be read as an image: {reasons}; copy the "
-            "images again, or name another folder."
+            f"{title}: none of {plural(len(files), 'file')} can be read as an image: {reasons}; copy "
+            "those again that are damaged, save the others as 8-bit PNG, or name another folder."
         )
     drop_rows(target, math.prod(sample_shape), len(files), set(unreadable))
     return {

@@ -115,7 +115,9 @@ def _check_size(plan: Plan) -> None:
         kept = read_plan(plan.directory, renew=True)
         if kept.num_runs >= plan.num_runs:
             return
-    raise LargeStudyError(f"{size_of(plan)}; to begin it all the same give --yes, or large=True in a script.")
+    raise LargeStudyError(
+        f"{size_of(plan)}; to begin it all the same give --yes (make sweep YES=1), or large=True in a script."
+    )
 
 
 def _check_importable(study: Study) -> None:

@@ -33,7 +33,7 @@ def as_points(points: ArrayLike, what: str, minimum: int = 1) -> Array:
         raise ValueError(f"the {what} points must have shape (N, 2), but have {array.shape}.")
     if len(array) < minimum:
         raise ValueError(f"this score needs at least {minimum} {what} points, but got {len(array)}.")
-    _check_finite(int((~np.isfinite(array)).any(axis=1).sum()), f"{len(array)} {what} points")
+    _check_finite(int((~np.isfinite(array)).any(axis=1).sum()), f"{len(array)} {what} points", what)
     return array
 
 
@@ -78,13 +78,14 @@ def as_images(images: Tensor | ArrayLike, shape: tuple[int, ...], what: str, min
     if len(found) < minimum:
         raise ValueError(f"the scores need at least {minimum} {what} images, but got {len(found)}.")
     found = scaled(found).float()
-    _check_finite(int((~found.isfinite()).flatten(1).any(dim=1).sum()), f"{len(found)} {what} images")
+    _check_finite(int((~found.isfinite()).flatten(1).any(dim=1).sum()), f"{len(found)} {what} images", what)
     return found
 
 
-def _check_finite(num_bad: int, of_what: str) -> None:
+def _check_finite(num_bad: int, of_what: str, made_by: str = "") -> None:
     if num_bad:
-        raise ValueError(f"{num_bad} of {of_what} are not finite; the run has diverged.")
+        cause = "mend the data" if made_by == "real" else "the run has diverged"
+        raise ValueError(f"{num_bad} of {of_what} are not finite; {cause}.")
 
 
 def to_array(values: Tensor | ArrayLike) -> Array:

@@ -290,6 +290,23 @@ def test_a_study_of_a_script_is_named_by_its_folder_or_its_name_in_every_command
     assert "0 of them exist" in prints("plan", "own/renamed/study.yaml", "--directory", "other")
 
 
+def test_a_rate_that_is_far_too_high_is_a_result_and_one_that_is_no_number_a_mistake(
+    tmp_path: Path, prints: Callable[..., str], refused: Callable[..., str]
+) -> None:
+    short = ("--directory", str(tmp_path), "--set", "train.epochs=2", "--set", "evaluate.num_samples=200")
+    told = prints("train", "ring-gan", *short, "--set", "optimizer.lr=1e10")
+    assert "diverged" in told
+    (result,) = tmp_path.glob("train/runs/*/result.json")
+    assert read_json(result)["outcome"] == "diverged"
+    for value in ("nan", "inf", "1e400"):
+        said = refused("train", "ring-gan", *short, "--set", f"optimizer.lr={value}")
+        assert said.startswith("`optimizer.lr` must be finite, but got ")
+    for value in ("0", "-1e10"):
+        said = refused("train", "ring-gan", *short, "--set", f"optimizer.lr={value}")
+        assert said.startswith("`optimizer.lr` must be positive, but got ")
+    assert len(list(tmp_path.glob("train/runs/*"))) == 1
+
+
 def test_folders_of_an_earlier_version_are_refused_by_every_command(
     tmp_path: Path, refused: Callable[..., str]
 ) -> None:

@@ -338,7 +338,8 @@ def test_a_relative_path_starts_here_or_from_the_data_folder(
         (
             "bad",
             r"^`data\.path` 'bad': none of 2 files can be read as an image: a\.png \(the file is empty\), "
-            r"b\.jpg \(no image.*\); copy the images again, or name another folder\.$",
+            r"b\.jpg \(no image.*\); copy those again that are damaged, "
+            r"save the others as 8-bit PNG, or name another folder\.$",
         ),
     ],
 )

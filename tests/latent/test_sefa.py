@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import stat
@@ -632,7 +633,10 @@ def test_the_pictures_of_a_published_file_are_a_study_of_their_own_for_each_vari
     result = CliRunner().invoke(
         cli_latent.latent, ["sefa", "--checkpoint", str(file), *few, *PLAIN], catch_exceptions=False
     )
-    name = f"sefa-faces-{variant}-num-samples1-num-directions1-attribute-latents0"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[
+        :8
+    ]  # every training's file may be called faces.pth
+    name = f"sefa-faces-{digest}-{variant}-num-samples1-num-directions1-attribute-latents0"
     assert str(runs / name / "strengths.png") in result.output
     assert seen == [(runs / name, name, name, {"checkpoint": "faces.pth", "variant": variant})]
 

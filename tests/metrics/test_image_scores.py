@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
 from harness.features.find import check_comparable, find_extractor
+from harness.metrics.checks import as_images
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.images import groups as image_groups
 from harness.metrics.scores import Scores
@@ -460,6 +462,19 @@ def test_images_and_scores_that_are_not_finite_are_refused(
     fake[3, 0, 2, 2] = bad
     with pytest.raises(ValueError, match="1 of 50 generated images are not finite; the run has diverged"):
         evaluator.evaluate(fake)
+
+
+def test_of_images_that_are_all_the_same_no_score_is_related_to_their_spread() -> None:
+    grey = Dataset.of_images("grey", np.full((1200, 8, 8), 0.5, np.float32), range=(0.0, 1.0))
+    scores = Evaluator(grey).evaluate(torch.rand(200, 1, 8, 8) * 2 - 1)
+    lacking = {"frechet": "spread of features", "pair_distance": "spread", "sharpness": "contrast"}
+    for name, what in lacking.items():
+        assert scores.failures[name].startswith(f"the held-out images have no {what}, so nothing can be")
+
+
+def test_real_images_that_are_not_finite_are_no_divergence() -> None:
+    with pytest.raises(ValueError, match=r"1 of 2 real images are not finite; mend the data\.$"):
+        as_images(torch.tensor([[[[0.0]]], [[[math.nan]]]]), (1, 1, 1), "real")
 
 
 def test_images_of_another_kind_are_refused_in_one_line(evaluator: Evaluator) -> None:

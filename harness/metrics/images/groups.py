@@ -198,7 +198,8 @@ def _frechet(batch: ImageBatch) -> dict[str, float]:
     return {
         "frechet": value,
         "frechet_minus_null": value - frechet_null(reference.moments, len(batch.images)),
-        "frechet_over_trace": value / float(reference.moments.covariance.trace()),
+        "frechet_over_trace": value
+        / _above_zero(float(reference.moments.covariance.trace()), "spread of features"),
     }
 
 

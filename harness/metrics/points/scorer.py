@@ -200,6 +200,8 @@ def _memorised(batch: PointBatch) -> dict[str, float]:
 
 @group("pair_distance")
 def _pair_distance(batch: PointBatch) -> dict[str, float]:
+    if not batch.reference.distance:
+        raise ValueError("the held-out points are all the same, so nothing can be related to their spread.")
     return {"pair_distance": batch.fakes.distance / batch.reference.distance}
 
 
