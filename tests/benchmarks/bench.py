@@ -56,6 +56,7 @@ from harness.engine.trainer import Trainer
 from harness.files import write_json
 from harness.machine import describe_environment, resolve_device
 from harness.metrics.evaluator import Evaluator
+from harness.network.products import onednn_pays
 from harness.recipe import Recipe
 from harness.runs.examining import Examiner
 
@@ -250,7 +251,7 @@ def timed(
         key: Trainer(Population([trained] * size, range(size), dataset=dataset, device=device), dataset)
         for key, size in sizes.items()
     }
-    trainers["1"].population.take_onednn(measured.onednn)
+    trainers["1"].population.take_onednn(onednn_pays())  # as a run trained by itself
     chunk = _chunk(device, steps * measured.step_sec_by_size[1])
     contestants = {
         "textbook": iterating(Textbook(trained, host, device), steps, chunk),

@@ -238,7 +238,7 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
         "resolve_device": lambda device: {"cuda": "meta"}[device],
         "describe_environment": lambda device: {"device_name": "NVIDIA Nothing", "torch": "0", "at": device},
         "measure": lambda recipe, dataset, device, budget_sec: SimpleNamespace(
-            population=3, multiply_adds=10**9, total_steps=100, step_sec_by_size={1: 1e-3}, onednn=False
+            population=3, multiply_adds=10**9, total_steps=100, step_sec_by_size={1: 1e-3}
         ),
         "judging": lambda trainer, dataset: lambda: 1000,
         "count": lambda recipe, size: {"launches": 90},
