@@ -212,7 +212,14 @@ def _evaluate_folder(
     if dataset.kind != "images":
         raise ValueError(f"`{against}` is a data set of points, but {folder} holds images; choose another.")
     evaluator = _evaluator(dataset, extractor)
-    images, notes = read_images(folder, dataset.sample_shape, num=num or MAX_IMAGES, fewest=MIN_SAMPLES)
+    size = datasets.options(against).get("size")
+    images, notes = read_images(
+        folder,
+        dataset.sample_shape,
+        num=num or MAX_IMAGES,
+        fewest=MIN_SAMPLES,
+        largest=0 if size is None or size.bounds is None else size.bounds.high,
+    )
     scores = evaluator.evaluate(images, exact=True)
     told = (
         "A folder has neither a discriminator nor earlier evaluations: the verdict rests on the samples, and "

@@ -196,6 +196,16 @@ def test_images_of_a_folder_are_taken_as_they_are(pictures: Path) -> None:
     assert notes[-1] == "30 of 120 images were chosen at random; --num takes more."
 
 
+@pytest.mark.parametrize(
+    ("side", "ending"), [(20, r"size, or data of theirs \(--set size=20\)."), (1200, "size.")]
+)
+def test_a_size_is_advised_where_the_data_can_be_had_at_it(tmp_path: Path, side: int, ending: str) -> None:
+    for number in range(20):
+        Image.new("L", (side, side), number).save(tmp_path / f"{number}.png")
+    with pytest.raises(ValueError, match=rf"give images of the data's {ending}$"):
+        evaluate(tmp_path, against="digits")
+
+
 def test_a_folder_is_scored_like_the_images_in_it_and_judged_at_one_look(pictures: Path) -> None:
     found = evaluate(pictures, against="digits")
     assert found.step is None

@@ -25,7 +25,7 @@ _SHOWN = 3
 
 
 def read_images(
-    folder: Path, shape: Sequence[int], *, num: int, fewest: int = 1
+    folder: Path, shape: Sequence[int], *, num: int, fewest: int = 1, largest: float = 0
 ) -> tuple[Tensor, tuple[str, ...]]:
     """The images of a folder as they are: none is resized, and no colour is thrown away.
 
@@ -34,6 +34,7 @@ def read_images(
         shape: (C, S, S) that each image must have; C is 1 or 3.
         num: the most images to take, chosen at random by a fixed seed.
         fewest: how many must be readable.
+        largest: the largest side, in pixels, that the data can be had at.
 
     Returns:
         (N, C, S, S) bytes in random order, and what had to be done, one line each.
@@ -61,7 +62,9 @@ def read_images(
         try:
             size = _size(path)
             if size != (side, side):
-                theirs = f", or data of theirs (--set size={size[0]})" if size[0] == size[1] else ""
+                theirs = (
+                    f", or data of theirs (--set size={size[0]})" if size[0] == size[1] <= largest else ""
+                )
                 raise ValueError(
                     f"{path} is {size[0]}×{size[1]}, but the data are {side}×{side}, and nothing is resized: "
                     f"that would change the scores; give images of the data's size{theirs}."
