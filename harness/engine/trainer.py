@@ -27,7 +27,7 @@ from harness.engine.schedule import Schedule, count_steps, log_spaced_steps
 from harness.engine.streams import Iteration, Streams
 from harness.network.precision import multiplying
 from harness.network.stacked import Tape
-from harness.objective.objective import Labelled, derive, joined, labelled
+from harness.objective.objective import Labelled, joined, labelled
 from harness.seeding import RandomState, generator_for
 
 __all__ = ["EVERY_KIND", "Trainer", "part_of_state"]
@@ -353,7 +353,7 @@ class Trainer:
         if discriminator.mixes_samples:
             real_scores, of_real = discriminator.record(*real)
             fake_scores, of_fake = discriminator.record(*fake)
-            loss, (by_real, by_fake) = derive(objective.discriminator, real_scores, fake_scores)
+            loss, (by_real, by_fake) = objective.derive_discriminator(real_scores, fake_scores)
             gradients = discriminator.backward(of_real, by_real).clone()
             gradients += discriminator.backward(of_fake, by_fake)
         else:  # one forward pass does for both
@@ -361,7 +361,7 @@ class Trainer:
             size = both[0].shape[int(self.population.stacked)] // 2
             scores, tape = discriminator.record(*both)
             real_scores, fake_scores = torch.split_with_sizes(scores, [size, size], dim=-1)
-            loss, by_scores = derive(objective.discriminator, real_scores, fake_scores)
+            loss, by_scores = objective.derive_discriminator(real_scores, fake_scores)
             gradients = discriminator.backward(tape, torch.cat(by_scores, dim=-1))
         if objective.has_penalties:
             penalty = objective.penalty(discriminator.exact, real, fake, mixes)
@@ -374,15 +374,10 @@ class Trainer:
         self, fake: Labelled, tape: Tape, real: Labelled, meter: Meter | MeterRows, measured: bool
     ) -> None:
         population, objective = self.population, self.population.objective
-        discriminator, adversarial = population.discriminator, population.objective.generator(self.step)
-        real_scores = discriminator(*real) if adversarial.compares else None
+        discriminator = population.discriminator
+        real_scores = discriminator(*real) if objective.generator(self.step).compares else None
         fake_scores, through = discriminator.record(*fake, to_inputs=True)
-
-        def of(scores: Tensor) -> Tensor:
-            others = scores if real_scores is None else real_scores
-            return objective.scale_generator(adversarial.generator(scores, others))
-
-        loss, (by_scores,) = derive(of, fake_scores)
+        loss, by_scores = objective.derive_generator(self.step, fake_scores, real_scores)
         by_fake = discriminator.backward(through, by_scores)
         update = population.update_generator(population.generator.backward(tape, by_fake), measured=measured)
         meter.add_generator(loss, update)

@@ -65,13 +65,13 @@ class _Linear(_Link):
         self.to_bias = to_bias[0] if to_bias else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        apply = F.linear if len(inputs) < self.onednn_from else linear
+        apply = F.linear if inputs.shape[0] < self.onednn_from else linear
         return apply(inputs, self.weight, self.bias)
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
         if self.bias is None or inputs.ndim != 2:
             return F.linear(inputs, self.weight, self.bias), inputs
-        if len(inputs) < self.onednn_from:
+        if inputs.shape[0] < self.onednn_from:
             return torch.addmm(self.bias, inputs, self.transposed), inputs
         return product(inputs, self.weight.detach(), self.bias), inputs
 
@@ -84,7 +84,7 @@ class _Linear(_Link):
                 to_inputs=to_inputs,
             )
             return flat.reshape(saved.shape) if to_inputs else gradient
-        onednn = len(saved) >= self.onednn_from
+        onednn = saved.shape[0] >= self.onednn_from
         if to_parameters:
             if onednn:
                 self.to_weight.copy_(product(gradient.t(), saved.t()))

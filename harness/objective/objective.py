@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from harness.objective.adversarial import Derived
 from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.optim.rules import Number, per_run, pick
 from harness.recipe.loss import Loss, build_loss
@@ -54,6 +55,7 @@ class Objective:
         self.weights: dict[str, Number] = {
             key: per_run([getattr(own, key) for own in settings], like) for key in _WEIGHTS
         }
+        self._shares: dict[tuple[str, torch.Size], Tensor] = {}
         self._loss = build_loss(self.settings)
         self._early = build_loss(self.settings, self.settings.early_generator)
 
@@ -90,13 +92,68 @@ class Objective:
             loss = loss + self.weights["drift"] * drift(real_scores)
         return loss
 
+    def derive_discriminator(
+        self, real_scores: Tensor, fake_scores: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`discriminator`, and its derivatives.
+
+        Args:
+            real_scores: D's scores of reals, (K, B).
+            fake_scores: D's scores of fakes, (K, B).
+
+        Returns:
+            The loss, (K,), and the derivatives by both, (K, B) each; a run's depend on its own alone.
+        """
+        part = self._loss.discriminator
+        if not isinstance(part, Derived) or self.settings.drift:
+            return derive(self.discriminator, real_scores, fake_scores)
+        loss, by_scores = part.derive(
+            self._share("discriminator_scale", real_scores), real_scores, fake_scores
+        )
+        return _scaled(loss, self.weights["discriminator_scale"]), by_scores
+
+    def derive_generator(
+        self, step: int, fake_scores: Tensor, real_scores: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """G's loss, scaled, and its derivative.
+
+        Args:
+            step: the D step.
+            fake_scores: D's scores of fakes, (K, B).
+            real_scores: D's scores of reals, (K, B), where the loss compares.
+
+        Returns:
+            The loss, (K,), and the derivative by the scores of fakes, (K, B).
+        """
+        part = self.generator(step).generator
+        if isinstance(part, Derived):
+            loss, (by_scores,) = part.derive(
+                self._share("generator_scale", fake_scores), fake_scores, fake_scores
+            )
+            return _scaled(loss, self.weights["generator_scale"]), by_scores
+
+        def of(scores: Tensor) -> Tensor:
+            others = scores if real_scores is None else real_scores
+            return _scaled(part(scores, others), self.weights["generator_scale"])
+
+        loss, (by_scores,) = derive(of, fake_scores)
+        return loss, by_scores
+
+    def _share(self, scale: str, scores: Tensor) -> Tensor:
+        """What a loss is multiplied with, over the number of samples, of the scores' shape; kept."""
+        key = scale, scores.shape
+        if key not in self._shares:
+            weight = self.weights[scale]
+            if isinstance(weight, Tensor):
+                whole = weight.unsqueeze(-1).expand_as(scores)
+            else:
+                whole = torch.full_like(scores, weight)
+            self._shares[key] = whole / scores.shape[-1]
+        return self._shares[key]
+
     def generator(self, step: int) -> Loss:
         """The loss whose part for G holds at this D step, without its scale."""
         return self._early if step < self.settings.early_steps else self._loss
-
-    def scale_generator(self, loss: Tensor) -> Tensor:
-        """G's loss, scaled."""
-        return _scaled(loss, self.weights["generator_scale"])
 
     @torch.enable_grad()
     def penalty(
@@ -128,6 +185,7 @@ class Objective:
     def keep(self, positions: Tensor) -> None:
         """Keep these rows only."""
         self.weights = {key: pick(value, positions) for key, value in self.weights.items()}
+        self._shares.clear()
 
 
 def derive(function: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

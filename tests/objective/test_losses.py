@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.network.stacked import Network
-from harness.objective.adversarial import at_chance, cross_entropy
+from harness.objective.adversarial import Derived, at_chance, cross_entropy
 from harness.objective.objective import Objective, chance_loss
 from harness.objective.penalties import drift, gradient_penalty, interpolate, squared_gradient_norm
 from harness.recipe import Loss, LossSettings, Recipe, find_recipe
@@ -400,3 +400,32 @@ def test_parts_of_a_loss_that_cannot_be_used_are_named() -> None:
         Loss(discriminator=torch.add, generator=3, chance=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`chance` of a loss must be a number, or None, but got 'half'"):
         Loss(discriminator=torch.add, generator=torch.add, chance="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 7), (3, 50)])
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (0.3, 0.3), (1.0, 0.3)])
+@pytest.mark.parametrize("clamp", [0.0, 100.0])
+@pytest.mark.parametrize("name", ["non-saturating", "minimax"])
+def test_derivatives_that_are_known_have_autograd_s_bits(
+    name: str, clamp: float, scales: tuple[float, float], shape: tuple[int, ...]
+) -> None:
+    own = [
+        LossSettings(name=name, clamp=clamp, discriminator_scale=scale, generator_scale=scale)
+        for scale in ([scales[0]] if len(shape) == 1 else [scales[row % 2] for row in range(shape[0])])
+    ]
+    objective = Objective(own, torch.zeros(()))
+    plain = Objective(own, torch.zeros(()))
+    for part in (plain._loss.discriminator, plain._loss.generator):
+        assert isinstance(part, Derived) or name == "minimax"
+    plain._loss = dataclasses.replace(
+        plain._loss,
+        discriminator=lambda *scores: objective._loss.discriminator(*scores),
+        generator=lambda *scores: objective._loss.generator(*scores),
+    )
+    real, fake = (20 * torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    for found, expected in zip(
+        (objective.derive_discriminator(real, fake), objective.derive_generator(0, fake, None)),
+        (plain.derive_discriminator(real, fake), plain.derive_generator(0, fake, None)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
