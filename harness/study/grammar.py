@@ -321,6 +321,10 @@ def _whole(value: Any, path: FieldPath, *, low: int = 1) -> int:
     return value
 
 
+_CALLED = {"fid": "frechet", "is": "classifier_score", "inception_score": "classifier_score", "emd": "w2"}
+"""What metrics are called elsewhere."""
+
+
 def _target(value: Any) -> tuple[Target, list[str]]:
     given = read_mapping(value, ("metric",), ("name", "goal", "at", *_UNUSED_METRIC))
     name = given.get("name")
@@ -328,7 +332,7 @@ def _target(value: Any) -> tuple[Target, list[str]]:
         raise FieldError(("metric",), f"`metric.name` must name a metric, but got {shown(name)}.")
     name = name.removeprefix("eval/")
     if name not in metrics:
-        hint = nearest(name, metrics.names()) or "."
+        hint = nearest(_CALLED.get(name.lower(), name), metrics.names()) or "."
         raise FieldError(
             ("metric", "name"),
             f"`metric.name`: unknown metric `{name}`{hint} Known: {', '.join(metrics.names())}.",

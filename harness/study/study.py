@@ -773,6 +773,7 @@ def _check_kind(study: Study) -> None:
         )
     sampled = study.method in ("random", "bayes")
     if sampled and not searched:
+        _ = study.first_arm  # a key that is unknown is the first thing to say
         raise FieldError(
             ("method",),
             f"`method` is {study.method}, but `parameters` holds nothing to search; add a range.",

@@ -24,6 +24,12 @@ MISTAKES_IN_AN_ABLATION = [
         "slicd_w2",
         r"^s\.yaml:4:16: `metric\.name`: unknown metric `slicd_w2`; did you mean `sl",
     ),
+    ("sliced_w2", "FID", r"unknown metric `FID`; did you mean `frechet`\?"),
+    (
+        "seeds: 4",
+        "seeds: 4\nmethod: random\nparameters: {epochs: {value: 3}}",
+        r"unknown key `epochs`; did you mean `train\.epochs`\?",
+    ),
     ("name: sliced_w2", "nme: a", r"^s\.yaml:4:10: unknown key `metric\.nme`; did you mean `name`"),
     ("{name: sliced_w2}", "sliced_w2", r"`metric` must be a mapping with name, goal, at"),
     ("{name: sliced_w2}", "{goal: minimize}", r"`metric\.name` must name a metric, but got None"),
