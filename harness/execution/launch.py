@@ -152,7 +152,7 @@ def _train(reader: StatusReader, display: SweepDisplay, pool: Pool) -> None:
             began = time.perf_counter()
             _show(reader, display, pool.progress())
             look_sec = time.perf_counter() - began
-            time.sleep(min(_LONGEST_POLL_SEC, max(_POLL_SEC, look_sec / _POLL_SHARE)))
+            pool.wait(min(_LONGEST_POLL_SEC, max(_POLL_SEC, look_sec / _POLL_SHARE)))
         _show(reader, display, [])
 
 

@@ -12,6 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,10 @@ class Pool:
                 self._note_death(index, process.exitcode)
                 self._start(index)
         return bool(self._processes)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a worker ends, but so many seconds at most."""
+        wait([process.sentinel for process in self._processes.values()], seconds)
 
     def progress(self) -> list[dict[str, Any]]:
         """What each worker says that it is doing, as `harness.execution.worker.Worker` writes it."""

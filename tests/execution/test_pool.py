@@ -153,3 +153,12 @@ def test_what_linux_killed_for_memory_is_counted_where_it_says_so(
     paths = tuple(tmp_path / name for name in ("events", "stat", "missing"))
     monkeypatch.setattr(pools, "_OOM_COUNTS", paths)
     assert pools._memory_kills() == [2, 7, 0]
+
+
+def test_waiting_ends_with_the_first_worker_that_does(plan: Plan) -> None:
+    ended, end = os.pipe()
+    running, _ = os.pipe()
+    os.close(end)
+    pool = Pool(plan, "disabled")
+    pool._processes = {0: SimpleNamespace(sentinel=running), 1: SimpleNamespace(sentinel=ended)}  # type: ignore[dict-item]
+    pool.wait(3600.0)
