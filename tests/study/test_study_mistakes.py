@@ -25,11 +25,6 @@ MISTAKES_IN_AN_ABLATION = [
         r"^s\.yaml:4:16: `metric\.name`: unknown metric `slicd_w2`; did you mean `sl",
     ),
     ("sliced_w2", "FID", r"unknown metric `FID`; did you mean `frechet`\?"),
-    (
-        "seeds: 4",
-        "seeds: 4\nmethod: random\nparameters: {epochs: {value: 3}}",
-        r"unknown key `epochs`; did you mean `train\.epochs`\?",
-    ),
     ("name: sliced_w2", "nme: a", r"^s\.yaml:4:10: unknown key `metric\.nme`; did you mean `name`"),
     ("{name: sliced_w2}", "sliced_w2", r"`metric` must be a mapping with name, goal, at"),
     ("{name: sliced_w2}", "{goal: minimize}", r"`metric\.name` must name a metric, but got None"),
@@ -337,3 +332,11 @@ def test_mistakes_of_the_command_line_do_not_blame_the_file() -> None:
     assert "`lr` cannot be changed here" in error(ABLATION, overrides={"lr": 1})
     assert error(ABLATION, overrides={"imports": 3}).startswith("`imports` must list modules, but got 3;")
     assert "cannot import `no_such`" in error(ABLATION, overrides={"imports": "no_such"})
+
+
+def test_of_a_search_without_ranges_a_key_that_is_unknown_is_the_first_mistake() -> None:
+    text = "recipe: ring-gan\nmetric: {name: sliced_w2}\nseeds: 1\nmethod: random\nrun_cap: 2\n"
+    with pytest.raises(ValueError, match=r"unknown key `epochs`; did you mean `train\.epochs`\?"):
+        Study.parse(text + "parameters: {epochs: {value: 3}}\n", "s.yaml")
+    with pytest.raises(ValueError, match="`parameters` holds nothing to search"):
+        Study.parse(text + "parameters: {train.epochs: {value: 3}}\n", "s.yaml")
