@@ -108,6 +108,18 @@ def test_a_plan_of_structures_measured_before_is_made_without_torch(tmp_path: Pa
     assert not HEAVY & run(tmp_path, "plan", sweep_file(tmp_path, other))[1]
 
 
+def test_the_parent_of_workers_and_the_report_load_no_torch_for_structures_measured_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    file = sweep_file(tmp_path, ablation(seeds=1, settings={"train.epochs": 1}))
+    run(tmp_path, "plan", file)
+    for command in ("sweep", "report"):
+        told, loaded = run(tmp_path, command, file)
+        assert "report: " in told
+        assert not {"torch", "torchvision", "wandb"} & loaded
+
+
 def test_a_structure_is_measured_once_for_all_studies_and_again_when_asked(
     tmp_path: Path, measured: list[str]
 ) -> None:

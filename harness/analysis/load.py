@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.features.find import check_comparable
+from harness.features.comparing import check_comparable
 from harness.planning.plan_file import how_to_go_on, planned_seeds
 from harness.runs.folder import find_results, run_directory
 from harness.runs.result import RunResult

@@ -264,7 +264,6 @@ def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
     """
     from harness.planning.plan_file import read_plan
     from harness.report.page import write_report
-    from harness.runs.judging import judge_study_anew
     from harness.study.find import RUNS, find_folder, studies_in
     from harness.study.folder import StudyFolder
     from harness.words import listed, plural
@@ -285,6 +284,8 @@ def report(sweep: str, directory: Path, smoke: bool, judge_anew: bool) -> None:
     for line in read_plan(folder, renew=True).remarks:
         say(line)
     if judge_anew:
+        from harness.runs.judging import judge_study_anew
+
         changed = judge_study_anew(folder)
         say(f"judged anew: {plural(changed, 'run')} with another verdict at the end.")
     say(f"report: {write_report(folder) / 'index.html'}")

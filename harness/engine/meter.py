@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.engine.bins import NUM_BINS, SCORE_EDGES
 from harness.engine.population import Update
 
-__all__ = ["SCORE_EDGES", "Meter", "MeterRows"]
+__all__ = ["Meter", "MeterRows"]
 
 _CHUNK = 64
 _LOSSES = ("d_loss", "g_loss")
@@ -25,23 +26,6 @@ _SCORES = ("d_real", "d_fake")
 _UPDATES = ("d_grad_norm", "d_update_ratio", "g_grad_norm", "g_update_ratio")
 _AUC = "d_auc"
 _KEYS = (*_LOSSES, *_SCORES, *_UPDATES, _AUC)
-
-_NUM_BINS = 64
-_FARTHEST = 1000.0
-_LINEAR = 0.05
-
-
-def _edges() -> NDArray[np.float64]:
-    half = np.sinh(np.linspace(0, np.arcsinh(_FARTHEST / _LINEAR), _NUM_BINS // 2 + 1)) * _LINEAR
-    half = np.array([float(f"{edge:.4g}") for edge in half])
-    return np.concatenate([-half[:0:-1], half])
-
-
-SCORE_EDGES = _edges()
-"""Edges of the bins that D's raw scores are counted in, (E + 1,): even in asinh(score / 0.05) from −1000 to
-1000, so that one scale serves logits and the scores of any critic, a clipped one's hundredths too. A bin away
-from 0 is 1.39 times as wide as the one before. The outermost bins count all that lies beyond them too.
-"""
 
 
 class Meter:
@@ -59,7 +43,7 @@ class Meter:
         self._nonfinite = torch.zeros(num_runs, dtype=torch.int64, device=device)
         self._suspects = torch.zeros_like(self._nonfinite)
         self._inner = torch.tensor(SCORE_EDGES[1:-1], dtype=torch.float32, device=device)
-        self._bins = torch.zeros(len(_SCORES), num_runs, _NUM_BINS, dtype=torch.int64, device=device)
+        self._bins = torch.zeros(len(_SCORES), num_runs, NUM_BINS, dtype=torch.int64, device=device)
         self._pending: dict[str, list[Tensor]] = {key: [] for key in _KEYS}
         self._measured: list[int] = []  # which of the pending scores to count in bins
 
@@ -122,7 +106,7 @@ class Meter:
         """Count scores, (steps, K, B) or (steps, B), in bins; NaN is in none."""
         scores = scores.view(len(scores), self._num_runs, -1)
         bins = torch.bucketize(scores, self._inner, right=True)
-        bins += torch.arange(self._num_runs, device=bins.device).unsqueeze(1) * _NUM_BINS
+        bins += torch.arange(self._num_runs, device=bins.device).unsqueeze(1) * NUM_BINS
         known = scores.isnan().logical_not().long()
         self._bins[which].view(-1).index_add_(0, bins.view(-1), known.view(-1))
 
@@ -148,7 +132,7 @@ class Meter:
             if self._counts[index]
         }
         report["train/nonfinite"] = rows[len(_KEYS)]
-        counts = rows[len(_KEYS) + 1 :].reshape(len(_SCORES), _NUM_BINS, self._num_runs).astype(np.int64)
+        counts = rows[len(_KEYS) + 1 :].reshape(len(_SCORES), NUM_BINS, self._num_runs).astype(np.int64)
         measured = self._counts[_KEYS.index("d_grad_norm")] > 0
         histograms = {f"train/{key}_hist": counts[i].T for i, key in enumerate(_SCORES) if measured}
         for tensor in (self._sums, self._nonfinite, self._bins):

@@ -1,9 +1,8 @@
-"""Which extractor embeds a data set's images, by name; and whether two sets of scores can be compared."""
+"""Which extractor embeds a data set's images, by name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,7 @@ from harness.features.extractors import (
 )
 from harness.recipe.registry import nearest
 
-__all__ = ["EXTRACTORS", "StackedClassifier", "check_comparable", "find_extractor"]
+__all__ = ["EXTRACTORS", "StackedClassifier", "find_extractor"]
 
 EXTRACTORS = ("auto", *CLASSIFIERS.values(), "random-conv", "inception")
 """Names that `find_extractor` knows."""
@@ -103,25 +102,6 @@ def find_extractor(name: str, dataset: Dataset) -> Extractor:
         return load_inception(path)
     hint = nearest(name, EXTRACTORS) or "."
     raise ValueError(f"unknown extractor `{name}`{hint} Known: {', '.join(EXTRACTORS)}.")
-
-
-def check_comparable(first: Mapping[str, str], second: Mapping[str, str]) -> None:
-    """Refuse to put scores side by side that were not measured in the same way.
-
-    Args:
-        first: `Evaluator.fingerprint`, as recorded with some scores.
-        second: that of others.
-
-    Raises:
-        ValueError: they differ; the message names what differs, and both values.
-    """
-    for key in sorted(first.keys() | second.keys()):
-        one, other = first.get(key, "unknown"), second.get(key, "unknown")
-        if one != other:
-            raise ValueError(
-                f"these scores cannot be compared: their {key.replace('_', ' ')} differs, {one} and {other}; "
-                "score both in the same way."
-            )
 
 
 def _stacked(dataset: Dataset) -> StackedClassifier:

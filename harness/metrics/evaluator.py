@@ -82,7 +82,7 @@ class Evaluator:
     def fingerprint(self) -> Mapping[str, str]:
         """What the scores are measured against; scores are comparable only where it is the same.
 
-        Record it with the scores, and compare two with `harness.features.find.check_comparable`.
+        Record it with the scores, and compare two with `harness.features.comparing.check_comparable`.
         """
         return self._scorer.fingerprint
 

@@ -372,7 +372,7 @@ class Recipe:
             values = dict(nested[section])
             if section in _CHOICES:
                 parts[section] = Choice(name=values.pop("name", ""), options=values)
-                _CHOICES[section][parts[section].name]
+                _CHOICES[section].options(parts[section].name)
             else:
                 allowed = options_of(_SETTINGS[section], _NESTED)
                 if section == "loss" and values.get("name") in losses:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.analysis.rates import WRONG, judged_arms
 from harness.analysis.summary import ArmResult, Summary
-from harness.engine.meter import SCORE_EDGES
+from harness.engine.bins import SCORE_EDGES
 from harness.report.gallery import Picture, last_frame
 from harness.runs.folder import RunFolder, run_directory
 from harness.runs.result import RunResult

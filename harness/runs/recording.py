@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engine import checkpoint as checkpoints
-from harness.engine.meter import SCORE_EDGES
+from harness.engine.bins import SCORE_EDGES
 from harness.files import write_json
 from harness.objective.objective import chance_loss
 from harness.recipe.registry import metrics

@@ -16,7 +16,7 @@ from harness.analysis.findings import flags
 from harness.analysis.rates import contrasts, finding, rate_of_wrong, rates
 from harness.analysis.statistics import binomial_interval, fisher_test
 from harness.analysis.summary import Summary, summarise
-from harness.engine.meter import SCORE_EDGES
+from harness.engine.bins import SCORE_EDGES
 from harness.figures.style import VERDICT_STYLES
 from harness.figures.verdicts import ScoreCounts, Strip, score_histogram, score_strips, verdict_timeline
 from harness.report import outcomes

@@ -18,9 +18,10 @@ from gan_sweep_models.layers import fully_connected
 from gan_sweep_models.points import PointsDiscriminator
 from harness.data import Dataset, load_dataset
 from harness.engine import checkpoint
+from harness.engine.bins import SCORE_EDGES
 from harness.engine.events import EvaluationDue, Event, Finished, Logged, Paused, RunsDiverged
 from harness.engine.measure import best_population, measure
-from harness.engine.meter import SCORE_EDGES, Meter
+from harness.engine.meter import Meter
 from harness.engine.population import Population, Update
 from harness.engine.trainer import Trainer
 from harness.metrics.scores import d_auc

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.data import Dataset, load_dataset, scaled
-from harness.features.find import check_comparable, find_extractor
+from harness.features.comparing import check_comparable
+from harness.features.find import find_extractor
 from harness.metrics.checks import as_images
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.images import groups as image_groups

@@ -24,7 +24,7 @@ from harness.engine import checkpoint as checkpoints
 from harness.engine.trainer import Trainer
 from harness.execution.status import StatusReader
 from harness.execution.worker import Worker
-from harness.features.find import check_comparable
+from harness.features.comparing import check_comparable
 from harness.files import write_json
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.scores import Halves
