@@ -337,6 +337,6 @@ def test_mistakes_of_the_command_line_do_not_blame_the_file() -> None:
 def test_of_a_search_without_ranges_a_key_that_is_unknown_is_the_first_mistake() -> None:
     text = "recipe: ring-gan\nmetric: {name: sliced_w2}\nseeds: 1\nmethod: random\nrun_cap: 2\n"
     with pytest.raises(ValueError, match=r"unknown key `epochs`; did you mean `train\.epochs`\?"):
-        Study.parse(text + "parameters: {epochs: {value: 3}}\n", "s.yaml")
+        Study.parse(text + "parameters: {epochs: {value: 3}}\n")
     with pytest.raises(ValueError, match="`parameters` holds nothing to search"):
-        Study.parse(text + "parameters: {train.epochs: {value: 3}}\n", "s.yaml")
+        Study.parse(text + "parameters: {train.epochs: {value: 3}}\n")
