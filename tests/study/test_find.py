@@ -149,8 +149,19 @@ def test_a_folder_that_is_no_studys_says_so_and_a_name_nearly_right_is_offered(h
     run_folder(home / "runs" / "by-script")
     with pytest.raises(ValueError, match=r"^runs is not a study's folder: there is no plan.json in it\. "):
         find_study("runs")
-    with pytest.raises(ValueError, match=r"^unknown sweep 'by-scrip'; did you mean `by-script`\?"):
-        find_study("by-scrip")
+    for name in ("by-scrip", "By-Script"):
+        with pytest.raises(ValueError, match=rf"^unknown sweep '{name}'; did you mean `by-script`\?"):
+            find_study(name)
+    with pytest.raises(ValueError, match=r"^unknown sweep ''\. Known"):
+        find_study("")
+
+
+@pytest.mark.parametrize("path", ["here.yaml", "here.yml", "below/here.yml", "sweeps/here.yml"])
+def test_a_file_of_the_name_asked_for_is_offered_wherever_it_may_lie(home: Path, path: str) -> None:
+    write(home / path)
+    asked = "below/here" if path.startswith("below") else "here"
+    with pytest.raises(ValueError, match=rf"^unknown sweep '{asked}'; did you mean `{path}`\?"):
+        find_study(asked)
 
 
 def test_a_shipped_study_read_beside_sweeps_of_ones_own_is_told_with_what_is_there(home: Path) -> None:
