@@ -208,8 +208,9 @@ def quick_end() -> Callable[[int], None]:
         if not known:
             return
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
-                stream.flush()
+            if stream is not None:  # it was closed before the process began
+                with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+                    stream.flush()
         os._exit(known[0])
 
     atexit.register(end)

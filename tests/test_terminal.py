@@ -132,14 +132,16 @@ def test_what_an_encoding_lacks_is_written_as_people_write_it_without() -> None:
         patch.setattr(sys, "stdout", stream)
         degrade_output()
         say("3×3 → −½ ≤ σ² ‖Δθ‖ … é ﬁ \udce9 ☃")
-        new_console().print("μ̂ ≈ ∞")
+        new_console().print("μ̂ ≈ ∞ 2·z")
     stream.flush()
     lines = raw.getvalue().decode("ascii").splitlines()
     assert lines[0] == r"3x3 -> -1/2 <= sigma2 ||Deltatheta|| ... \xe9 fi \xe9 \u2603"
-    assert lines[1] == r"mu\u0302 ~ inf"
+    assert lines[1] == r"mu\u0302 ~ inf 2*z"
 
 
-@pytest.mark.parametrize("command", [["list"], ["list", "recipes"], ["plan", "optimizers"], ["--help"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["list", "recipes"], ["plan", "optimizers"], ["--help"], ["show", "ring-gan"]]
+)
 def test_a_reader_that_has_had_enough_ends_a_command_without_a_word(
     command: list[str], tmp_path: Path
 ) -> None:
@@ -155,7 +157,15 @@ def test_a_reader_that_has_had_enough_ends_a_command_without_a_word(
         )
     finally:
         os.close(written)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_command_works_with_an_output_that_was_closed_before_it_began() -> None:
+    for redirection, said in ((">&-", ""), ("2>&-", None)):
+        line = f'exec "$0" -m harness list losses {redirection}'
+        done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, encoding="utf-8")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert said is None or done.stdout == said
 
 
 def test_a_log_is_utf_8_whatever_the_locale_says() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +40,28 @@ _MOST_ROWS = 2000
 KINDS = ("recipes", "generators", "discriminators", "losses", "optimizers", "datasets", "metrics", "sweeps")
 
 
+_UNREAD = 141
+"""The status of a command whose output is read no more, as if SIGPIPE had ended it: 128 and its number."""
+
+
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit status 2, never a traceback."""
     degrade_output()
+    output = sys.stdout
+    try:
+        _run()
+    except (SystemExit, BrokenPipeError) as error:
+        # When a pipe is closed, rich and click end with status 1; click puts another stream in its place.
+        if sys.stdout is output and BrokenPipeError not in (type(error), type(error.__context__)):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                os.dup2(nowhere, stream.fileno())
+        sys.exit(_UNREAD)
+
+
+def _run() -> None:
     try:
         status = harness.main(standalone_mode=False)
     except click.ClickException as error:
