@@ -285,3 +285,36 @@ def test_a_gpu_is_timed(tmp_path: Path) -> None:
     for row in record["recipes"].values():
         assert row["launch_floor_sec"] < row["step_sec"]["1"] < row["step_sec"]["textbook"]
         assert row["computed_because"] == ""
+
+
+# -- what the README says --------------------------------------------------------------------------------
+
+
+def readme_rows(rows: dict[str, Any]) -> list[str]:
+    """The README's table of a record's recipes."""
+    found = []
+    for name, row in rows.items():
+        sec, over = row["step_sec"], row["over_expert"]
+        together = f"{over['auto']:.2f}× (K = {row['population']})" if "auto" in over else "K = 1"
+        share = f"{row['evaluation_share']:.1%}".replace("%", " %") if "evaluation_share" in row else ""
+        cells = [
+            f"`{name}`",
+            bench._span(sec["textbook"]),
+            bench._span(sec["expert"]),
+            bench._span(sec["1"]),
+            f"{row['over_textbook']['1']:.2f}×",
+            f"{over['1']:.2f}×",
+            together,
+            share,
+        ]
+        found.append(f"| {' | '.join(cells)} |")
+    return found
+
+
+def test_the_readme_s_table_is_the_recorded_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.search(r"\((tests/benchmarks/results/[^)]+\.json)\)", text)
+    assert named is not None
+    rows = readme_rows(read_json(ROOT / named[1])["recipes"])
+    assert [row for row in rows if row not in text] == []
+    assert len(rows) > 10
