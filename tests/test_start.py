@@ -159,13 +159,15 @@ def test_another_population_or_number_of_threads_is_measured_anew(
     assert len(measured) == 6
 
 
-def test_data_from_a_file_are_looked_at_by_every_plan(tmp_path: Path, measured: list[str]) -> None:
+def test_data_from_a_file_are_loaded_by_every_plan_and_measured_once(
+    tmp_path: Path, measured: list[str]
+) -> None:
     file = tmp_path / "points.csv"
-    file.write_text("".join(f"{i % 7},{i % 5}\n" for i in range(700)))
     settings = {"data.name": "points-file", "data.path": str(file)}
-    for name in ("one", "other"):
-        plan_study(ablation(name=name, settings=settings), directory=tmp_path, workers=1)
-    assert len(measured) == 4
+    for count, text in ((2, "{},{}\n"), (2, "{},{}\n"), (4, "{},-{}\n")):
+        file.write_text("".join(text.format(i % 7, i % 5) for i in range(700)))
+        plan_study(ablation(name=f"study-{len(measured)}", settings=settings), directory=tmp_path, workers=1)
+        assert len(measured) == count
 
 
 def test_a_precision_that_a_device_lacks_is_refused_of_a_structure_known(

@@ -112,15 +112,20 @@ def _found(plan: Plan, population: int | None, *, anew: bool) -> tuple[ArmPlan, 
     before = (
         {} if anew else {arm.name: found for arm in plan.arms if (found := recalled(plan, arm, population))}
     )
+    datasets = _check_arms(replace(plan, arms=tuple(arm for arm in plan.arms if arm.name not in before)))
+    if not anew:
+        known = [recalled(plan, arm, population, datasets.get(arm.name)) for arm in plan.arms]
+        before = {arm.name: arm for arm in known if arm is not None}
     for arm in before.values():
         if arm.alone:
             _check_alone(plan, arm, population, arm.alone)
-    datasets = _check_arms(replace(plan, arms=tuple(arm for arm in plan.arms if arm.name not in before)))
     arms = _measured(
         replace(plan, arms=tuple(before.get(arm.name, arm) for arm in plan.arms)), datasets, population
     )
-    for arm in arms:
-        if arm.name not in before:
+    for old, arm in zip(plan.arms, arms, strict=True):
+        if (
+            old.price is None and arm.name not in before
+        ):  # what an old plan says was measured elsewhere, maybe
             remember(plan, arm, population, datasets[arm.name])
     return arms
 
