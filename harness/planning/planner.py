@@ -123,9 +123,7 @@ def _found(plan: Plan, population: int | None, *, anew: bool) -> tuple[ArmPlan, 
         replace(plan, arms=tuple(before.get(arm.name, arm) for arm in plan.arms)), datasets, population
     )
     for old, arm in zip(plan.arms, arms, strict=True):
-        if (
-            old.price is None and arm.name not in before
-        ):  # what an old plan says was measured elsewhere, maybe
+        if old.price is None and arm.name not in before:  # an old price may be of another machine
             remember(plan, arm, population, datasets[arm.name])
     return arms
 
