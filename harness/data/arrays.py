@@ -60,9 +60,10 @@ def read_images(
     """
     array = _as_array(given, field)
     if array.dtype != np.uint8 and array.dtype.kind != "f":
+        to = "float32), with range=(0.0, 1.0)" if array.dtype == bool else "uint8) where it holds 0 to 255"
         raise ValueError(
-            f"`{field}` must be uint8, or floats whose `range` is given, but is {array.dtype}; where it "
-            "holds 0 to 255, convert it with .astype(numpy.uint8)."
+            f"`{field}` must be uint8, or floats whose `range` is given, but is {array.dtype}; convert it "
+            f"with .astype(numpy.{to}."
         )
     array = _channels_first(array, field, channels)
     if array.dtype == np.uint8:

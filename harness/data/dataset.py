@@ -6,6 +6,7 @@ Shapes: N training and M held-out samples, each of `sample_shape`.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -444,15 +445,16 @@ def _load(name: str, options: tuple[tuple[str, Value], ...], stamp: tuple[object
     for part, labels in (("train", dataset.train_labels), ("test", dataset.test_labels)):
         low, high = (0, 0) if labels is None else map(int, labels.aminmax())
         samples, most = getattr(dataset, part), max(dataset.num_classes - 1, 0)
+        reach, wrong = max(map(abs, map(float, samples.aminmax()))), ""
         if low < 0 or high > most:
             wrong = f"`{part}_labels` must be from 0 to {most}, but run from {low} to {high}"
+        elif not math.isfinite(reach):
+            wrong = f"`{part}` holds numbers that are not finite; leave those samples out"
+        elif dataset.kind == "images" and samples.dtype == torch.float32 and reach > 1:
+            wrong = f"float32 images must lie in [-1, 1], but `{part}` reaches {reach:g}; "
+            wrong += "Dataset.of_images brings them there by its `range`"
+        if wrong:
             raise ValueError(f"data set `{name}`: {wrong}.")
-        floats = dataset.kind == "images" and samples.dtype == torch.float32
-        if floats and (reach := max(map(abs, map(float, samples.aminmax())))) > 1:
-            raise ValueError(
-                f"data set `{name}`: float32 images must lie in [-1, 1], but `{part}` reaches {reach:g}; "
-                "Dataset.of_images brings them there by its `range`."
-            )
     dataset = dataset if dataset.name == name else replace(dataset, name=name)
     told = _outlines[name](dict(options)) if name in _outlines else None
     made = Outline(sample_shape=dataset.sample_shape, num_classes=dataset.num_classes)

@@ -21,12 +21,7 @@ T = TypeVar("T")
 
 _TIMEOUT_SEC = 20.0
 _SYSTEM = Path("/usr/share/datasets")
-_TORCHVISION = {
-    "mnist": "MNIST",
-    "fashion-mnist": "FashionMNIST",
-    "cifar10": "CIFAR10",
-    "celeba": "CelebA",
-}
+_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "celeba": "CelebA"}
 _BELOW = {
     "mnist": ("mnist", "MNIST/raw", "."),
     "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw", "."),

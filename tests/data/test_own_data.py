@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -307,7 +308,11 @@ def spoilt(value: float) -> NDArray[np.float32]:
             {},
             "`images` must be uint8, or floats whose `range` is given, but is int64",
         ),
-        (IMAGES > 9, {}, "`images` must be uint8, or floats whose `range` is given, but is bool"),
+        (
+            IMAGES > 9,
+            {},
+            "given, but is bool; convert it with .astype(numpy.float32), with range=(0.0, 1.0).",
+        ),
         (IMAGES[:0], {}, "`images` must have the shape (N, S, S), (N, C, S, S) or (N, S, S, C), but has (0,"),
         (IMAGES[0], {}, "`test_share` 0.145508 splits 1 rows into 1 to train on and 0 held out"),
         (
@@ -447,6 +452,10 @@ def test_a_data_set_put_together_by_hand_is_checked(changes: dict[str, Any], mes
         (
             both(FLOATS * 255),
             "float32 images must lie in [-1, 1], but `train` reaches 255; Dataset.of_images",
+        ),
+        *(
+            ({"test": FLOATS * value}, "data set `own`: `test` holds numbers that are not finite; leave")
+            for value in (math.nan, math.inf)
         ),
         (
             {"train_labels": torch.arange(9) - 1, "test_labels": torch.arange(9) % 2, "num_classes": 2},
