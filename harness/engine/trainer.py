@@ -354,8 +354,7 @@ class Trainer:
             real_scores, of_real = discriminator.record(*real)
             fake_scores, of_fake = discriminator.record(*fake)
             loss, (by_real, by_fake) = objective.derive_discriminator(real_scores, fake_scores)
-            gradients = discriminator.backward(of_real, by_real).clone()
-            gradients += discriminator.backward(of_fake, by_fake)
+            gradients = discriminator.backward_both((of_real, by_real), (of_fake, by_fake))
         else:  # one forward pass does for both
             both = joined(real, fake, axis=int(self.population.stacked))
             size = both[0].shape[int(self.population.stacked)] // 2

@@ -302,8 +302,23 @@ class Network:
         if tape.to_inputs:
             (found,) = torch.autograd.grad(outputs, source, gradient)
             return found
-        parts = torch.autograd.grad(outputs, self._leaves, gradient, materialize_grads=True)
-        return self._joined(parts, out=self.gradient)
+        return self._joined(self._by_parameters(tape, gradient), out=self.gradient)
+
+    def backward_both(self, first: tuple[Tape, Tensor], second: tuple[Tape, Tensor]) -> Tensor:
+        """The sum of the gradients by the parameters of two forward passes.
+
+        Args:
+            first: what `record` gave, and the gradient of the loss by the outputs.
+            second: the same.
+
+        Returns:
+            (K, P); valid until the next backward pass, and may be overwritten.
+        """
+        if self._chain is not None:
+            found = self.backward(*first).clone()
+        else:
+            found = self._joined(self._by_parameters(*first))
+        return self.backward(*second).add_(found)
 
     def gradients(self, losses: Tensor) -> Tensor:
         """The gradient of each run's loss by its own parameters, and nothing else's.
@@ -316,6 +331,10 @@ class Network:
         """
         parts = torch.autograd.grad(losses, self._leaves, torch.ones_like(losses), materialize_grads=True)
         return self._joined(parts)
+
+    def _by_parameters(self, tape: Tape, gradient: Tensor) -> tuple[Tensor, ...]:
+        assert tape.graph is not None
+        return torch.autograd.grad(tape.graph[1], self._leaves, gradient, materialize_grads=True)
 
     def _joined(self, parts: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         return torch.cat([part.reshape(self.num_runs, -1) for part in parts], dim=1, out=out)

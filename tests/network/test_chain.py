@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.network.chain import chain_of
-from harness.network.stacked import Network
+from harness.network.stacked import Network, Tape
 from harness.recipe import find_recipe
 from harness.recipe.networks import build_discriminator, build_generator
 
@@ -210,6 +210,24 @@ def test_a_module_that_is_no_chain_has_the_same_passes(K: int) -> None:
         torch.testing.assert_close(
             gradients[row], torch.cat([part.reshape(-1) for part in flat]), atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("build", [Adding, lambda: Scores(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))])
+def test_the_gradient_of_two_passes_is_the_sum_of_theirs_bit_for_bit(
+    build: Callable[[], nn.Module], K: int
+) -> None:
+    network = Network(modules(build, K), torch.device("cpu"))
+    first, second = (torch.randn(K, B, 3) if K > 1 else torch.randn(B, 3) for _ in range(2))
+
+    @torch.no_grad()
+    def passes() -> list[tuple[Tape, Tensor]]:
+        recorded = [network.record(inputs) for inputs in (first, second)]
+        return [(tape, 2 * outputs) for outputs, tape in recorded]
+
+    with torch.no_grad():
+        expected = sum((network.backward(*own).clone() for own in passes()), torch.zeros(()))
+        assert torch.equal(network.backward_both(*passes()), expected)
 
 
 def test_what_is_unknown_is_left_to_the_module(subtests: pytest.Subtests) -> None:
