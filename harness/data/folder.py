@@ -39,6 +39,8 @@ _NAMES = (
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 """Names that promise an image. Files without a suffix are tried too; others are counted and left alone."""
 
+_ARRAYS = "make an array a data set of your own by Dataset.of_images"
+_KINDS_OF_ARRAYS = {".npy", ".npz", ".pt", ".mat", ".h5"}
 _SHOWN, _KINDS_SHOWN = 5, 12
 _CHUNK = 64  # files a task
 _POOL_FROM_FILES = 8192
@@ -101,7 +103,8 @@ def find_images(folder: Path, shown: str) -> tuple[list[ImageFile], str]:
         ValueError: not a folder, not to be read, or without images.
     """
     if not folder.is_dir():
-        problem = "is a file, not a folder; unpack it" if folder.exists() else "does not exist; check it"
+        problem = f"is a file, not a folder; unpack an archive, {_ARRAYS}"
+        problem = problem if folder.exists() else "does not exist; check it"
         raise ValueError(f"`data.path` {shown!r} {problem}, or name another folder.")
     found: list[ImageFile] = []
     others: Counter[str] = Counter()
@@ -134,7 +137,7 @@ def find_images(folder: Path, shown: str) -> tuple[list[ImageFile], str]:
     if not found:
         raise ValueError(
             f"`data.path` {shown!r} holds no images{f' ({note})' if note else ''}; name a folder of PNG, "
-            "JPEG, WebP, GIF, BMP or TIFF files."
+            f"JPEG, WebP, GIF, BMP or TIFF files{f', or {_ARRAYS}' if _KINDS_OF_ARRAYS & {*others} else ''}."
         )
     return sorted(found, key=lambda file: file.name), note
 

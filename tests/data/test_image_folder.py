@@ -327,7 +327,11 @@ def test_a_relative_path_starts_here_or_from_the_data_folder(
     [
         ("", r"`data\.path` must name a folder of images, but is empty"),
         ("none", r"`data\.path` 'none' does not exist"),
-        ("file", r"`data\.path` 'file' is a file, not a folder; unpack it"),
+        ("file", r"`data\.path` 'file' is a file, not a folder; unpack an archive, make an array a data"),
+        (
+            "arrays",
+            r"\(1 other file \(\.npy\) left alone\); name .* TIFF files, or make an array a data set of",
+        ),
         ("empty", r"`data\.path` 'empty' holds no images; name a folder of PNG"),
         ("texts", r"holds no images \(2 other files \(\.csv, \.txt\) left alone\)"),
         (
@@ -348,8 +352,9 @@ def test_a_folder_that_will_not_do_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    for name in ("empty", "texts", "bad"):
+    for name in ("empty", "texts", "bad", "arrays"):
         (tmp_path / name).mkdir()
+    (tmp_path / "arrays" / "a.npy").write_text("")
     (tmp_path / "texts" / "a.txt").write_text("")
     (tmp_path / "texts" / "b.csv").write_text("")
     (tmp_path / "bad" / "a.png").write_text("")
