@@ -41,7 +41,7 @@ SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
 _ARRAYS = "make an array a data set of your own by Dataset.of_images"
 _KINDS_OF_ARRAYS = {".npy", ".npz", ".pt", ".mat", ".h5"}
-_SHOWN, _KINDS_SHOWN = 5, 12
+_SHOWN, _KINDS_SHOWN = 5, 40
 _CHUNK = 64  # files a task
 _POOL_FROM_FILES = 8192
 _POOL_FROM_BYTES = 128 * 2**20
