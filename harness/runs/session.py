@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "halve", "train_population"]
 
-_VERSION = 6
-"""Version of what a population's checkpoint holds."""
+_VERSION = 7
+"""Version of what a population's checkpoint holds, and of the numbers that go on from it."""
 _SAVE_SEC = 20.0
 """Seconds of work that may be lost when the process is killed, where checkpoints are cheap."""
 _SAVE_SHARE = 0.02
