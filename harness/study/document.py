@@ -202,7 +202,8 @@ def read_yaml(text: str, *, source: str = "<text>") -> Document:
         mark = error.problem_mark or error.context_mark
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         reason = one_line(", ".join(part for part in (error.context, error.problem) if part))
-        raise ValueError(f"{place}: not valid YAML: {reason}.") from None
+        fix = "; write spaces in place of tabs" if "'\\t'" in reason else ""
+        raise ValueError(f"{place}: not valid YAML: {reason}{fix}.") from None
     except ReaderError as error:
         before = text[: error.position]
         place = f"{source}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"

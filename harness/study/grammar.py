@@ -118,7 +118,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("seed", "random_seed", "num_seeds", "n_seeds"), "seeds"),
     **dict.fromkeys(("search_space", "params", "hyperparameters", "config"), "parameters"),
     **dict.fromkeys(("objective", "metrics", "optimize"), "metric"),
-    **dict.fromkeys(("strategy", "algorithm", "search_method"), "method"),
+    **dict.fromkeys(("strategy", "algorithm", "search_method", "scheduler"), "method"),
     **dict.fromkeys(("model", "base", "base_recipe"), "recipe"),
 }
 """What other tools call the keys of a sweep file."""
@@ -208,7 +208,7 @@ def read_sections(document: Document, *, name: str = "", folder: Path | None = N
     seeds = read_seeds(data.get("seeds", 1), ("seeds",))
     tuned = ablate is not None and any(found.is_searched for found in parameters.values())
     final = data.get("final_seeds", 8 if tuned else [])
-    target, unused_metric = _target(data["metric"])
+    target, unused_metric = _target(data["metric"], document)
     early, unused_early = (
         _early_terminate(data["early_terminate"]) if "early_terminate" in data else (None, [])
     )
@@ -325,7 +325,7 @@ _CALLED = {"fid": "frechet", "is": "classifier_score", "inception_score": "class
 """What metrics are called elsewhere."""
 
 
-def _target(value: Any) -> tuple[Target, list[str]]:
+def _target(value: Any, document: Document) -> tuple[Target, list[str]]:
     given = read_mapping(value, ("metric",), ("name", "goal", "at", *_UNUSED_METRIC))
     name = given.get("name")
     if not isinstance(name, str):
@@ -349,15 +349,14 @@ def _target(value: Any) -> tuple[Target, list[str]]:
                 f"`metric.{key}` must be one of {', '.join(allowed)}, but got {shown(chosen)}{hint}",
             )
     unused = [f"metric.{key}" for key in _UNUSED_METRIC if key in given]
+    if document.source and "method" in document.data and "goal" not in given and goal == "maximize":
+        told = f"`metric.goal` is not given: {name} is maximized, and in W&B minimized; write goal: maximize."
+        document.notes.append(told)
     return Target(metric=name, goal=goal, at=given.get("at", "last")), unused
 
 
 def _early_terminate(value: Any) -> tuple[EarlyTerminate, list[str]]:
-    """W&B's rule, and what of the section W&B too passes over.
-
-    Of `min_iter` beside `max_iter` and `s`, W&B goes by the latter; beside `min_iter` alone `s` does nothing;
-    and brackets below one iteration are left out, however many `s` asks for.
-    """
+    """W&B's rule, and what W&B too passes over: `min_iter` beside `max_iter`, `s` beside `min_iter` alone."""
     path = ("early_terminate",)
     given = read_mapping(value, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
     if given.get("type") != "hyperband":

@@ -235,3 +235,32 @@ def test_what_wandb_has_for_itself_is_reported() -> None:
         text + "method: random\nrun_cap: 2\nparameters: {optimizer.lr: {min: 0.1, max: 0.2}}\n"
     )
     assert study.unused == ("program", "project", "entity", "command", "metric.impute")
+
+
+GRID = (
+    NEW + "method: grid\nrun_cap: 2.0\nmetric: {name: modes}\nparameters: {train.epochs: {values: [2, 3]}}\n"
+)
+
+
+def test_a_metric_without_a_goal_is_told_apart_from_wandb_s_which_minimizes() -> None:
+    study = Study.parse(GRID)
+    (note,) = study.notes
+    assert study.target.goal == "maximize"
+    assert note.endswith("modes is maximized, and in W&B minimized; write goal: maximize.")
+    said = Study.parse(changed(GRID, "modes", "modes, goal: maximize"))
+    assert said.notes == ()
+    assert said == study
+    assert Study.parse(changed(GRID, "modes", "sliced_w2")).notes == ()
+
+
+def test_whole_numbers_may_be_written_as_json_has_them() -> None:
+    assert Study.parse(GRID).run_cap == 2
+    with pytest.raises(ValueError, match=r"`run_cap` must be an integer of at least 1, but got 2\.5"):
+        Study.parse(changed(GRID, "2.0", "2.5"))
+
+
+def test_tabs_are_named_as_the_mistake_they_are() -> None:
+    with pytest.raises(
+        ValueError, match=r"sweep\.yaml:2:8: not valid YAML: .*; write spaces in place of tabs\."
+    ):
+        Study.parse(changed(GRID, "method: grid", "method:\tgrid"), source="sweep.yaml")
