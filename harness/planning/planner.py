@@ -109,6 +109,7 @@ def plan_study(
 
 def _found(plan: Plan, population: int | None, *, anew: bool) -> tuple[ArmPlan, ...]:
     """The arms, checked and priced, as far as that was not found before, by this or another study's plan."""
+    _check_precisions(plan)
     before = (
         {} if anew else {arm.name: found for arm in plan.arms if (found := recalled(plan, arm, population))}
     )
