@@ -16,6 +16,7 @@ from harness.engine.population import Population
 from harness.engine.trainer import Trainer
 from harness.files import write_json
 from harness.recipe import Recipe
+from harness.recipe.loss import build_loss
 from support.fake_device import DEVICE, Watch, fake_device, stand_in
 
 __all__ = ["RECORDED", "count", "counted", "full_size"]
@@ -49,6 +50,8 @@ def count(recipe: Recipe, size: int) -> dict[str, int]:
     Returns:
         `launches` that compute on the device, `to_device` and `to_host` copies, and `reads` of numbers.
     """
+    for name in (recipe.loss.name, recipe.loss.early_generator):
+        build_loss(recipe.loss, name)  # it computes its value at chance, once, and fake tensors have none
     with fake_device():
         recipe, dataset = stand_in(recipe)
         trainer = Trainer(Population([recipe] * size, range(size), dataset=dataset, device=DEVICE), dataset)
