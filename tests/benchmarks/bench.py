@@ -113,7 +113,7 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(asked.threads)
     device = torch.device(asked.device)
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)  # it takes no device without a number
     console = Console()
     if not console.is_terminal:
         console = Console(width=170)

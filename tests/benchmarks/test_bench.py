@@ -277,6 +277,26 @@ def test_the_path_of_a_gpu_runs_on_a_device_that_is_nowhere(
     assert [path.name for path in tmp_path.iterdir()] == ["nvidia-nothing-part.json"]
 
 
+@pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:1", 1)])
+def test_the_gpu_asked_for_becomes_the_current_one(
+    device: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReachedError(Exception):
+        pass
+
+    def stop(_: torch.device) -> None:
+        raise ReachedError
+
+    chosen: list[int] = []
+    monkeypatch.setitem(bench.__dict__, "resolve_device", lambda asked: asked)
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)
+    monkeypatch.setattr(torch.cuda, "_check_stray_context", lambda _: None, raising=False)
+    monkeypatch.setattr(bench.Floors, "measure", stop)
+    with pytest.raises(ReachedError):
+        bench.main(["ring-gan", "--device", device, "--folder", str(tmp_path)])
+    assert chosen == [number]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_timed(tmp_path: Path) -> None:
