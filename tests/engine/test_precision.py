@@ -57,7 +57,8 @@ def test_a_gpu_rounds_products_to_tf32_only_where_it_is_asked_and_while_it_train
         iterate(self, *args, **how)
 
     monkeypatch.setattr(Trainer, "iterate", spy)
-    torch.backends.cudnn.fp32_precision = "tf32"  # as torch begins
+    torch.backends.cudnn.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # as torch 2.11 begins
     with fake_device():
         recipe, dataset = stand_in(recipe)
         made = Trainer(Population([recipe], [0], dataset=dataset, device=DEVICE), dataset)
