@@ -37,6 +37,7 @@ class PopulationOptimizer:
 
     def __init__(self, choices: Sequence[Choice], parameters: Tensor) -> None:
         self.rule = _built(choices[0])
+        self._kernel = self.rule.kernel()
         self.options: dict[str, Number] = {}
         self._own: list[dict[str, float]] = [{} for _ in choices]
         for key, value in choices[0].options.items():
@@ -105,9 +106,9 @@ class PopulationOptimizer:
     ) -> tuple[Tensor, Tensor] | None:
         """Update some columns; their ‖Δθ‖ and ‖θ‖, (K,) each, where asked for."""
         before = parameters.clone() if measured else None
-        if self._alike:
+        if self._kernel is not None and self._alike:
             for of_alike in self._parts(parameters, gradients, buffers):
-                self.rule.update_alike(*of_alike, self._count)
+                self._kernel(*of_alike, self._count)
         else:
             self.rule.update(parameters, gradients, buffers, self.options, self.step)
         if bound is not None:
@@ -142,7 +143,7 @@ class PopulationOptimizer:
         groups: dict[tuple[float, ...], list[int]] = {}
         for row, own in enumerate(self._own):
             groups.setdefault(tuple(own.values()), []).append(row)
-        taken = self.rule.fused and (self._count.device.type == "cpu" or len(groups) == 1)
+        taken = self._kernel is not None and (self._count.device.type == "cpu" or len(groups) == 1)
         return list(groups.values()) if taken else []
 
     def reset(self) -> None:

@@ -7,11 +7,12 @@ the number of updates, this one included.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -38,6 +39,9 @@ Rows = list[Tensor] | tuple[Tensor, ...]
 """Some rows of a matrix, (P,) each."""
 Options = Mapping[str, Number]
 """The numeric options by their names, a number or (K, 1) each."""
+Kernel = Callable[[Rows, Rows, Mapping[str, Rows], Mapping[str, float], Tensor], None]
+"""Updates rows of θ in place, by as many of g, which may be overwritten, and of each buffer, by options that
+all share, and by t: a float32 scalar on their device, which may be overwritten for all rows alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,31 +72,12 @@ class Optimizer(ABC):
             step: t, from 1; a tensor where it lives on the device.
         """
 
-    @property
-    def fused(self) -> bool:
-        """Whether `update_alike` is there, and does what `update` does."""
-        return False
-
-    def update_alike(
-        self,
-        parameters: Rows,
-        gradients: Rows,
-        buffers: Mapping[str, Rows],
-        options: Mapping[str, float],
-        step: Tensor,
-    ) -> None:
-        """The same update of rows that share all options, in one pass over memory by a kernel of torch's.
+    def kernel(self) -> Kernel | None:
+        """The same update in one pass over memory, of rows that share all options; None where torch has none.
 
         What a row becomes depends on its own numbers alone, to the last bit.
-
-        Args:
-            parameters: θ, rows of equal length.
-            gradients: g, as many; may be overwritten.
-            buffers: as many for each name in `buffers()`.
-            options: the numeric options.
-            step: t, from 1, a float32 scalar on the rows' device; may be overwritten, for all rows alike.
         """
-        raise NotImplementedError
+        return None
 
 
 @optimizers.register("sgd")
@@ -185,21 +170,9 @@ class RMSProp(Optimizer):
         else:
             _add_quotient(parameters, gradients, scale, -options["lr"])
 
-    @property
-    def fused(self) -> bool:
-        return type(self).update is RMSProp.update and not self.centered and not self.momentum
-
-    def update_alike(
-        self,
-        parameters: Rows,
-        gradients: Rows,
-        buffers: Mapping[str, Rows],
-        options: Mapping[str, float],
-        step: Tensor,
-    ) -> None:
-        # Adam without a mean, after so many updates that nothing is left of the bias
-        adam = {**options, "beta1": 0.0, "beta2": options["alpha"]}
-        _fused_adam(parameters, gradients, gradients, buffers["square"], adam, step.fill_(math.inf))
+    def kernel(self) -> Kernel | None:
+        plain = type(self) is RMSProp and not self.centered and not self.momentum
+        return _fused_rmsprop if plain else None
 
 
 @optimizers.register("adam")
@@ -233,24 +206,8 @@ class Adam(Optimizer):
         mean, scale, rate = self._moments(gradients, buffers, options, step)
         _add_quotient(parameters, mean, scale, -rate)
 
-    @property
-    def fused(self) -> bool:
-        return type(self).update is Adam.update
-
-    def update_alike(
-        self,
-        parameters: Rows,
-        gradients: Rows,
-        buffers: Mapping[str, Rows],
-        options: Mapping[str, float],
-        step: Tensor,
-    ) -> None:
-        # with a β₁ of 0 the gradient is its own mean
-        means = buffers["mean"] if self.beta1 else gradients
-        _fused_adam(parameters, gradients, means, buffers["square"], options, step, decoupled=self._decoupled)
-
-    _decoupled: ClassVar[bool] = False
-    """Whether the decay stays out of the gradient."""
+    def kernel(self) -> Kernel | None:
+        return _fused_adam if type(self) is Adam else None
 
     def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
         if self.weight_decay:
@@ -282,7 +239,9 @@ class AdamW(Adam):
     """
 
     weight_decay: Annotated[float, NonNegative] = 1e-2
-    _decoupled: ClassVar[bool] = True
+
+    def kernel(self) -> Kernel | None:
+        return functools.partial(_fused_adam, decoupled=True) if type(self) is AdamW else None
 
     def _decay(self, parameters: Tensor, gradients: Tensor, options: Options) -> None:
         if self.weight_decay:
@@ -335,8 +294,7 @@ def _bias(beta: Number, step: Number) -> Number:
 def _fused_adam(
     parameters: Rows,
     gradients: Rows,
-    means: Rows,
-    squares: Rows,
+    buffers: Mapping[str, Rows],
     options: Mapping[str, float],
     step: Tensor,
     *,
@@ -347,8 +305,8 @@ def _fused_adam(
     kernel(
         parameters,
         gradients,
-        means,
-        squares,
+        buffers.get("mean", gradients),  # with a β₁ of 0 the gradient is its own mean
+        buffers["square"],
         [],
         [step] * len(parameters),
         lr=options["lr"],
@@ -359,6 +317,18 @@ def _fused_adam(
         amsgrad=False,
         maximize=False,
     )
+
+
+def _fused_rmsprop(
+    parameters: Rows,
+    gradients: Rows,
+    buffers: Mapping[str, Rows],
+    options: Mapping[str, float],
+    step: Tensor,
+) -> None:
+    """Plain RMSProp: Adam without a mean, after so many updates that nothing is left of the bias."""
+    adam = {**options, "beta1": 0.0, "beta2": options["alpha"]}
+    _fused_adam(parameters, gradients, buffers, adam, step.fill_(math.inf))
 
 
 def _average(average: Tensor, values: Tensor, decay: Number) -> Tensor:
