@@ -340,10 +340,10 @@ def iterating(loop: Textbook | Expert, steps: int, chunk: int) -> Callable[[], i
     tunes = isinstance(loop, Expert)
 
     def iterate() -> int:
-        torch.backends.cudnn.benchmark = tunes
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = tunes, False
         for _ in range(chunk):
             loop.iterate()
-        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         return chunk * steps
 
     return iterate

@@ -297,6 +297,19 @@ def test_the_gpu_asked_for_becomes_the_current_one(
     assert chosen == [number]
 
 
+def test_loops_written_by_hand_may_take_any_algorithm_of_cudnn() -> None:
+    seen: list[bool] = []
+
+    class Loop:
+        def iterate(self) -> None:
+            seen.append(torch.backends.cudnn.deterministic)
+
+    torch.backends.cudnn.deterministic = True  # as the harness has it
+    assert bench.iterating(Loop(), 2, 3)() == 6  # type: ignore[arg-type]
+    assert seen == [False] * 3
+    assert torch.backends.cudnn.deterministic
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_timed(tmp_path: Path) -> None:
