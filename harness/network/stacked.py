@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -150,7 +151,7 @@ class Network:
         self._spans = list(pairwise(ends))
         self._bf16 = bf16
         self._chain = None if bf16 else chain_of(self.module, stacked=self.stacked)
-        self._map = vmap(self._call, randomness="different")
+        self._map = vmap(partial(_called, self.module), randomness="different")
         self._bind()
 
     @property
@@ -464,15 +465,6 @@ class Network:
         assert labels is not None, "this network takes labels"
         return inputs, labels
 
-    def _call(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """Outputs, and the buffers that the module has assigned anew."""
-        tensors = {**parameters, **buffers}
-        outputs = functional_call(self.module, tensors, given)
-        assigned = {name: tensors[name].detach() for name in buffers if tensors[name] is not buffers[name]}
-        return outputs, assigned
-
     def _take_assigned(self) -> None:
         """Take the buffers that the only module has assigned anew for the run's own."""
         for index, (name, home, key, held) in enumerate(self._homes):
@@ -483,3 +475,16 @@ class Network:
                 home[key] = own = buffer.detach()
                 self.buffers[name] = own.unsqueeze(0)
                 self._homes[index] = (name, home, key, own)
+
+
+def _called(
+    module: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor
+) -> tuple[Any, dict[str, Tensor]]:
+    """Outputs, and the buffers that the module has assigned anew.
+
+    It knows no network: one that held it would be freed by the garbage collector alone, some time.
+    """
+    tensors = {**parameters, **buffers}
+    outputs = functional_call(module, tensors, given)
+    assigned = {name: tensors[name].detach() for name in buffers if tensors[name] is not buffers[name]}
+    return outputs, assigned

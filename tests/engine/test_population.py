@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -375,6 +377,19 @@ def test_latents_are_standard_normal_and_mixes_uniform() -> None:
     assert float(mixes.min()) >= 0
     assert float(mixes.max()) < 1
     assert abs(float(mixes.mean()) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("K", [1, 2])
+def test_a_population_that_nobody_holds_is_freed_at_once(K: int) -> None:
+    recipe = find_recipe("ring-gan")
+    population = Population([recipe] * K, range(K), dataset=data(recipe))
+    held = weakref.ref(population.generator.matrix)
+    gc.disable()
+    try:
+        del population
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu
