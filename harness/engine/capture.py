@@ -85,6 +85,7 @@ class _Graphs:
         graph = torch.cuda.CUDAGraph()
         with (
             torch.cuda.device(self._device),
+            torch.cuda.stream(torch.cuda.current_stream(self._device)),  # torch 2.11 stays aside if it fails
             torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
         ):
             body()
