@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import read_json, write_text
+from harness.machine import cache_place
 from harness.version import __version__
 
 __all__ = ["depend_on", "keep", "recall"]
@@ -82,11 +83,7 @@ def _path(kind: str, key: tuple[Any, ...]) -> Path:
 
 
 def _folder() -> Path:
-    chosen = os.environ.get("HARNESS_CACHE", "")
-    if chosen:
-        return Path(os.path.expanduser(chosen))
-    home = os.environ.get("XDG_CACHE_HOME", "") or os.path.expanduser("~/.cache")
-    return Path(home, "harness", "kept")
+    return cache_place("kept")
 
 
 @lru_cache(maxsize=1)

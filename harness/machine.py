@@ -17,8 +17,10 @@ from typing import Any
 from harness.version import __version__
 
 __all__ = [
+    "cache_place",
     "check_precision",
     "describe_environment",
+    "expanded",
     "git_commit",
     "is_short_of_memory",
     "num_cores",
@@ -27,6 +29,7 @@ __all__ = [
     "quick_end",
     "resident_bytes",
     "resolve_device",
+    "user_cache",
     "visible_gpu",
 ]
 
@@ -191,6 +194,30 @@ def resident_bytes() -> int:
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def cache_place(part: str) -> Path:
+    """Where what can be made again is kept: HARNESS_CACHE for all of it, or a folder of the user's cache.
+
+    Args:
+        part: the folder's name where HARNESS_CACHE says nothing.
+    """
+    chosen = os.environ.get("HARNESS_CACHE", "")
+    return expanded(chosen) if chosen else user_cache() / part
+
+
+def user_cache() -> Path:
+    """The harness's part of the user's cache folder."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(chosen) if chosen else expanded("~/.cache")) / "harness"
+
+
+def expanded(path: str) -> Path:
+    """The path with a leading ~ resolved, or as it is where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def quick_end() -> Callable[[int], None]:

@@ -25,7 +25,8 @@ from harness.data.dataset import MIN_HELD_OUT, Dataset, Outline, fitting_share, 
 from harness.data.decode import resized
 from harness.data.folder import FolderImages, ImageFile, find_images, read_images
 from harness.data.idx import find_idx_files, read_idx_part
-from harness.data.places import cache_folder, expanded, find_set
+from harness.data.places import cache_folder, find_set
+from harness.machine import expanded
 from harness.recipe.registry import Bounds, Value, datasets
 from harness.words import legible, plural
 

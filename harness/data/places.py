@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["cache_folder", "download", "expanded", "find_set", "missing"]
+from harness.machine import cache_place, expanded, user_cache
+
+__all__ = ["cache_folder", "download", "find_set", "missing"]
 
 T = TypeVar("T")
 
@@ -77,7 +79,7 @@ def missing(name: str, places: list[Path]) -> ValueError:
     package = (
         "`apt-get install dataset-fashion-mnist` on Debian or Ubuntu"
         if name == "fashion-mnist"
-        else f"copy {_WHAT[name]} to {_user_folder() / name}"
+        else f"copy {_WHAT[name]} to {user_cache() / 'data' / name}"
     )
     looked = ", ".join(str(place) for place in places)
     return ValueError(
@@ -116,8 +118,7 @@ def cache_folder() -> Path:
     Raises:
         ValueError: it cannot be made.
     """
-    chosen = os.environ.get("HARNESS_CACHE", "")
-    folder = expanded(chosen) if chosen else _cache_home() / "harness" / "images"
+    folder = cache_place("images")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -137,24 +138,7 @@ def _places(name: str, root: str) -> list[Path]:
 def _homes() -> list[Path]:
     """Data folders in the order in which they are looked at."""
     chosen = os.environ.get("HARNESS_DATA", "")
-    return [*([expanded(chosen)] if chosen else []), _user_folder()]
-
-
-def expanded(path: str) -> Path:
-    """The path with a leading ~ resolved, or as it is where there is no such home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
-
-
-def _user_folder() -> Path:
-    return _cache_home() / "harness" / "data"
-
-
-def _cache_home() -> Path:
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(chosen) if chosen else expanded("~/.cache")
+    return [*([expanded(chosen)] if chosen else []), user_cache() / "data"]
 
 
 @contextmanager

@@ -176,13 +176,13 @@ class Replays:
             with recorder.aside():
                 for _ in range(_TRIED):
                     body()
-            computed = self._digest()
+            computed = self._reached()
             go_back()
             replay = recorder.record(body)
             go_back()
             for _ in range(_TRIED):
                 replay()
-            if self._digest() != computed:
+            if not all(map(_same_bits, computed, self._reached())):
                 raise ValueError("replayed, it does not give the numbers that it gives when it is computed")
             self._programs[key] = _Program(replay, rows)
         except Exception as error:  # whatever is wrong with it shows when it is computed
@@ -192,12 +192,16 @@ class Replays:
         finally:
             go_back()
 
-    def _digest(self) -> tuple[Any, ...]:
-        """What training has changed, in a few numbers; equal where all of it is equal to the last bit."""
-        leaves = [*tree_leaves(self._population.state_dict()), *random_states(self._population.device)]
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        sums = [tensor.reshape(-1).view(torch.uint8).sum(dtype=torch.int64).cpu() for tensor in tensors]
-        return tuple(int(total) for total in sums), tuple(x for x in leaves if not isinstance(x, Tensor))
+    def _reached(self) -> list[Any]:
+        """All that training changes, copied."""
+        return [*tree_leaves(self._population.state_dict()), *random_states(self._population.device)]
+
+
+def _same_bits(left: Any, right: Any) -> bool:
+    """Whether two values are equal to the last bit, what is not a number included."""
+    if not isinstance(left, Tensor):
+        return bool(left == right)
+    return torch.equal(*(value.reshape(-1).view(torch.uint8) for value in (left, right)))
 
 
 def _reason(error: BaseException) -> str:

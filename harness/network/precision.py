@@ -31,8 +31,9 @@ def multiply(*, tf32: bool) -> None:
     digits = "tf32" if tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = digits
     torch.backends.cudnn.fp32_precision = digits
-    torch.backends.cudnn.conv.fp32_precision = digits  # of its own: torch 2.11 begins with TF32
-    torch.backends.cudnn.rnn.fp32_precision = digits
+    # of their own: torch 2.11 begins with TF32
+    torch.backends.cudnn.conv.fp32_precision = digits  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = digits  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.yardsticks import Labelled, Source, called, discriminator_loss, generator_loss, penalties
+from benchmarks.yardsticks import (
+    Draws,
+    Labelled,
+    Source,
+    called,
+    discriminator_loss,
+    generator_loss,
+    penalties,
+)
 from harness.data import Dataset, scaled
 from harness.network.stacked import mixes_samples
 from harness.recipe import Choice, Recipe
@@ -23,7 +31,7 @@ __all__ = ["Expert"]
 _MAX_SCALED_BYTES = 2**30
 
 
-class Resident:
+class Resident(Draws):
     """Input drawn where it is used, a batch at a time.
 
     Args:
@@ -34,9 +42,7 @@ class Resident:
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device, *, labelled: bool) -> None:
-        self.batch_size, self.latent_dim = recipe.train.batch_size, recipe.latent_dim
-        self.num_classes = dataset.num_classes if labelled else 0
-        self.device = device
+        super().__init__(recipe, device, dataset.num_classes if labelled else 0)
         fits = 4 * dataset.train.numel() <= _MAX_SCALED_BYTES
         self.train = scaled(dataset.train.to(device)) if fits else dataset.train.to(device)
         labels = dataset.train_labels if labelled else None
@@ -51,15 +57,6 @@ class Resident:
         rows = self.rows.pop()
         labels = None if self.train_labels is None else self.train_labels[rows]
         return scaled(self.train.index_select(0, rows)), labels
-
-    def latents(self) -> Labelled:
-        z = torch.randn(self.batch_size, self.latent_dim, device=self.device)
-        if not self.num_classes:
-            return z, None
-        return z, torch.randint(self.num_classes, (self.batch_size,), device=self.device)
-
-    def mixes(self) -> Tensor:
-        return torch.rand(self.batch_size, device=self.device)
 
 
 class Expert:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.yardsticks import Labelled, Source, called, discriminator_loss, generator_loss, penalties
+from benchmarks.yardsticks import (
+    Draws,
+    Labelled,
+    Source,
+    called,
+    discriminator_loss,
+    generator_loss,
+    penalties,
+)
 from harness.data import Dataset, scaled
 from harness.recipe import Choice, Recipe
 from harness.recipe.networks import build_discriminator, build_generator
@@ -20,7 +28,7 @@ from harness.recipe.networks import build_discriminator, build_generator
 __all__ = ["Textbook"]
 
 
-class Loader:
+class Loader(Draws):
     """Input as a tutorial has it: a `DataLoader` on the host, a batch brought over at a time.
 
     Args:
@@ -30,9 +38,7 @@ class Loader:
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device) -> None:
-        self.batch_size, self.latent_dim = recipe.train.batch_size, recipe.latent_dim
-        self.num_classes = dataset.num_classes
-        self.device = device
+        super().__init__(recipe, device, dataset.num_classes)
         columns = [dataset.train] if dataset.train_labels is None else [dataset.train, dataset.train_labels]
         self.loader = DataLoader(
             TensorDataset(*columns), batch_size=self.batch_size, shuffle=True, drop_last=True
@@ -46,15 +52,6 @@ class Loader:
             self.batches = iter(self.loader)
             real, *labels = next(self.batches)
         return scaled(real.to(self.device)), labels[0].to(self.device) if labels else None
-
-    def latents(self) -> Labelled:
-        z = torch.randn(self.batch_size, self.latent_dim, device=self.device)
-        if not self.num_classes:
-            return z, None
-        return z, torch.randint(self.num_classes, (self.batch_size,), device=self.device)
-
-    def mixes(self) -> Tensor:
-        return torch.rand(self.batch_size, device=self.device)
 
 
 class Textbook:

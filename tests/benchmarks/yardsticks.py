@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.recipe import Recipe
 from harness.recipe.settings import LossSettings
 
-__all__ = ["Labelled", "Source", "called", "discriminator_loss", "generator_loss", "penalties"]
+__all__ = ["Draws", "Labelled", "Source", "called", "discriminator_loss", "generator_loss", "penalties"]
 
 Labelled = tuple[Tensor, Tensor | None]
 """Samples or latents, and their classes; None where there are none."""
@@ -36,6 +37,30 @@ class Source(Protocol):
     def mixes(self) -> Tensor:
         """Where between real and fake the gradient penalty looks next, in [0, 1), (B,)."""
         ...
+
+
+class Draws:
+    """What both loops draw on their device: latents with their classes, and mixes.
+
+    Args:
+        recipe: what is trained.
+        device: where.
+        num_classes: of the labels; 0 where none are wanted.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device, num_classes: int) -> None:
+        self.batch_size, self.latent_dim = recipe.train.batch_size, recipe.latent_dim
+        self.num_classes = num_classes
+        self.device = device
+
+    def latents(self) -> Labelled:
+        z = torch.randn(self.batch_size, self.latent_dim, device=self.device)
+        if not self.num_classes:
+            return z, None
+        return z, torch.randint(self.num_classes, (self.batch_size,), device=self.device)
+
+    def mixes(self) -> Tensor:
+        return torch.rand(self.batch_size, device=self.device)
 
 
 def called(network: nn.Module, inputs: Tensor, labels: Tensor | None) -> Tensor:
