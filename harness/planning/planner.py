@@ -113,10 +113,11 @@ def _found(plan: Plan, population: int | None, *, anew: bool) -> tuple[ArmPlan, 
     before = (
         {} if anew else {arm.name: found for arm in plan.arms if (found := recalled(plan, arm, population))}
     )
-    datasets = _check_arms(replace(plan, arms=tuple(arm for arm in plan.arms if arm.name not in before)))
+    left = tuple(arm for arm in plan.arms if arm.name not in before)
+    datasets = _check_arms(replace(plan, arms=left))
     if not anew:
-        known = [recalled(plan, arm, population, datasets.get(arm.name)) for arm in plan.arms]
-        before = {arm.name: arm for arm in known if arm is not None}
+        with_data = (recalled(plan, arm, population, datasets[arm.name]) for arm in left)
+        before |= {arm.name: arm for arm in with_data if arm is not None}
     for arm in before.values():
         if arm.alone:
             _check_alone(plan, arm, population, arm.alone)
